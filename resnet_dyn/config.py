@@ -49,9 +49,7 @@ class Data:
         neutral=True,
     )
     seed: int = field(0, 'seed of the generated data, the same for all networks', low=0)
-    train_size: int | None = field(
-        None, 'training examples; unset: all (gaussians: 20000)', low=1
-    )
+    train_size: int | None = field(None, 'training examples; unset: all (gaussians: 20000)', low=1)
     test_size: int | None = field(None, 'test examples; unset: all (gaussians: 5000)', low=1)
     classes: int = field(50, 'gaussians: number of classes', low=2, high=10_000)
     dimension: int = field(50, 'gaussians: dimension of the inputs', low=1, high=100_000)
@@ -143,9 +141,7 @@ class Train:
     )
     decay_gammas: bool = field(False, 'decay the gammas too')
     loss: str = field('cross_entropy', 'training loss', choices=('cross_entropy', 'hinge'))
-    label_smoothing: float = field(
-        0.0, 'label smoothing of the cross-entropy', low=0.0, high=1.0
-    )
+    label_smoothing: float = field(0.0, 'label smoothing of the cross-entropy', low=0.0, high=1.0)
     carry: str = field(
         'auto',
         'how the networks of a run go through a step: vmap together, map one after the other; '
@@ -161,9 +157,7 @@ class Checkpoint:
     every: int | None = field(
         None, 'steps between checkpoints; unset: a tenth of the run', low=1, neutral=True
     )
-    keep: int | None = field(
-        None, 'keep the last N checkpoints; unset: all', low=1, neutral=True
-    )
+    keep: int | None = field(None, 'keep the last N checkpoints; unset: all', low=1, neutral=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -340,9 +334,7 @@ def _check_leaf(leaf: Leaf, value: Any) -> None:
     name, meta = f'config.{leaf.path}', leaf.metadata
     if value is None:
         if not leaf.optional:
-            raise ValueError(
-                f'{name} is unset, and it needs a value of type {leaf.type.__name__}'
-            )
+            raise ValueError(f'{name} is unset, and it needs a value of type {leaf.type.__name__}')
         return
     if meta['choices'] is not None and value not in meta['choices']:
         hint = _nearest(str(value), meta['choices'])
