@@ -1,0 +1,94 @@
+"""What all launchers share: `--workdir`, `--help`, errors as paragraphs, signals, the exit status.
+
+Exit status: 0 done; 42 stopped by a signal with everything saved (start me again); anything else
+failed. An error that its user can mend (of a flag, or a ValueError that `resnet_dyn` defines) is
+one paragraph on stderr; any other error keeps its traceback.
+"""
+
+import pathlib
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from absl import flags
+
+from resnet_dyn import backend
+
+DONE, FAILED, STOPPED = 0, 1, 42
+
+Stop = Callable[[], bool]
+
+_WORKDIR = flags.DEFINE_string(
+    'workdir', None, 'the folder of the run; the same command with the same folder resumes it'
+)
+_HELP = flags.DEFINE_boolean('help', False, 'show this help', short_name='?')
+
+
+def run(job: Callable[[Stop], int], argv: Sequence[str] | None = None) -> NoReturn:
+    """Parses the flags, calls `job(stop)` and exits with the status that it returns.
+
+    `stop()` is true once SIGTERM or SIGINT has come: the job then saves and returns STOPPED. A
+    second signal ends the process at once. JAX must not have been imported yet: a job imports it
+    when it runs, which keeps `--help` and flag errors quick.
+    """
+    argv = list(sys.argv if argv is None else argv)
+    try:
+        if _parse(argv):
+            backend.configure_cpu()
+            sys.exit(job(_stop_on_signals()))
+        sys.exit(DONE)
+    except Exception as error:
+        if not _for_the_user(error):
+            raise
+        print(f'{_program(argv)}: {error}', file=sys.stderr)
+        sys.exit(FAILED)
+
+
+def workdir() -> pathlib.Path:
+    """The absolute path of `--workdir`, which a job that asks for it needs."""
+    if not _WORKDIR.value:
+        raise flags.ValidationError(
+            '--workdir is not given: name the folder of the run, as in --workdir=runs/first'
+        )
+    return pathlib.Path(_WORKDIR.value).expanduser().absolute()
+
+
+def _parse(argv: list[str]) -> bool:
+    """Parses; shows the help and returns False where that was asked for."""
+    try:
+        rest = flags.FLAGS(argv)
+    except flags.Error as error:
+        raise flags.Error(f'{error} (see {_program(argv)} --help)') from error
+    if _HELP.value:
+        print(f'{(sys.modules["__main__"].__doc__ or "").strip()}\n\nFlags:')
+        print(flags.FLAGS.main_module_help())
+        return False
+    if len(rest) > 1:
+        raise flags.Error(
+            f'{rest[1]!r} is no flag: values are given as --name=value (see {_program(argv)} '
+            '--help)'
+        )
+    return True
+
+
+def _for_the_user(error: Exception) -> bool:
+    ours = type(error).__module__.partition('.')[0] == 'resnet_dyn'
+    return isinstance(error, flags.Error) or (ours and isinstance(error, ValueError))
+
+
+def _program(argv: Sequence[str]) -> str:
+    return f'python -m launch.{pathlib.Path(argv[0]).stem}'
+
+
+def _stop_on_signals() -> Stop:
+    received = []
+
+    def handle(number, frame):
+        received.append(number)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    signal.signal(signal.SIGTERM, handle)
+    signal.signal(signal.SIGINT, handle)
+    return lambda: bool(received)

@@ -1,0 +1,32 @@
+"""Trains residual networks, or goes on with a run that was stopped.
+
+    python -m launch.train --workdir=runs/gaussians
+    python -m launch.train --workdir=runs/cifar --config.data.name=cifar10 \\
+        --config.data.dir=DATA --config.model.family=cifar_resnet --config.model.depth=20
+
+Without further flags: the task and the network of the paper. The folder gets config.json,
+metrics.jsonl, dynamics.jsonl, TensorBoard event files and checkpoints/<step>/.
+"""
+
+import sys
+
+from absl import flags
+
+from launch import flags as config_flags
+from launch import main
+
+flags.adopt_module_key_flags(config_flags)
+flags.adopt_module_key_flags(main)
+
+
+def train(stop: main.Stop) -> int:
+    workdir, config = main.workdir(), config_flags.config()
+
+    from resnet_dyn.training import loop
+
+    result = loop.train(config, workdir, stop=stop, bar=sys.stdout.isatty())
+    return main.DONE if result.finished else main.STOPPED
+
+
+if __name__ == '__main__':
+    main.run(train)
