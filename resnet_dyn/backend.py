@@ -18,7 +18,7 @@ _ACCELERATOR_PLUGINS = ('jax_cuda12_plugin', 'jax_cuda13_plugin', 'jax_rocm7_plu
 
 
 def configure_cpu() -> bool:
-    """Turns YNNPACK off for runs on the CPU alone; returns whether the flag was set by this call."""
+    """Turns YNNPACK off for runs on the CPU alone; returns whether this call set the flag."""
     flags = os.environ.get('XLA_FLAGS', '')
     if 'xla_cpu_experimental_ynn' in flags or not _cpu_alone():
         return False

@@ -1,11 +1,11 @@
-"""What holds for every test: four simulated CPU devices, no silent rank promotion, cached compiles."""
+"""For every test: four simulated CPU devices, no silent rank promotion, cached compiles."""
 
 import os
 import pathlib
 
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 
-from resnet_dyn import backend  # noqa: E402
+from resnet_dyn import backend
 
 backend.configure_cpu()
 

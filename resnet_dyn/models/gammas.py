@@ -1,0 +1,50 @@
+"""Views of the collection `gammas`: every norm's scale (the paper's lambda) by name.
+
+The tree is {stage_0: {norm_0: {gamma: (L_0, C)}, ...}, ..., stem: ..., head: ...}; a leading axis
+S of the networks of a run may stand before all.
+"""
+
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+
+
+def by_block(gammas: Mapping) -> list[dict]:
+    """The gammas of the L branches in forward order: a dict {norm_0: (C,), ...} for each block.
+
+    Takes the gammas of one network; stem, shortcuts and head are left out. Raises ValueError
+    where there are none (norm `none`).
+    """
+    blocks = []
+    for stage in stage_names(gammas):
+        norms = {k: v['gamma'] for k, v in gammas[stage].items() if k.startswith('norm_')}
+        length = next(iter(norms.values())).shape[0]
+        blocks += [{name: gamma[l] for name, gamma in norms.items()} for l in range(length)]
+    return blocks
+
+
+def last(gammas: Mapping) -> list:
+    """The gamma (C,) that is closest to the end of each of the L branches, in forward order."""
+    return [block[max(block)] for block in by_block(gammas)]
+
+
+def mean_abs(gammas: Mapping):
+    """(mean, standard deviation) over channels of |gamma| of each branch's last norm: (L,) each."""
+    absolute = [jnp.abs(gamma) for gamma in last(gammas)]
+    return jnp.stack([a.mean() for a in absolute]), jnp.stack([a.std() for a in absolute])
+
+
+def scaled(gammas: Mapping, factor):
+    """All gammas times `factor`: the move of eq 20's lambda that section 4 of the paper studies."""
+    return jax.tree.map(lambda gamma: factor * gamma, gammas)
+
+
+def stage_names(tree: Mapping) -> list[str]:
+    """The names stage_0, stage_1, ... of a collection, in forward order."""
+    names = [name for name in tree if name.startswith('stage_')]
+    if not names:
+        raise ValueError(
+            f'no stages among {sorted(tree)}: a net with norm none has no gammas; take batch or rms'
+        )
+    return sorted(names, key=lambda name: int(name.removeprefix('stage_')))

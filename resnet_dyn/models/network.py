@@ -1,0 +1,135 @@
+"""A residual network: a stem, stages of equal blocks that are stacked and scanned, and a head.
+
+    h_0 = stem(x);  h_{l+1} = merge(skip_l(h_l) + g_l branch_l(h_l));  logits = head(h_L)
+
+Variables are `params`, `gammas` (every norm's scale) and `batch_stats`, each a dict of `stem`,
+`stage_0`, `stage_1`, ... and `head`; what belongs to blocks has a leading block axis.
+"""
+
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from resnet_dyn.models import blocks, norms
+
+
+class StageSpec(NamedTuple):
+    """`length` equal blocks in a row."""
+
+    length: int
+    layers: tuple[blocks.Layer, ...]
+    shortcut: str = 'identity'
+
+
+class Stem(nn.Module):
+    """The first layer: weights, then norm and ReLU in the order of the block kind.
+
+    A preact net's stem is linear: its first block begins with a norm of its own.
+    """
+
+    layer: blocks.Layer
+    style: blocks.Style
+    pool: bool = False
+
+    @nn.compact
+    def __call__(self, x, train: bool):
+        x = x.astype(self.style.dtype)
+        if not self.layer.kernel:
+            x = x.reshape(x.shape[0], -1)
+        h = blocks.linear(self.layer, self.style, name='linear')(x)
+        norm = norms.Norm(self.style.norm, self.style.gamma, name='norm')
+        if self.style.block == 'paper':
+            h = norm(nn.relu(h), train)
+        elif self.style.block != 'preact':
+            h = nn.relu(norm(h, train))
+        if self.pool:
+            h = nn.max_pool(h, (3, 3), (2, 2), ((1, 1), (1, 1)))
+        return h
+
+
+class Head(nn.Module):
+    """Norm and ReLU after preact blocks, mean over the image, and the classifier with its bias."""
+
+    classes: int
+    style: blocks.Style
+
+    @nn.compact
+    def __call__(self, h, train: bool):
+        if self.style.block == 'preact':
+            h = nn.relu(norms.Norm(self.style.norm, self.style.gamma, name='norm')(h, train))
+        if h.ndim == 4:
+            h = h.mean((1, 2))
+        logits = nn.Dense(self.classes, dtype=self.style.dtype, name='linear')(h)
+        return logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+
+
+class ResidualNetwork(nn.Module):
+    """`init(key, x)` gives the variables; `apply(variables, x, gates=None, train=False)` logits."""
+
+    stem_layer: blocks.Layer
+    stages: tuple[StageSpec, ...]
+    classes: int
+    style: blocks.Style
+    pool: bool = False
+
+    def setup(self):
+        self.stem = Stem(self.stem_layer, self.style, self.pool)
+        self.stage = [stacked(spec, self.style, self.is_initializing()) for spec in self.stages]
+        self.head = Head(self.classes, self.style)
+
+    def __call__(self, x, gates=None, train: bool = False):
+        """x (B, D) or (B, H, W, C) normalised floats; gates (L,) or None, all open -> (B, K).
+
+        Raises ValueError where `gates` is not of shape (L,).
+        """
+        if gates is not None and gates.shape != (self.num_blocks,):
+            raise ValueError(
+                f'gates have shape {gates.shape}, and this net has L={self.num_blocks}'
+            )
+        h = self.stem(x, train)
+        start = 0
+        for spec, stage in zip(self.stages, self.stage, strict=True):
+            here = None if gates is None else gates[start : start + spec.length]
+            if here is not None and spec.length == 1:
+                here = here[0]
+            h, _ = stage(h, here, train)
+            start += spec.length
+        return self.head(h, train)
+
+    @property
+    def num_blocks(self) -> int:
+        """L, the number of blocks."""
+        return sum(spec.length for spec in self.stages)
+
+
+def block(spec: StageSpec, style: blocks.Style) -> blocks.Block:
+    """One block of a stage, unbound: what `models.stack` and the scan below both run."""
+    return blocks.Block(spec.layers, style, spec.shortcut)
+
+
+def stacked(spec: StageSpec, style: blocks.Style, initializing: bool) -> nn.Module:
+    """The blocks of a stage over their stacked variables: a scan, or one block as it is.
+
+    A block that changes the shape of h is a stage of length 1, which no scan could carry.
+    """
+    collections = ('params', 'gammas', 'batch_stats')
+    if spec.length == 1:
+        lifted = nn.map_variables(
+            blocks.Block,
+            collections,
+            trans_in_fn=lambda tree: jax.tree.map(lambda a: a[0], tree),
+            trans_out_fn=lambda tree: jax.tree.map(lambda a: a[None], tree),
+            init=initializing,
+            mutable=True,
+        )
+    else:
+        lifted = nn.scan(
+            blocks.Block,
+            variable_axes=dict.fromkeys(collections, 0),
+            split_rngs={'params': True},
+            in_axes=(0, nn.broadcast),
+            length=spec.length,
+        )
+    return lifted(spec.layers, style, spec.shortcut)

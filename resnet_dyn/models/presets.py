@@ -1,0 +1,121 @@
+"""The networks by name: the paper's fully connected net, CIFAR ResNets, ImageNet ResNets.
+
+Each function gives a Flax module; `from_config` gives the one that a run's config names. The
+shapes are those of He et al. 2015: 269,722 trainable values for ResNet-20, 25,557,032 for -50.
+"""
+
+import jax.numpy as jnp
+
+from resnet_dyn import config
+from resnet_dyn.models import blocks, network
+
+Layer = blocks.Layer
+StageSpec = network.StageSpec
+
+_IMAGENET_STAGES = {
+    18: (2, 2, 2, 2),
+    34: (3, 4, 6, 3),
+    50: (3, 4, 6, 3),
+    101: (3, 4, 23, 3),
+    152: (3, 8, 36, 3),
+}
+
+
+def fully_connected(depth=10, width=100, classes=50, block='paper', norm='batch', **options):
+    """The net of eq 7 (norm `none`) and eq 20: a stem of one layer and depth - 1 blocks of one.
+
+    `depth` is the paper's p, the classifier not counted, so L = depth - 1. Inputs are flattened.
+    `options` are those of `blocks.Style`: gamma, zero_init, dtype, gradients.
+    """
+    if depth < 2:
+        raise ValueError(f'depth={depth} leaves no block: it must be at least 2')
+    return network.ResidualNetwork(
+        stem_layer=Layer(width),
+        stages=(StageSpec(depth - 1, (Layer(width),)),),
+        classes=classes,
+        style=_style(block, norm, options),
+    )
+
+
+def cifar_resnet(depth=20, block='preact', norm='batch', width_multiplier=1, classes=10, **options):
+    """The 6n+2 ResNet for small images: three stages of n blocks of two 3x3 convolutions.
+
+    16/32/64 channels times `width_multiplier`, the stem too; shortcuts without parameters
+    (subsampled, channels padded with zeros); L = (depth - 2) / 2, 54 for ResNet-110.
+    """
+    if depth < 8 or (depth - 2) % 6:
+        raise ValueError(f'depth={depth} is not 6n+2, as in 20, 32, 44, 56, 110, 1202')
+    stages = []
+    for i, channels in enumerate((16, 32, 64)):
+        features = channels * width_multiplier
+        length = (depth - 2) // 6
+        if i:
+            down = (Layer(features, 3, 2), Layer(features, 3))
+            stages.append(StageSpec(1, down, 'pad'))
+            length -= 1
+        if length:
+            stages.append(StageSpec(length, (Layer(features, 3), Layer(features, 3))))
+    return network.ResidualNetwork(
+        stem_layer=Layer(16 * width_multiplier, 3),
+        stages=tuple(stages),
+        classes=classes,
+        style=_style(block, norm, options),
+    )
+
+
+def imagenet_resnet(depth=50, block='postact', norm='batch', classes=1000, **options):
+    """ResNet-18/34 with basic blocks, -50/101/152 with bottlenecks; projection shortcuts.
+
+    The stride of a bottleneck sits on its 3x3 convolution, as in today's implementations.
+    """
+    if depth not in _IMAGENET_STAGES:
+        raise ValueError(f'depth={depth} is none of {sorted(_IMAGENET_STAGES)}')
+    bottleneck = depth >= 50
+    stages = []
+    for i, length in enumerate(_IMAGENET_STAGES[depth]):
+        features, stride = 64 * 2**i, 1 if i == 0 else 2
+        changes = i > 0 or bottleneck
+        if changes:
+            stages.append(
+                StageSpec(1, _imagenet_layers(features, stride, bottleneck), 'projection')
+            )
+        stages.append(StageSpec(length - changes, _imagenet_layers(features, 1, bottleneck)))
+    return network.ResidualNetwork(
+        stem_layer=Layer(64, 7, 2),
+        stages=tuple(stages),
+        classes=classes,
+        style=_style(block, norm, options),
+        pool=True,
+    )
+
+
+def from_config(model: config.Model, classes: int) -> network.ResidualNetwork:
+    """The module that a resolved `config.Model` names, for a data set of so many classes."""
+    common = {
+        'block': model.block,
+        'norm': model.norm,
+        'classes': classes,
+        'gamma': model.gamma,
+        'zero_init': model.zero_init,
+        'dtype': jnp.dtype(model.dtype),
+        'gradients': model.convolution,
+    }
+    if model.family == 'fully_connected':
+        return fully_connected(depth=model.depth, width=model.width, **common)
+    if model.family == 'cifar_resnet':
+        return cifar_resnet(depth=model.depth, width_multiplier=model.width_multiplier, **common)
+    return imagenet_resnet(depth=model.depth, **common)
+
+
+def _imagenet_layers(features: int, stride: int, bottleneck: bool) -> tuple[Layer, ...]:
+    if bottleneck:
+        return (Layer(features, 1), Layer(features, 3, stride), Layer(4 * features, 1))
+    return (Layer(features, 3, stride), Layer(features, 3))
+
+
+def _style(block: str, norm: str, options) -> blocks.Style:
+    if block not in config.BLOCKS:
+        raise ValueError(f'block={block!r} is none of {", ".join(config.BLOCKS)}')
+    if norm not in config.NORMS:
+        raise ValueError(f'norm={norm!r} is none of {", ".join(config.NORMS)}')
+    return blocks.Style(block, norm, **options)
