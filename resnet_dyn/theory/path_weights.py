@@ -263,7 +263,7 @@ def _checked_beta(beta):
 def _exact_beta(beta):
     """beta as a Fraction, and the relative distance at which it still counts as a tie."""
     if isinstance(beta, numbers.Rational):
-        exact, slack = Fraction(beta), Fraction(0)
+        exact, slack = Fraction(int(beta.numerator), int(beta.denominator)), Fraction(0)
     else:
         value = np.asarray(beta)
         if not np.isfinite(value):

@@ -1,0 +1,406 @@
+"""Path weights against published values, exact integers, enumeration of paths and identities."""
+
+import decimal
+import itertools
+import math
+from decimal import Decimal
+from fractions import Fraction
+
+import hypothesis
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.special
+import scipy.stats
+from hypothesis import strategies
+from reference_values_depth import VALUES
+
+from resnet_dyn.theory import path_weights
+
+EQUAL_GAIN_SETTINGS = [(100, 0.1), (100, 0.5), (100, 2), (54, 0.5), (1000, 0.5)]
+few = hypothesis.settings(max_examples=25, deadline=None, derandomize=True)
+gain_vectors = strategies.lists(strategies.floats(1e-3, 1e3), min_size=9, max_size=9)
+
+
+@pytest.fixture(autouse=True, scope='module')
+def float64():
+    with jax.enable_x64(True):
+        yield
+
+
+# --- equal gains: values
+
+
+@pytest.mark.parametrize(('p', 'beta'), EQUAL_GAIN_SETTINGS)
+def test_published_values_of_eq_16(p, beta):
+    key = f'eps.p{p}.beta{beta}'
+    log_weights = path_weights.log_path_weights(beta, p)
+    mean, variance = path_weights.depth_moments(log_weights)
+    assert path_weights.argmax_set(beta, p) == VALUES[f'{key}.argmax']
+    assert math.exp(log_weights.max()) == pytest.approx(VALUES[f'{key}.eps_max'], rel=1e-12)
+    assert float(mean) == pytest.approx(VALUES[f'{key}.mean'], rel=1e-12)
+    assert float(variance) == pytest.approx(VALUES[f'{key}.var'], rel=1e-12)
+    assert float(path_weights.log_z(beta, p)) == pytest.approx(VALUES[f'{key}.log_z'], rel=1e-12)
+
+
+def test_published_band_mass():
+    mass = path_weights.band_mass(path_weights.log_path_weights(0.5, 100), 28, 40)
+    assert float(mass) == pytest.approx(VALUES['eps.p100.beta0.5.mass_28_40'], rel=1e-12)
+
+
+@pytest.mark.parametrize('beta', [1e-8, 0.01, 0.5, 1.0, 1.37, 40.0, 1e6])
+@pytest.mark.parametrize('p', [1, 2, 54, 10_000])
+def test_float64_is_exact_to_1e_13_far_tails_included(p, beta):
+    exact, exact_log_z = decimal_log_weights(beta, p)
+    error = errors(path_weights.log_path_weights(beta, p), exact)
+    assert np.all(np.abs(error) < 1e-13 * np.maximum(1, np.abs(np.array(exact, float))))
+    assert float(path_weights.log_z(beta, p)) == pytest.approx(
+        float(exact_log_z), rel=1e-13, abs=1e-13
+    )
+
+
+@pytest.mark.parametrize('beta', [0.1, 0.9, 1.37, 40.0])
+@pytest.mark.parametrize('p', [54, 10_000])
+def test_float32_is_exact_to_1e_5_near_the_mode(p, beta):
+    beta = np.float32(beta)
+    log_weights = path_weights.log_path_weights(beta, p)
+    exact, _ = decimal_log_weights(float(beta), p)
+    near = np.array(exact, float) > float(max(exact)) - 20
+    assert log_weights.dtype == jnp.float32
+    assert np.abs(errors(log_weights, exact)[near]).max() < 1e-5
+
+
+@pytest.mark.parametrize('dtype', [np.float32, np.float64])
+def test_a_million_layers(dtype):
+    p = 10**6
+    log_weights = path_weights.log_path_weights(dtype(1), p)
+    mean, variance = path_weights.depth_moments(log_weights)
+    assert np.isfinite(log_weights).all()
+    rel = 1e-4 if dtype == np.float32 else 1e-12
+    assert float(mean) == pytest.approx((p + 1) / 2, rel=rel)
+    assert float(variance) == pytest.approx((p - 1) ** 2 / (4 * (2 * p - 3)), rel=rel)
+
+
+def test_python_numbers_take_the_default_dtype():
+    with jax.enable_x64(False):
+        for beta in (0.5, np.float64(0.5), 2):
+            assert path_weights.log_path_weights(beta, 5).dtype == jnp.float32
+        assert path_weights.log_path_weights_from_gains([1, 2]).dtype == jnp.float32
+    assert path_weights.log_path_weights(2, 5).dtype == jnp.float64
+
+
+# --- equal gains: identities
+
+
+@few
+@hypothesis.given(strategies.floats(1e-6, 1e6), strategies.sampled_from([1, 7, 200]))
+def test_reversing_the_lengths_inverts_beta(beta, p):
+    forward = path_weights.log_path_weights(beta, p)
+    backward = path_weights.log_path_weights(1 / beta, p)[::-1]
+    np.testing.assert_allclose(forward, backward, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize('beta', [0.05, 0.5, 0.9, 1.5, 20.0])
+@pytest.mark.parametrize('p', [1, 2, 10, 40])
+def test_z_is_legendres_polynomial(p, beta):
+    """(1 - b^2)^N P_N((1 + b^2) / (1 - b^2)); for b > 1 by z(b) = b^(p+1) z(1/b)."""
+    small, N = min(beta, 1 / beta), p - 1
+    legendre = scipy.special.eval_legendre(N, (1 + small**2) / (1 - small**2))
+    z2 = small**2 * (1 - small**2) ** N * legendre * (beta ** (2 * p + 2) if beta > 1 else 1)
+    assert 2 * float(path_weights.log_z(beta, p)) == pytest.approx(math.log(z2), rel=1e-11)
+
+
+def test_z_at_beta_1_is_a_central_binomial_coefficient():
+    for p in (1, 2, 100, 2000):
+        exact = math.log(math.comb(2 * p - 2, p - 1)) / 2
+        assert float(path_weights.log_z(1, p)) == pytest.approx(exact, rel=1e-13)
+
+
+@pytest.mark.parametrize('p', [1, 2, 3, 7, 12])
+def test_argmax_set_is_the_exact_one_of_integer_arithmetic(p):
+    for top, bottom in itertools.product(range(1, 15), range(1, 15)):
+        weights = [math.comb(p - 1, r - 1) * top**r * bottom ** (p - r) for r in range(1, p + 1)]
+        expected = tuple(r for r, w in enumerate(weights, 1) if w == max(weights))
+        assert path_weights.argmax_set(Fraction(top, bottom), p) == expected
+        assert path_weights.argmax_set(top / bottom, p) == expected
+
+
+@pytest.mark.parametrize('dtype', [np.float32, np.float64])
+@pytest.mark.parametrize('p', [54, 110, 1000])
+def test_a_rounded_tie_is_a_tie_and_its_neighbourhood_is_not(p, dtype):
+    for k in range(1, p):
+        tie = dtype(k / (p - k))
+        away = 100 * np.finfo(dtype).eps
+        assert path_weights.argmax_set(tie, p) == (k, k + 1)
+        assert path_weights.argmax_set(np.nextafter(tie, dtype(np.inf)), p) == (k, k + 1)
+        assert path_weights.argmax_set(tie * dtype(1 - away), p) == (k,)
+        assert path_weights.argmax_set(tie * dtype(1 + away), p) == (k + 1,)
+
+
+def test_argmax_set_of_an_exact_fraction_next_to_a_tie_is_no_tie():
+    assert path_weights.argmax_set(Fraction(1, 2), 54) == (18, 19)
+    assert path_weights.argmax_set(Fraction(1, 2) + Fraction(1, 10**30), 54) == (19,)
+
+
+@pytest.mark.parametrize('beta', [1e-4, 0.5, 1.0, 3.0])
+def test_derivatives_in_log_beta_are_r_minus_the_mean_and_minus_twice_the_variance(beta):
+    p = 30
+    weights = [Fraction(math.comb(p - 1, r - 1)) * Fraction(beta) ** r for r in range(1, p + 1)]
+    total = sum(w**2 for w in weights)
+    mean = sum(r * w**2 for r, w in enumerate(weights, 1)) / total
+    variance = sum((r - mean) ** 2 * w**2 for r, w in enumerate(weights, 1)) / total
+
+    def of_log_beta(t):
+        return path_weights.log_path_weights(jnp.exp(t), p)
+
+    slope = jax.jacrev(of_log_beta)(math.log(beta))
+    curvature = jax.jacfwd(jax.jacrev(of_log_beta))(math.log(beta))
+    z_slope = jax.grad(lambda t: path_weights.log_z(jnp.exp(t), p))(math.log(beta))
+    np.testing.assert_allclose(slope, np.arange(1, p + 1) - float(mean), rtol=1e-11, atol=1e-11)
+    np.testing.assert_allclose(curvature, np.full(p, -2 * float(variance)), rtol=1e-10, atol=1e-13)
+    assert float(z_slope) == pytest.approx(float(mean), rel=1e-12)
+
+
+def test_vmapped_and_jitted_calls_equal_a_loop():
+    betas = jnp.geomspace(1e-3, 1e3, 7)
+    loop = np.stack([path_weights.log_path_weights(beta, 50) for beta in betas])
+    vmapped = jax.vmap(path_weights.log_path_weights, in_axes=(0, None))(betas, 50)
+    jitted = jax.jit(path_weights.log_path_weights, static_argnums=1)(betas[3], 50)
+    np.testing.assert_allclose(vmapped, loop, rtol=1e-13)
+    np.testing.assert_allclose(jitted, loop[3], rtol=1e-13)
+
+    gains_BL = jnp.stack([betas, betas[::-1] ** 2, jnp.ones(7)])
+    for coherent in (True, False):
+        of_gains = lambda b, c=coherent: path_weights.log_path_weights_from_gains(b, c)  # noqa: E731
+        vmapped = jax.jit(jax.vmap(of_gains))(gains_BL)
+        np.testing.assert_allclose(vmapped, [of_gains(b) for b in gains_BL], rtol=1e-13)
+
+
+# --- unequal gains
+
+
+def test_published_values_of_unequal_gains():
+    layers = np.arange(2, 55)
+    gains = 1 / np.sqrt(layers - 1)
+    for coherent, key in (
+        (True, 'esp.coherent.b=1/sqrt(l-1).p54'),
+        (False, 'esp.incoherent.b2=1/(l-1).p54'),
+    ):
+        log_weights = path_weights.log_path_weights_from_gains(gains, coherent)
+        mean, variance = path_weights.depth_moments(log_weights)
+        log_sum = -2 * log_weights[0]  # of the law before it is normalised: its first term is 1
+        assert float(mean) == pytest.approx(VALUES[f'{key}.mean'], rel=1e-12)
+        assert float(variance) == pytest.approx(VALUES[f'{key}.var'], rel=1e-12)
+        assert int(log_weights.argmax()) + 1 == VALUES[f'{key}.argmax']
+        assert float(log_sum) == pytest.approx(VALUES[f'{key}.log_sum'], rel=1e-12)
+
+
+@few
+@hypothesis.given(gain_vectors)
+def test_both_laws_are_sums_over_all_paths(gains):
+    coherent, incoherent = np.zeros(10), np.zeros(10)
+    for used in itertools.product((0, 1), repeat=9):
+        product = math.prod(b for b, on in zip(gains, used, strict=True) if on)
+        coherent[sum(used)] += product
+        incoherent[sum(used)] += product**2
+    for law, is_coherent in ((coherent**2, True), (incoherent, False)):
+        log_weights = path_weights.log_path_weights_from_gains(np.array(gains), is_coherent)
+        np.testing.assert_allclose(2 * log_weights, np.log(law / law.sum()), rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize('beta', [0.02, 1.0, 7.0])
+def test_equal_gains_are_eq_16_and_the_binomial(beta):
+    p = 80
+    gains = np.full(p - 1, beta)
+    np.testing.assert_allclose(
+        path_weights.log_path_weights_from_gains(gains),
+        path_weights.log_path_weights(beta, p),
+        rtol=1e-12,
+        atol=1e-12,
+    )
+    binomial = scipy.stats.binom.logpmf(np.arange(p), p - 1, beta**2 / (1 + beta**2))
+    np.testing.assert_allclose(
+        2 * path_weights.log_path_weights_from_gains(gains, coherent=False),
+        binomial,
+        rtol=1e-11,
+        atol=1e-11,
+    )
+
+
+@pytest.mark.parametrize('spread', [1, 100])
+def test_unequal_gains_are_finite_and_exact_where_products_overflow(spread):
+    gains = 10.0 ** np.random.default_rng(spread).uniform(-spread, spread, 400)
+    with decimal.localcontext(prec=40):
+        polynomials = [Decimal(1)] + [Decimal(0)] * gains.size
+        for gain in gains:
+            for k in range(gains.size, 0, -1):
+                polynomials[k] += Decimal(float(gain)) * polynomials[k - 1]
+        z = sum(e**2 for e in polynomials).sqrt()
+        exact = [(e / z).ln() for e in polynomials]
+    log_weights = path_weights.log_path_weights_from_gains(gains)
+    assert min(exact) < -300
+    error = errors(log_weights, exact)
+    assert np.all(np.abs(error) < 1e-12 * np.maximum(1, np.abs(np.array(exact, float))))
+
+
+def test_gradients_in_the_gains_are_those_of_the_symmetric_polynomials():
+    """d log e_k / d b_l = e_{k-1}(b without l) / e_k, also where b_l = 0: a dead block."""
+    gains = [Fraction(1, 2), Fraction(0), Fraction(3), Fraction(1, 7), Fraction(2)]
+    everything = exact_polynomials(gains)
+    expected = []
+    for k in range(5):
+        without = [exact_polynomials(gains[:l] + gains[l + 1 :]) for l in range(5)]
+        expected.append([float(e[k - 1] / everything[k]) if k else 0.0 for e in without])
+    jacobian = jax.jacrev(path_weights.log_path_weights_from_gains)(np.array(gains, float))
+    jacobian = np.array(jacobian)
+    np.testing.assert_allclose(jacobian[:5] - jacobian[:1], expected, rtol=1e-12)
+
+
+def test_a_dead_block_is_no_block_and_lengths_it_forbids_have_no_weight():
+    alive = path_weights.log_path_weights_from_gains(np.array([0.5, 2.0, 1.0]))
+    dead = path_weights.log_path_weights_from_gains(np.array([0.0, 0.5, 0.0, 2.0, 1.0]))
+    np.testing.assert_allclose(dead[:4], alive, rtol=1e-13)
+    assert np.all(np.isneginf(dead[4:]))
+    np.testing.assert_array_equal(
+        path_weights.log_path_weights_from_gains(np.zeros(2)), [0, -np.inf, -np.inf]
+    )
+    np.testing.assert_array_equal(path_weights.log_path_weights_from_gains(np.zeros(0)), [0])
+
+
+def test_gradients_of_the_mean_depth_are_finite_at_wildly_different_gains():
+    """Incoherent: E[r] = 1 + sum b^2 / (1 + b^2), so the gradient is 2 b / (1 + b^2)^2."""
+    gains = 10.0 ** np.random.default_rng(0).uniform(-8, 8, 300)
+
+    def mean(b, coherent):
+        return path_weights.depth_moments(path_weights.log_path_weights_from_gains(b, coherent))[0]
+
+    gradient = jax.jit(jax.grad(mean), static_argnums=1)
+    assert np.all(gradient(gains, True) > 0)
+    np.testing.assert_allclose(
+        gradient(gains, False), 2 * gains / (1 + gains**2) ** 2, rtol=1e-11, atol=1e-14
+    )
+
+
+@few
+@hypothesis.given(gain_vectors)
+def test_darroch_the_argmax_is_less_than_one_from_the_mean_of_the_amplitudes(gains):
+    gains = np.array(gains)
+    used = int(path_weights.log_path_weights_from_gains(gains).argmax())
+    assert abs(used - np.sum(gains / (1 + gains))) < 1 + 1e-9
+
+
+@few
+@hypothesis.given(gain_vectors)
+def test_newton_the_weights_are_log_concave(gains):
+    for coherent in (True, False):
+        log_weights = path_weights.log_path_weights_from_gains(np.array(gains), coherent)
+        assert np.all(np.diff(log_weights, 2) < 0)
+
+
+@few
+@hypothesis.given(gain_vectors, strategies.integers(0, 8), strategies.floats(1.01, 100))
+def test_raising_any_gain_raises_the_law_in_likelihood_ratio_order(gains, l, factor):
+    raised = np.array(gains)
+    raised[l] *= factor
+    for coherent in (True, False):
+        before = path_weights.log_path_weights_from_gains(np.array(gains), coherent)
+        after = path_weights.log_path_weights_from_gains(raised, coherent)
+        assert np.all(np.diff(after - before) > -1e-11)
+        assert path_weights.depth_moments(after)[0] > path_weights.depth_moments(before)[0]
+
+
+def test_gains_1_over_l_minus_1_give_the_stirling_numbers_of_the_first_kind():
+    p = 60
+    stirling = [1]
+    for n in range(1, p):
+        stirling = [a + n * b for a, b in zip([0, *stirling], [*stirling, 0], strict=True)]
+    exact = [math.log(s) - math.lgamma(p + 1) for s in stirling]
+    gains = 1 / np.sqrt(np.arange(1, p))
+    law = 2 * path_weights.log_path_weights_from_gains(gains, coherent=False)
+    np.testing.assert_allclose(law, exact, rtol=1e-12, atol=1e-12)
+
+
+# --- bands, bad input
+
+
+def test_bands_that_partition_the_lengths_have_mass_one():
+    log_weights = path_weights.log_path_weights(0.7, 20)
+    bands = ((1, 5), (6, 6), (7, 20))
+    assert sum(float(path_weights.band_mass(log_weights, *band)) for band in bands) == (
+        pytest.approx(1, rel=1e-14)
+    )
+
+
+@pytest.mark.parametrize('beta', [0, -1.0, math.nan, math.inf, np.float32(-0.5)])
+def test_a_beta_out_of_range_is_named(beta):
+    for function in (
+        path_weights.log_path_weights,
+        path_weights.log_z,
+        path_weights.argmax_set,
+    ):
+        with pytest.raises(ValueError, match='beta = '):
+            function(beta, 5)
+
+
+@pytest.mark.parametrize('p', [0, -3, 2.5, None])
+def test_a_depth_out_of_range_is_named(p):
+    for function in (
+        path_weights.log_path_weights,
+        path_weights.log_z,
+        path_weights.argmax_set,
+    ):
+        with pytest.raises(ValueError, match='expected a depth, an integer >= 1'):
+            function(0.5, p)
+
+
+def test_bad_shapes_gains_and_bands_are_named():
+    log_weights = path_weights.log_path_weights(0.5, 5)
+    with pytest.raises(ValueError, match=r'gains contain -2\.0'):
+        path_weights.log_path_weights_from_gains([1.0, -2.0])
+    with pytest.raises(ValueError, match='gains contain nan'):
+        path_weights.log_path_weights_from_gains([math.nan])
+    with pytest.raises(ValueError, match='gains of shape'):
+        path_weights.log_path_weights_from_gains(np.ones((2, 3)))
+    with pytest.raises(ValueError, match='beta of shape'):
+        path_weights.log_path_weights(np.ones(3), 5)
+    with pytest.raises(ValueError, match='log_weights of shape'):
+        path_weights.depth_moments(np.ones((2, 3)))
+    for band in ((0, 3), (4, 2), (2, 6)):
+        with pytest.raises(ValueError, match='band'):
+            path_weights.band_mass(log_weights, *band)
+
+
+def test_inside_jit_a_bad_value_gives_nan():
+    assert np.isnan(jax.jit(path_weights.log_path_weights, static_argnums=1)(-1.0, 4)).all()
+    assert np.isnan(jax.jit(path_weights.log_path_weights_from_gains)(np.array([1.0, -1]))).all()
+
+
+# --- oracles
+
+
+def decimal_log_weights(beta, p):
+    """log eps_r and log z of eq 16 for the exact value of a float, in 40-digit decimals."""
+    with decimal.localcontext(prec=40):
+        beta = Decimal(beta)
+        log_weights = [beta.ln()]
+        for r in range(1, p):
+            log_weights.append(log_weights[-1] + (beta * (p - r) / r).ln())
+        top = max(log_weights)
+        mass = sum((2 * (w - top)).exp() for w in log_weights if w - top > -60)
+        log_z = top + mass.ln() / 2
+        return [w - log_z for w in log_weights], log_z
+
+
+def errors(computed, exact):
+    return np.array(
+        [float(Decimal(float(a)) - b) for a, b in zip(np.asarray(computed), exact, strict=True)]
+    )
+
+
+def exact_polynomials(gains):
+    polynomials = [Fraction(1)]
+    for b in gains:
+        shifted = [Fraction(0), *polynomials]
+        polynomials = [e + b * s for e, s in zip([*polynomials, Fraction(0)], shifted, strict=True)]
+    return polynomials
