@@ -1,0 +1,1 @@
+"""Moves the networks: state, losses, optimizer, step, loop; checkpoints, metrics and workdirs."""
