@@ -1,0 +1,62 @@
+"""The manifest of a folder: the size and the CRC32 of every file, so that damage is seen.
+
+A folder is *whole* when its manifest is there and every file that it lists has the recorded size:
+that costs a stat a file. What is going to be read is checked by CRC32 as well.
+"""
+
+import json
+import pathlib
+import zlib
+
+NAME = 'manifest.json'
+
+
+def write(folder: pathlib.Path) -> None:
+    """Writes the manifest of what `folder` holds now into it."""
+    paths = [path for path in sorted(folder.rglob('*')) if path.is_file()]
+    files = {
+        path.relative_to(folder).as_posix(): {'size': path.stat().st_size, 'crc32': _crc32(path)}
+        for path in paths
+    }
+    (folder / NAME).write_text(json.dumps({'files': files}, indent=1))
+
+
+def incomplete(folder: pathlib.Path) -> str:
+    """What keeps `folder` from being whole, in words; '' where nothing does."""
+    try:
+        for name, recorded in _read(folder).items():
+            path = folder / name
+            if not path.is_file():
+                return f'{name} is missing'
+            if path.stat().st_size != recorded['size']:
+                return f'{name} has {path.stat().st_size} bytes of {recorded["size"]}'
+    except FileNotFoundError:
+        return f'{NAME} is missing'
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return f'{NAME} is unreadable ({error})'
+    return ''
+
+
+def damaged(folder: pathlib.Path, below: str) -> str:
+    """Which file below the sub-folder `below` of a whole folder has other bytes; '' for none."""
+    for name, recorded in _read(folder).items():
+        if not name.startswith(f'{below}/'):
+            continue
+        try:
+            if _crc32(folder / name) != recorded.get('crc32'):
+                return f'{name} fails its CRC32'
+        except OSError as error:
+            return f'{name} cannot be read ({error})'
+    return ''
+
+
+def _read(folder: pathlib.Path) -> dict[str, dict[str, int]]:
+    return json.loads((folder / NAME).read_bytes())['files']
+
+
+def _crc32(path: pathlib.Path) -> int:
+    crc32 = 0
+    with open(path, 'rb') as file:
+        while chunk := file.read(1 << 20):
+            crc32 = zlib.crc32(chunk, crc32)
+    return crc32
