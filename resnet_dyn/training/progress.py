@@ -1,0 +1,77 @@
+"""What a run says of itself while it goes: lines, and on a terminal a bar below them."""
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+import tqdm
+
+Report = Callable[[str], None]
+
+
+class Progress:
+    """Speaks for one run from step `start` to `total`; use it in a `with` block."""
+
+    def __init__(self, report: Report, start: int, total: int, bar: bool):
+        self._report, self._start, self._total = report, start, total
+        self._began = 0.0
+        self._bar = tqdm.tqdm(initial=start, total=total, unit='step') if bar else None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self._bar is not None:
+            self._bar.close()
+
+    def begin(self) -> None:
+        """All is compiled: from here on time counts."""
+        self._began = time.perf_counter()
+
+    def at(self, step: int) -> None:
+        """The run has come to `step`."""
+        if self._bar is not None:
+            self._bar.update(step - self._bar.n)
+
+    def trained(self, step: int, *, epoch, loss, train_accuracy, learning_rate, images_per_second):
+        """A training line, with the time that the rest will take."""
+        self._say(
+            f'step {step}/{self._total}  epoch {epoch:.2f}  loss {np.mean(loss):.4f}  '
+            f'accuracy {np.mean(train_accuracy):.4f}  rate {learning_rate:.4g}  '
+            f'{images_per_second:.0f} images/s  {self._left(step)}'
+        )
+
+    def evaluated(self, step: int, *, test_loss, test_accuracy):
+        """An evaluation line."""
+        self._say(
+            f'step {step}/{self._total}  test loss {np.mean(test_loss):.4f}  '
+            f'test accuracy {over_seeds(test_accuracy)}'
+        )
+
+    def _say(self, line: str) -> None:
+        if self._bar is None:
+            self._report(line)
+        else:
+            with self._bar.external_write_mode():
+                self._report(line)
+
+    def _left(self, step: int) -> str:
+        spent = time.perf_counter() - self._began
+        return f'{duration(spent / (step - self._start) * (self._total - step))} left'
+
+
+def over_seeds(values) -> str:
+    """Mean and, of several networks, the sample standard deviation: 0.5312 ± 0.0040 (...)."""
+    mean = f'{np.mean(values):.4f}'
+    if len(values) == 1:
+        return mean
+    return f'{mean} ± {np.std(values, ddof=1):.4f} (mean ± std of {len(values)} seeds)'
+
+
+def duration(seconds: float) -> str:
+    """Seconds as '42s', '3m07s' or '2h05m'."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f'{hours}h{minutes:02d}m'
+    return f'{minutes}m{seconds:02d}s' if minutes else f'{seconds}s'

@@ -1,0 +1,154 @@
+"""What a run leaves behind while it trains: lines, records, TensorBoard events, checkpoints.
+
+    metrics.jsonl    training lines    step, epoch, loss, train_accuracy, learning_rate,
+                                       images_per_second: means since the line before; a list over
+                                       the S networks, but for the rate and the images
+                     evaluation lines  step, test_loss, test_accuracy: lists over the S networks
+    dynamics.jsonl   `dynamics.record` of each network, S first, at its step; step 0 too
+
+`images_per_second` counts those of all networks, over the time that went into training alone:
+neither compiling nor evaluating, recording and saving.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from resnet_dyn import config
+from resnet_dyn.data import datasets
+from resnet_dyn.training import checkpoints, metrics, optimizer, program, progress, runs, state
+
+
+class Cadence(NamedTuple):
+    """Steps between what is done to a run while it trains; all of it is done at the last step."""
+
+    log: int
+    record: int
+    evaluate: int
+    checkpoint: int
+
+
+def cadence(cfg: config.Config, total_steps: int) -> Cadence:
+    """The cadences of a config, where unset 1/50 or 1/10 of the run."""
+
+    def share(given, parts):
+        return given or max(1, round(total_steps / parts))
+
+    return Cadence(
+        log=share(cfg.log.every, 50),
+        record=share(cfg.log.record, 50),
+        evaluate=share(cfg.log.evaluate, 10),
+        checkpoint=share(cfg.checkpoint.every, 10),
+    )
+
+
+class Recorder:
+    """Writes what is due at a step; `with` it, or close it, so that all is on disk."""
+
+    def __init__(
+        self,
+        run: runs.Run,
+        dataset: datasets.Dataset,
+        programs: program.Program,
+        said: progress.Progress,
+    ):
+        cfg = run.config
+        self.every = cadence(cfg, run.total_steps)
+        self.last_line: dict | None = None
+        self._run, self._programs, self._progress = run, programs, said
+        self._rate = optimizer.learning_rate(cfg.train, run.total_steps)
+        self._images_per_step = cfg.seeds * cfg.train.batch_size
+        self._steps_per_epoch = len(dataset.train.labels) // cfg.train.batch_size
+        self._steps, self._seconds = 0, 0.0
+        self._meta = runs.meta(run, dataset)
+        self._saved: int | None = None
+        self._metrics = metrics.JsonLines(run.workdir / runs.METRICS)
+        self._dynamics = metrics.JsonLines(run.workdir / runs.DYNAMICS)
+        self._checkpoints = checkpoints.Writer(run.workdir, cfg.checkpoint.keep)
+        self._board: metrics.TensorBoard | None = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        try:
+            self._checkpoints.close()
+        finally:
+            self._metrics.close()
+            self._dynamics.close()
+            if self._board is not None:
+                self._board.close()
+
+    def begin(self, networks: program.Networks, restored: int | None) -> program.Networks:
+        """Cuts back what a killed run wrote after the step that is restored, None for none.
+
+        What was due at that step is there; at step 0, and at the last one, it is done (again).
+        """
+        step = restored or 0
+        again = restored is None or step == self._run.total_steps
+        kept = step - 1 if again else step
+        self._metrics.cut_after(kept)
+        self._dynamics.cut_after(kept)
+        if self._run.config.log.tensorboard:
+            self._board = metrics.TensorBoard(self._run.workdir / runs.EVENTS, purge_step=kept + 1)
+        self._saved = step
+        return self.due(step, networks) if again else networks
+
+    def trained(self, steps: int, seconds: float) -> None:
+        """So many steps took so long."""
+        self._steps += steps
+        self._seconds += seconds
+
+    def due(self, step: int, networks: program.Networks) -> program.Networks:
+        """Does what is due at `step`; after a training line the totals come back at zero."""
+        last, first = step == self._run.total_steps, step == 0
+        if self._steps and (last or step % self.every.log == 0):
+            self._line(step, networks.totals)
+            networks = self._programs.clear(networks)
+        if last or step % self.every.record == 0:
+            self._record(step, networks)
+        if last or (step % self.every.evaluate == 0 and not first):
+            self._evaluate(step, networks)
+        if last or (step % self.every.checkpoint == 0 and not first):
+            self._save(step, networks)
+        return networks
+
+    def stopped(self, step: int, networks: program.Networks) -> None:
+        """Saves, if it has not been saved, a run that is to go on later."""
+        if step != self._saved:
+            self._save(step, networks)
+
+    def _line(self, step: int, totals: program.Totals) -> None:
+        line = {
+            'epoch': step / self._steps_per_epoch,
+            'loss': np.asarray(totals.loss) / self._steps,
+            'train_accuracy': np.asarray(totals.accuracy) / self._steps,
+            'learning_rate': float(self._rate(step - 1)),
+            'images_per_second': self._images_per_step * self._steps / self._seconds,
+        }
+        self._steps, self._seconds = 0, 0.0
+        self.last_line = {'step': step, **line}
+        self._write(step, line)
+        self._progress.trained(step, **line)
+
+    def _evaluate(self, step: int, networks: program.Networks) -> None:
+        found = self._programs.evaluate(networks)
+        line = {'test_loss': found.loss, 'test_accuracy': found.accuracy}
+        self._write(step, line)
+        self._progress.evaluated(step, **line)
+
+    def _record(self, step: int, networks: program.Networks) -> None:
+        found = self._programs.record(networks)
+        self._dynamics.write(step, **found)
+        if self._board is not None:
+            shown = ('weight_norm', 'gamma_mean', 'branch_moment', 'skip_moment')
+            self._board.write(step, **{name: found[name] for name in shown if name in found})
+
+    def _write(self, step: int, line: dict) -> None:
+        self._metrics.write(step, **line)
+        if self._board is not None:
+            self._board.write(step, **line)
+
+    def _save(self, step: int, networks: program.Networks) -> None:
+        self._checkpoints.save(step, state.to_trees(networks.state), self._meta)
+        self._saved = step

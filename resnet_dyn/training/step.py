@@ -1,0 +1,110 @@
+"""One step of training, and one evaluation, of one network.
+
+    logits, statistics = model(variables, augment(normalise(inputs)))
+    trainable_{t+1} = sgd(trainable_t, grad mean loss(logits, labels))
+
+Nothing here knows of seeds: `carry` and `program` take these functions over S networks.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import numpy as np
+import optax
+from jax import lax
+
+from resnet_dyn.data import batches, splits
+from resnet_dyn.training import losses, state
+
+
+class Data(NamedTuple):
+    """Labelled examples on the devices, with what normalises them."""
+
+    split: Any  # inputs, labels, and weights where the split is one of `padded_batches`
+    mean: jax.Array
+    std: jax.Array
+
+
+class Padded(NamedTuple):
+    """A split cut into batches of one size, I of them, the last one padded with weight 0."""
+
+    inputs: np.ndarray  # (I, B, ...)
+    labels: np.ndarray  # (I, B)
+    weights: np.ndarray  # (I, B)
+
+
+class Metrics(NamedTuple):
+    """Of one network: means over a batch, or sums over a test set."""
+
+    loss: jax.Array
+    accuracy: jax.Array
+
+
+def train_step(
+    model: nn.Module,
+    transform: optax.GradientTransformation,
+    loss: losses.Loss,
+    batch_size: int,
+    augment: bool,
+) -> Callable:
+    """A step as ((variables, optimizer, key, order_N), data, t, index) -> (variables, optimizer,
+    Metrics), where t is the step of the run and `index` the batch within the epoch's `order_N`.
+    """
+
+    def step(network, data: Data, t, index):
+        variables, optimizer, key, order_N = network
+        inputs, labels_B = batches.take(data.split, order_N, index, batch_size)
+        inputs = batches.normalise(inputs, data.mean, data.std)
+        if augment:
+            key = jax.random.fold_in(jax.random.fold_in(key, state.AUGMENT), t)
+            inputs = batches.augment(key, inputs)
+
+        def mean_loss(trainable):
+            logits_BK, new = model.apply(
+                {**variables, **trainable}, inputs, train=True, mutable=['batch_stats']
+            )
+            accuracy = losses.correct(logits_BK, labels_B).mean()
+            return loss(logits_BK, labels_B).mean(), (accuracy, new)
+
+        trainable = state.trainable(variables)
+        (value, (accuracy, new)), gradient = jax.value_and_grad(mean_loss, has_aux=True)(trainable)
+        updates, optimizer = transform.update(gradient, optimizer, trainable)
+        trainable = optax.apply_updates(trainable, updates)
+        return {**variables, **trainable, **new}, optimizer, Metrics(value, accuracy)
+
+    return step
+
+
+def evaluation(model: nn.Module, loss: losses.Loss) -> Callable:
+    """An evaluation as (variables, data) -> Metrics, `data` Padded, with running statistics.
+
+    The metrics are sums over the examples: loss, and the number that the network gets right.
+    """
+
+    def evaluate(variables, data: Data) -> Metrics:
+        def sums(batch: Padded):
+            inputs = batches.normalise(batch.inputs, data.mean, data.std)
+            logits_BK = model.apply(variables, inputs, train=False)
+            loss_B = loss(logits_BK, batch.labels)
+            correct_B = losses.correct(logits_BK, batch.labels)
+            return (batch.weights * loss_B).sum(), (batch.weights * correct_B).sum()
+
+        loss_I, correct_I = lax.map(sums, data.split)
+        return Metrics(loss_I.sum(), correct_I.sum())
+
+    return evaluate
+
+
+def padded_batches(split: splits.Split, batch_size: int) -> Padded:
+    """A split in batches of `batch_size`, or in one batch where it is smaller than that."""
+    size = split.labels.shape[0]
+    batch_size = min(batch_size, size)
+    number = -(-size // batch_size)
+
+    def pad(array):
+        missing = np.zeros((number * batch_size - size, *array.shape[1:]), array.dtype)
+        return np.concatenate([array, missing]).reshape(number, batch_size, *array.shape[1:])
+
+    return Padded(pad(split.inputs), pad(split.labels), pad(np.ones(size, np.float32)))
