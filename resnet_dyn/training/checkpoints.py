@@ -125,6 +125,15 @@ def steps(workdir) -> list[int]:
     ]
 
 
+def sound(workdir, step: int) -> bool:
+    """Whether all of a step can be restored as it was saved; reads it, the optimizer too."""
+    try:
+        _read(_folder(workdir) / str(step), None, optimizer=True)
+    except _Damage:
+        return False
+    return True
+
+
 def restore(
     workdir, step: int | None = None, only: str | tuple[str, ...] | None = None
 ) -> tuple[int, Variables, Meta]:

@@ -196,7 +196,7 @@ def _check_source(workdir: pathlib.Path, before, now: datasets.Source) -> None:
 def _finished(workdir: pathlib.Path, total: int) -> bool:
     lines = metrics.read(workdir / METRICS)
     done = bool(lines) and lines[-1]['step'] == total and 'test_accuracy' in lines[-1]
-    return done and total in checkpoints.steps(workdir)
+    return done and checkpoints.sound(workdir, total)
 
 
 def _lock(workdir: pathlib.Path) -> int:

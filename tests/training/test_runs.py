@@ -226,7 +226,7 @@ def test_a_finished_run_says_so_and_changes_nothing(tmp_path, dataset):
     assert not begin(tmp_path, dataset, changed(train__steps=30)).finished
 
 
-def test_a_run_without_its_last_line_or_its_last_checkpoint_is_not_finished(tmp_path, dataset):
+def test_a_run_without_its_last_line_or_a_sound_last_checkpoint_is_not_finished(tmp_path, dataset):
     run = begin(tmp_path, dataset)
     finish(run, dataset, {'params': {'w': np.ones((2, 3), np.float32)}})
     last = tmp_path / runs.METRICS
@@ -234,8 +234,12 @@ def test_a_run_without_its_last_line_or_its_last_checkpoint_is_not_finished(tmp_
     last.write_bytes(line[:-1])
     assert not begin(tmp_path, dataset).finished
     last.write_bytes(line)
-    manifest = tmp_path / 'checkpoints' / '20' / 'manifest.json'
-    manifest.unlink()
+    assert begin(tmp_path, dataset).finished
+    (data, *_) = (tmp_path / 'checkpoints' / '20' / 'params' / 'd').iterdir()
+    kept = data.read_bytes()
+    data.write_bytes(bytes([kept[0] ^ 1]) + kept[1:])
+    assert not begin(tmp_path, dataset).finished
+    data.unlink()
     assert not begin(tmp_path, dataset).finished
 
 
