@@ -1,0 +1,166 @@
+"""The front door: one interface over every source, its digest, its statistics, its parts."""
+
+import hashlib
+
+import numpy as np
+import pytest
+
+from resnet_dyn import config
+from resnet_dyn.data import datasets, splits
+
+
+@pytest.fixture
+def write_npz(tmp_path, pixels):
+    """Writes a .npz of 40 + 20 images in 4 unequal classes and gives the config that reads it."""
+
+    def write(**changes):
+        images, _ = pixels(60, (4, 4, 3))
+        labels = np.repeat([0, 1, 2, 3], [4, 8, 16, 32])[np.random.default_rng(1).permutation(60)]
+        arrays = {
+            'train_images': images[:40],
+            'train_labels': labels[:40],
+            'test_images': images[40:],
+            'test_labels': labels[40:],
+        }
+        np.savez(tmp_path / 'mine.npz', **(arrays | changes))
+        return config.Data(name='npz', dir=str(tmp_path / 'mine.npz'))
+
+    return write
+
+
+@pytest.fixture
+def prepare(tmp_path, pixels, write_tfds, write_npz):
+    """The config of a small data set of any name."""
+
+    def make(name):
+        if name == 'gaussians':
+            return config.Data(train_size=100, test_size=60)
+        if name == 'digits':
+            return config.Data(name='digits')
+        if name == 'npz':
+            return write_npz()
+        shape = (28, 28, 1) if name == 'fashion_mnist' else (32, 32, 3)
+        parts = {'train': pixels(30, shape), 'test': pixels(20, shape, seed=1)}
+        write_tfds(tmp_path, name, parts)
+        return config.Data(name=name, dir=str(tmp_path), cache=str(tmp_path / 'cache'))
+
+    return make
+
+
+@pytest.mark.parametrize('name', config.DATA_NAMES)
+def test_every_data_set_keeps_the_one_interface(name, prepare):
+    dataset = datasets.load(prepare(name))
+    for split in (dataset.train, dataset.test):
+        assert split.inputs.ndim in (2, 4) and len(split.inputs) == len(split.labels)
+        assert split.inputs.dtype == (np.float32 if split.inputs.ndim == 2 else np.uint8)
+        assert split.labels.dtype == np.int32
+        assert split.labels.min() >= 0 and split.labels.max() < dataset.classes
+    assert dataset.train.inputs.shape[1:] == dataset.test.inputs.shape[1:]
+    for statistic in (dataset.mean, dataset.std):
+        assert statistic.shape == dataset.train.inputs.shape[-1:]
+        assert statistic.dtype == np.float32
+    assert (dataset.std > 0).all()
+    assert dataset.source.name == name and len(dataset.source.digest) == 64
+
+
+def test_the_note_of_a_copy_reaches_the_source(tmp_path, pixels, write_tfds):
+    write_tfds(tmp_path, 'cifar10', {'train': pixels(10), 'test': pixels(10)}, image='JPEG')
+    data = config.Data(name='cifar10', dir=str(tmp_path), cache=str(tmp_path / 'cache'))
+    assert datasets.load(data).source.note == 'JPEG copy, not the original images'
+
+
+def test_unset_sizes_of_gaussians_are_those_of_the_config():
+    dataset = datasets.load(config.Data(dimension=2))
+    sizes = (len(dataset.train.labels), len(dataset.test.labels))
+    assert sizes == tuple(config.GAUSSIANS_SIZES.values())
+
+
+def test_mean_and_std_are_those_of_the_training_pixels_by_channel(write_npz):
+    dataset = datasets.load(write_npz())
+    pixels = dataset.train.inputs.reshape(-1, 3).astype(np.float64)
+    np.testing.assert_allclose(dataset.mean, pixels.mean(axis=0), rtol=1e-7)
+    np.testing.assert_allclose(dataset.std, pixels.std(axis=0), rtol=1e-7)
+
+
+def test_statistics_do_not_depend_on_the_blocks_they_are_summed_in(write_npz, monkeypatch):
+    whole = datasets.load(write_npz())
+    monkeypatch.setattr(datasets, 'BLOCK', 7)
+    blocks = datasets.load(write_npz())
+    np.testing.assert_array_equal(whole.mean, blocks.mean)
+    np.testing.assert_array_equal(whole.std, blocks.std)
+
+
+@pytest.mark.parametrize('constant', [0.0, 0.1, -3e6])
+def test_a_constant_feature_is_not_blown_up(constant, write_npz):
+    rng = np.random.default_rng(0)
+    inputs = rng.standard_normal((60, 2)).astype(np.float32)
+    inputs[:, 1] = constant
+    dataset = datasets.load(write_npz(train_images=inputs[:40], test_images=inputs[40:]))
+    assert dataset.std[1] == 1.0
+    np.testing.assert_allclose(dataset.std[0], inputs[:40, 0].std(), rtol=1e-5)
+
+
+def test_gaussians_are_scaled_by_their_law_not_by_the_sample():
+    dataset = datasets.load(config.Data(separation=0.75, train_size=100, test_size=100))
+    np.testing.assert_array_equal(dataset.mean, np.zeros(50, np.float32))
+    np.testing.assert_array_equal(dataset.std, np.full(50, 1.25, np.float32))
+
+
+def test_the_digest_is_that_of_inputs_and_labels_in_order(write_npz):
+    dataset = datasets.load(write_npz())
+    expected = hashlib.sha256()
+    for split in (dataset.train, dataset.test):
+        for array, kind in ((split.inputs, '|u1'), (split.labels, '<i4')):
+            expected.update(f'{kind}{array.shape}'.encode() + array.tobytes())
+    assert dataset.source.digest == expected.hexdigest()
+
+
+@pytest.mark.parametrize('key', ['train_images', 'train_labels', 'test_images', 'test_labels'])
+def test_one_changed_value_changes_the_digest(key, write_npz):
+    data = write_npz()
+    before = datasets.load(data).source.digest
+    array = np.load(data.dir)[key]
+    array.flat[5] = 1 if array.flat[5] == 0 else 0
+    assert datasets.load(write_npz(**{key: array})).source.digest != before
+
+
+def test_a_part_is_chosen_from_the_whole_in_proportion_to_the_classes(write_npz):
+    whole = datasets.load(write_npz()).train
+    for size in range(1, 41):
+        part = splits.subset(whole, size, seed=0)
+        assert len(part.labels) == len(part.inputs) == size
+        share = np.bincount(whole.labels, minlength=4) * size / 40
+        assert (np.abs(np.bincount(part.labels, minlength=4) - share) <= 1).all()
+        at = [int(np.flatnonzero((whole.inputs == x).all(axis=(1, 2, 3)))[0]) for x in part.inputs]
+        assert at == sorted(set(at)), 'each at most once, in the old order'
+        np.testing.assert_array_equal(part.labels, whole.labels[at])
+
+
+def test_a_smaller_part_is_within_a_larger_and_the_seed_fixes_both(write_npz):
+    whole = datasets.load(write_npz()).train
+
+    def chosen(size, seed):
+        return {image.tobytes() for image in splits.subset(whole, size, seed).inputs}
+
+    assert chosen(9, 0) < chosen(10, 0) < chosen(30, 0)
+    assert chosen(10, 0) == chosen(10, 0) != chosen(10, 1)
+
+
+def test_sizes_choose_parts_of_both_splits_and_statistics_follow(write_npz):
+    data = config.replace(write_npz(), {'train_size': 15, 'test_size': 5})
+    dataset = datasets.load(data)
+    assert (len(dataset.train.labels), len(dataset.test.labels)) == (15, 5)
+    expected = dataset.train.inputs.astype(np.float64).mean(axis=(0, 1, 2))
+    np.testing.assert_allclose(dataset.mean, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(('which', 'there'), [('train', 40), ('test', 20)])
+def test_more_than_there_is_is_refused_with_both_sizes(which, there, write_npz):
+    data = config.replace(write_npz(), {f'{which}_size': there})
+    assert len(getattr(datasets.load(data), which).labels) == there
+    with pytest.raises(datasets.DataError, match=rf'{which}_size={there + 1} .* the {there} '):
+        datasets.load(config.replace(data, {f'{which}_size': there + 1}))
+
+
+def test_a_data_error_is_a_value_error():
+    assert issubclass(datasets.DataError, ValueError)
