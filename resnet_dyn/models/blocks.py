@@ -53,6 +53,11 @@ def linear(layer: Layer, style: Style, name: str | None = None) -> nn.Module:
     )
 
 
+def norm(style: Style, name: str | None = None) -> norms.Norm:
+    """The norm of a network's style."""
+    return norms.Norm(style.norm, style.gamma, style.gradients, name=name)
+
+
 class Block(nn.Module):
     """One block; `shortcut` is `identity`, `pad` (subsample, pad channels), or `projection`."""
 
@@ -67,12 +72,12 @@ class Block(nn.Module):
         # branch ends in weights, and its last gamma, the closest to the end, is the one.
         gammas = [0.0 if style.zero_init and i == last else style.gamma for i in range(last + 1)]
         self.linear = [linear(layer, style) for layer in self.layers]
-        self.norm = [norms.Norm(style.norm, gamma) for gamma in gammas]
+        self.norm = [norm(style._replace(gamma=gamma)) for gamma in gammas]
         if self.shortcut == 'projection' and style.block != 'plain':
             stride = max(layer.stride for layer in self.layers)
             self.shortcut_linear = linear(Layer(self.layers[-1].features, 1, stride), style)
             if style.block == 'postact':
-                self.shortcut_norm = norms.Norm(style.norm, style.gamma)
+                self.shortcut_norm = norm(style)
 
     def __call__(self, h, gate, train: bool):
         """h (B, ..., C), gate a scalar or None (open) -> (the next h, None), as scan wants it."""

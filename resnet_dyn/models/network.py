@@ -12,7 +12,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from resnet_dyn.models import blocks, norms
+from resnet_dyn.models import blocks
 
 
 class StageSpec(NamedTuple):
@@ -39,7 +39,7 @@ class Stem(nn.Module):
         if not self.layer.kernel:
             x = x.reshape(x.shape[0], -1)
         h = blocks.linear(self.layer, self.style, name='linear')(x)
-        norm = norms.Norm(self.style.norm, self.style.gamma, name='norm')
+        norm = blocks.norm(self.style, name='norm')
         if self.style.block == 'paper':
             h = norm(nn.relu(h), train)
         elif self.style.block != 'preact':
@@ -58,7 +58,7 @@ class Head(nn.Module):
     @nn.compact
     def __call__(self, h, train: bool):
         if self.style.block == 'preact':
-            h = nn.relu(norms.Norm(self.style.norm, self.style.gamma, name='norm')(h, train))
+            h = nn.relu(blocks.norm(self.style, name='norm')(h, train))
         if h.ndim == 4:
             h = h.mean((1, 2))
         logits = nn.Dense(self.classes, dtype=self.style.dtype, name='linear')(h)
