@@ -1,0 +1,225 @@
+"""The compiled loop: seeds apart, chunks invisible, one compile, one network like many."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from resnet_dyn import config
+from resnet_dyn.data import datasets, splits
+from resnet_dyn.models import presets
+from resnet_dyn.training import carry, dynamics, losses, program, state, step
+
+EPOCH = 8  # steps, of the 260 examples of the tiny config in batches of 32
+
+
+class Made(NamedTuple):
+    programs: program.Program
+    begun: program.Networks  # at step 0
+    model: Any
+    dataset: datasets.Dataset
+
+    def advance(self, start, stop):
+        return self.programs.advance(self.begun, start, stop)
+
+
+@pytest.fixture
+def make(tiny):
+    """make({'seeds': 3}) -> Made, on one device unless said."""
+
+    def build(changes=None, devices=1):
+        cfg = carry.settle(config.resolve(tiny(changes)))
+        dataset = datasets.load(cfg.data)
+        model = presets.from_config(cfg.model, dataset.classes)
+        mesh = carry.mesh(cfg.seeds, jax.devices()[:devices])
+        assert mesh.size == np.gcd(cfg.seeds, devices)
+        programs = program.Program(cfg, model, dataset, 20, mesh)
+        return Made(programs, programs.begin(), model, dataset)
+
+    return build
+
+
+def _assert_equal(a, b):
+    jax.tree.map(np.testing.assert_array_equal, jax.device_get(a), jax.device_get(b))
+
+
+def _assert_close(a, b, rtol=1e-5, atol=1e-6):
+    def close(x, y):
+        np.testing.assert_allclose(x, y, rtol=rtol, atol=atol)
+
+    jax.tree.map(close, jax.device_get(a), jax.device_get(b))
+
+
+def _one(tree, s):
+    return jax.tree.map(lambda leaf: leaf[s : s + 1], tree)
+
+
+@pytest.mark.parametrize('how', ['vmap', 'map'])
+def test_network_s_of_many_is_the_run_of_that_seed_alone(make, how):
+    together = make({'seeds': 3, 'train.carry': how}).advance(0, 20).state
+    alone = make({'seed': 2, 'train.carry': how}).advance(0, 20).state
+    _assert_close(_one(together, 2), alone)
+
+
+@pytest.mark.slow
+def test_a_convolutional_network_of_many_is_the_run_of_that_seed_alone(make):
+    images = {
+        'data.name': 'digits',
+        'data.augment': True,
+        'model.family': 'cifar_resnet',
+        'model.depth': 8,
+        'model.width': None,
+    }
+    together = make({**images, 'seeds': 2}).advance(0, 5).state
+    alone = make({**images, 'seed': 1}).advance(0, 5).state
+    _assert_close(_one(together, 1), alone, rtol=1e-4, atol=1e-5)
+
+
+def test_vmap_and_map_give_the_same_networks(make):
+    vmap, in_turn = (make({'seeds': 3, 'train.carry': how}) for how in ('vmap', 'map'))
+    _assert_close(vmap.advance(0, 20).state, in_turn.advance(0, 20).state)
+
+
+def test_networks_dealt_out_over_devices_are_those_of_one_device(make):
+    found = []
+    for devices in (1, 4):
+        made = make({'seeds': 6}, devices)  # 3 on each of 2 devices
+        networks = made.advance(0, 20)
+        found.append((networks.state, networks.totals, made.programs.evaluate(networks)))
+    _assert_close(*found)
+
+
+def test_the_length_of_a_chunk_changes_no_bit_and_compiles_nothing(make, monkeypatch):
+    traces = []
+
+    def counted(train):
+        def loss(logits_BK, labels_B):
+            traces.append(1)
+            return losses.cross_entropy(logits_BK, labels_B)
+
+        return loss
+
+    monkeypatch.setattr(losses, 'from_config', counted)
+    programs, begun, *_ = make({'seeds': 2})
+    whole = programs.advance(begun, 0, 20)
+    once = len(traces)
+    assert once > 0
+    networks = begun
+    for start, stop in ((0, 0), (0, 1), (1, EPOCH), (EPOCH, EPOCH + 1), (EPOCH + 1, 20)):
+        networks = programs.advance(networks, start, stop)
+    _assert_equal(networks, whole)
+    networks = programs.clear(networks)
+    _assert_equal(networks.totals, program.zero_totals(2))
+    programs.advance(networks, 20, 21)
+    restored = programs.restore(20, jax.device_get(state.to_trees(whole.state)))
+    programs.advance(restored, 20, 21)
+    assert len(traces) == once
+
+
+def test_a_restored_network_goes_on_bit_for_bit_within_an_epoch(make):
+    programs, begun, *_ = make({'seeds': 2})
+    whole = programs.advance(begun, 0, 20).state
+    half = programs.advance(begun, 0, EPOCH + 3).state
+    restored = programs.restore(EPOCH + 3, jax.device_get(state.to_trees(half)))
+    _assert_equal(programs.advance(restored, EPOCH + 3, 20).state, whole)
+
+
+def _counting_program(networks, size=10, batch_size=3):
+    """A loop whose 'networks' count how often they see each example, and its arguments."""
+
+    def count(network, data, t, index):
+        variables, momenta, _, order_N = network
+        rows = jax.lax.dynamic_slice_in_dim(order_N, index * batch_size, batch_size)
+        bad = (variables['s'] == 1) & (t >= 4)
+        loss = jnp.where(bad, jnp.nan, t.astype(jnp.float32))
+        seen_N = variables['seen'].at[rows].add(1)
+        return {**variables, 'seen': seen_N}, momenta, step.Metrics(loss, jnp.float32(1))
+
+    keys_S = jax.vmap(jax.random.key)(np.arange(networks, dtype=np.uint32))
+    variables = {
+        's': jnp.arange(networks),
+        'seen': jnp.zeros((networks, size), jnp.int32),
+    }
+    begun = program.Networks(
+        state.State(variables, ()),
+        jnp.zeros((networks, size), jnp.int32),
+        program.zero_totals(networks),
+    )
+    labels = splits.Split(np.zeros((size, 1), np.float32), np.zeros(size, np.int32))
+    data = step.Data(labels, np.zeros(1), np.ones(1))
+    run = jax.jit(program.many_steps(count, 'vmap', batch_size))
+    return lambda start, stop: run((begun, keys_S), (data, np.int32(start), np.int32(stop)))
+
+
+def test_each_epoch_is_a_new_order_of_the_training_set_for_each_network():
+    run = _counting_program(networks=2)
+    seen_SN = run(0, 3).state.variables['seen']
+    assert (seen_SN.sum(1) == 9).all() and seen_SN.max() == 1
+    orders = [run(0, stop).orders_SN for stop in (1, 3, 4)]
+    np.testing.assert_array_equal(orders[0], orders[1])
+    assert (np.sort(orders[2]) == np.arange(10)).all()
+    assert (orders[2] != orders[1]).any(1).all() and (orders[1][0] != orders[1][1]).any()
+
+
+def test_the_first_step_with_a_bad_loss_and_the_last_finite_loss_are_kept_a_network():
+    totals = _counting_program(networks=3)(0, 8).totals
+    np.testing.assert_array_equal(totals.first_bad, [program.NEVER, 4, program.NEVER])
+    np.testing.assert_array_equal(totals.last_finite, [7, 3, 7])
+    np.testing.assert_array_equal(totals.accuracy, [8, 8, 8])
+
+
+def test_evaluation_in_padded_batches_is_that_of_the_whole_test_set(make, monkeypatch):
+    monkeypatch.setattr(program, 'EVALUATION_BATCH', 32)  # 70 test examples: 2 batches and 6 more
+    made = make({'seeds': 2, 'train.label_smoothing': 0.2})
+    networks = made.advance(0, 20)
+    found = made.programs.evaluate(networks)
+    test, mean, std = made.dataset.test, made.dataset.mean, made.dataset.std
+    for s in range(2):
+        variables = jax.tree.map(lambda leaf, s=s: leaf[s], networks.state.variables)
+        logits_BK = made.model.apply(variables, (test.inputs - mean[None]) / std[None])
+        expected = losses.cross_entropy(logits_BK, test.labels).mean()
+        np.testing.assert_allclose(found.loss[s], expected, rtol=1e-5)
+        assert found.accuracy[s] == np.mean(logits_BK.argmax(-1) == test.labels)
+
+
+def test_a_test_set_smaller_than_a_batch_is_one_batch():
+    split = splits.Split(np.ones((5, 2), np.float32), np.arange(5, dtype=np.int32))
+    padded = step.padded_batches(split, 32)
+    assert padded.inputs.shape == (1, 5, 2) and padded.weights.sum() == 5
+
+
+@pytest.mark.parametrize('norm', ['batch', 'none'])
+def test_a_record_has_the_gammas_and_norms_of_each_network(make, norm):
+    made = make({'seeds': 2, 'model.norm': norm})
+    networks = made.advance(0, 5)
+    found = made.programs.record(networks)
+    variables = jax.device_get(networks.state.variables)
+    stage, stem = variables['params']['stage_0'], variables['params']['stem']
+    for s in range(2):
+        kernels = [
+            stem['linear']['kernel'][s],
+            stage['linear_0']['kernel'][s],
+            variables['params']['head']['linear']['kernel'][s],
+        ]
+        expected = np.sqrt(sum((kernel.astype(float) ** 2).sum() for kernel in kernels))
+        np.testing.assert_allclose(found['weight_norm'][s], expected, rtol=1e-5)
+    assert found['branch_moment'].shape == found['skip_moment'].shape == (2, 2)
+    assert (found['branch_moment'] > 0).all() and (found['skip_moment'] > 0).all()
+    if norm == 'none':
+        assert not [name for name in found if 'gamma' in name]
+        return
+    gammas_SLC = np.abs(variables['gammas']['stage_0']['norm_0']['gamma'])
+    np.testing.assert_allclose(found['gamma_mean'], gammas_SLC.mean(-1), rtol=1e-6)
+    np.testing.assert_allclose(found['gamma_std'], gammas_SLC.std(-1), rtol=1e-4, atol=1e-7)
+    np.testing.assert_array_equal(found['norm_gamma_mean']['norm_0'], found['gamma_mean'])
+    stem_SC = np.abs(variables['gammas']['stem']['norm']['gamma'])
+    np.testing.assert_allclose(found['stem_gamma_mean'], stem_SC.mean(-1), rtol=1e-6)
+
+
+def test_the_probe_batch_is_spread_over_the_training_set():
+    inputs = np.arange(1000)[:, None]
+    assert len(dynamics.probe(splits.Split(inputs, inputs[:, 0]))) == dynamics.PROBE_SIZE
+    assert dynamics.probe(splits.Split(inputs, inputs[:, 0]))[-1, 0] > 700
+    assert len(dynamics.probe(splits.Split(inputs[:9], inputs[:9, 0]))) == 9
