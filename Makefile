@@ -1,0 +1,49 @@
+# `make figure1` and `make test` set everything up by themselves; `make help` lists the rest.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+FAST   ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help env figure1 theorems test slow lint pins clean
+
+help:            ## what can be made
+	@grep -E '^[a-z0-9]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 12
+
+env: $(STAMP)    ## the environment in .venv, with the pinned packages
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "$(PYTHON) is older than Python 3.11: make env PYTHON=python3.11"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	if $(BIN)/python -m pip install -q --disable-pip-version-check uv; then \
+	  $(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -e '.[test]'; \
+	else \
+	  $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[test]'; \
+	fi
+	touch $(STAMP)
+
+figure1: env     ## the paper's Figure 1 from scratch, into build/figure1 (FAST=1: 3 seeds, short)
+	$(BIN)/python -m launch.figure --name=figure1 --workdir=build/figure1 $(if $(filter-out 0,$(FAST)),--fast)
+
+theorems: env    ## every theorem and erratum checked by numbers, into build/theorems
+	$(BIN)/python -m launch.figure --name=theorems --workdir=build/theorems
+
+test: lint       ## ruff, the layering test and the whole suite
+	$(BIN)/python -m pytest
+
+slow: env        ## the tests that take minutes
+	$(BIN)/python -m pytest -m slow
+
+lint: env
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+pins: env        ## the constraints anew, for all Pythons, without addresses
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --upgrade --extra test \
+	  --no-emit-index-url --no-emit-find-links --no-annotate --no-header \
+	  pyproject.toml -o constraints.txt
+
+clean:           ## everything that was made, the environment too
+	rm -rf $(VENV) build .jax_cache .pytest_cache .ruff_cache *.egg-info
