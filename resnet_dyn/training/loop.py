@@ -116,17 +116,20 @@ def _check_finite(run: runs.Run, totals: program.Totals, last_line: dict | None)
     if first_bad_S[s] == program.NEVER:
         return
     step = int(first_bad_S[s]) + 1
-    before = ''
+    last_finite = float(totals.last_finite[s])
+    before = f'the last finite one is {last_finite:.4g}'
+    if not np.isfinite(last_finite):
+        before = 'none was finite since this start'
     if last_line is not None:
-        before = (
-            f'; the last line, at step {last_line["step"]}, has loss {last_line["loss"][s]:.4g} '
-            f'and accuracy {last_line["train_accuracy"][s]:.4f} for it'
+        before += (
+            f', and the last line, at step {last_line["step"]}, has for it the loss '
+            f'{last_line["loss"][s]:.4g} and the accuracy {last_line["train_accuracy"][s]:.4f}'
         )
     raise TrainingError(
         f'the loss of network {s} (seed {run.config.seed + s}) became NaN or Inf at step {step}; '
-        f'its last finite loss is {totals.last_finite[s]:.4g}{before}. Take a lower '
-        f'config.train.learning_rate (it is {run.config.train.learning_rate}) or a '
-        f'config.train.warmup, in another workdir; what was saved before stays in {run.workdir}'
+        f'{before}. Take a lower config.train.learning_rate (it is '
+        f'{run.config.train.learning_rate}) or a config.train.warmup, in another workdir; what was '
+        f'saved before stays in {run.workdir}'
     )
 
 

@@ -103,9 +103,9 @@ class Program:
         return jax.device_get(self._record(networks.state.variables, self._probe))
 
     def clear(self, networks: Networks) -> Networks:
-        """The networks with their totals at zero."""
-        totals = zero_totals(len(self._keys_S))
-        return networks._replace(totals=carry.place(totals, self._mesh, carry.SPLIT))
+        """The networks with the sums of their totals at zero."""
+        zeros_S = carry.place(zero_totals(len(self._keys_S)).loss, self._mesh, carry.SPLIT)
+        return networks._replace(totals=networks.totals._replace(loss=zeros_S, accuracy=zeros_S))
 
     def _load(self, now: state.State, at: int) -> Networks:
         epoch = at // (self._size // self._batch_size)

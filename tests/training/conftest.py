@@ -19,7 +19,7 @@ TINY = {
 }
 
 
-@pytest.fixture
+@pytest.fixture(scope='session')
 def tiny():
     """tiny({'seeds': 3}): the config with these changes."""
     return lambda changes=None: config.replace(config.Config(), {**TINY, **(changes or {})})
