@@ -52,11 +52,16 @@ def load(data: config.Data) -> Dataset:
     `train_size` and `test_size` choose a part, in proportion to the classes and fixed by
     `data.seed` (`splits.subset`). Mean and std are those of the chosen training inputs, per
     channel or feature; for gaussians 0 and sqrt(1 + separation^2), so that E x_i^2 = 1. Raises
-    `DataError` if the data is absent, damaged, or smaller than asked.
+    `DataError` if the data is absent, damaged, smaller than asked, or not to be augmented.
     """
     data = config.resolve(config.Config(data=data)).data
     module = {'gaussians': gaussians, 'digits': digits, 'npz': npz}.get(data.name, images)
     pair = module.load(data)
+    if data.augment and pair.train.inputs.ndim != 4:
+        raise DataError(
+            f'config.data.augment is for images alone, and {data.name} has vectors of '
+            f'{pair.train.inputs.shape[-1]} features: leave it unset'
+        )
     train = _part(data, 'train', pair.train, data.train_size)
     test = _part(data, 'test', pair.test, data.test_size)
     if data.name == 'gaussians':

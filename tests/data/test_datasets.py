@@ -162,5 +162,11 @@ def test_more_than_there_is_is_refused_with_both_sizes(which, there, write_npz):
         datasets.load(config.replace(data, {f'{which}_size': there + 1}))
 
 
+def test_augmentation_of_vectors_is_refused(write_npz):
+    assert datasets.load(config.replace(write_npz(), {'augment': True})).train.inputs.ndim == 4
+    with pytest.raises(datasets.DataError, match=r'config\.data\.augment .* 50 features'):
+        datasets.load(config.Data(augment=True))
+
+
 def test_a_data_error_is_a_value_error():
     assert issubclass(datasets.DataError, ValueError)

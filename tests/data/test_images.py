@@ -185,7 +185,8 @@ def test_a_tfrecord_copy_is_refused_with_the_way_to_convert_it(
 
 
 @pytest.mark.parametrize(
-    'damage', ['records_cut', 'records_gone', 'records_short', 'features_gone', 'info_broken']
+    'damage',
+    ['records_cut', 'records_gone', 'records_short', 'features_gone', 'info_broken', 'no_split'],
 )
 def test_a_copy_that_is_not_whole_is_refused(damage, root, data, parts, write_tfds):
     folder = write_tfds(root, 'cifar10', parts)
@@ -201,7 +202,21 @@ def test_a_copy_that_is_not_whole_is_refused(damage, root, data, parts, write_tf
         (folder / 'features.json').unlink()
     elif damage == 'info_broken':
         info.write_text(info.read_text()[:-10])
-    with pytest.raises(splits.DataError, match=str(folder)) as caught:
+    elif damage == 'no_split':
+        info.write_text(info.read_text().replace('"test"', '"rest"'))
+    with pytest.raises(splits.DataError, match=str(folder)):
+        images.load(data)
+
+
+def test_the_reason_of_a_failure_stays_within_one_paragraph(
+    root, data, parts, write_tfds, monkeypatch
+):
+    def fail(*_):
+        raise RuntimeError('first line\n\tsecond line')
+
+    write_tfds(root, 'cifar10', parts)
+    monkeypatch.setattr(images, '_decode', fail)
+    with pytest.raises(splits.DataError, match='RuntimeError: first line second line') as caught:
         images.load(data)
     assert '\n' not in str(caught.value)
 
