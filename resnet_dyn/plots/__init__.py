@@ -1,0 +1,1 @@
+"""Pictures of finished records: this room sees numbers, never a network."""
