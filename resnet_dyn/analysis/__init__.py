@@ -1,0 +1,1 @@
+"""Analysis: what trained networks are, checkpoint by checkpoint, as records on disk."""

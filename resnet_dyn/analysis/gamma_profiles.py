@@ -1,0 +1,56 @@
+"""The gammas of a run's networks by block and norm: the scales that Figure 1(d) follows.
+
+mean_SLN = mean over channels of |gamma|,   spread_SLN = its standard deviation over channels
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from resnet_dyn.models import gammas
+
+
+class Gammas(NamedTuple):
+    """|gamma| at one checkpoint, over channels, by block and norm; N norms in a branch.
+
+    NaN where a block lacks a norm, or the stem has none (preact nets).
+    """
+
+    step: np.ndarray  # ()
+    norms_N: np.ndarray  # their names, in the order of the forward pass
+    mean_SLN: np.ndarray
+    spread_SLN: np.ndarray
+    stem_mean_S: np.ndarray
+    stem_spread_S: np.ndarray
+
+
+def measure(step: int, gammas_S: Mapping) -> Gammas:
+    """The profile of S networks from their `gammas` collection, every leaf led by S."""
+    seeds = len(jax.tree.leaves(gammas_S)[0])
+    networks = [jax.tree.map(lambda leaf, s=s: np.asarray(leaf)[s], gammas_S) for s in range(seeds)]
+    blocks_SL = [gammas.by_block(network) for network in networks]
+    norms = sorted({name for block in blocks_SL[0] for name in block})
+    absolute = [
+        [[np.abs(block[n]) if n in block else None for n in norms] for block in blocks_L]
+        for blocks_L in blocks_SL
+    ]
+    stems = [
+        np.abs(n['stem']['norm']['gamma']) if 'norm' in n.get('stem', {}) else None
+        for n in networks
+    ]
+    return Gammas(
+        step=np.array(step),
+        norms_N=np.array(norms),
+        mean_SLN=_over_channels(np.mean, absolute),
+        spread_SLN=_over_channels(np.std, absolute),
+        stem_mean_S=_over_channels(np.mean, stems),
+        stem_spread_S=_over_channels(np.std, stems),
+    )
+
+
+def _over_channels(statistic, tree) -> np.ndarray:
+    if isinstance(tree, list):
+        return np.array([_over_channels(statistic, branch) for branch in tree])
+    return np.float32(np.nan) if tree is None else statistic(tree)

@@ -1,0 +1,165 @@
+"""A run followed over its checkpoints: one record a checkpoint and measure, made once and kept.
+
+`follow` visits step 0 (rebuilt from the seeds) and every checkpoint, and writes what is missing
+to `workdir/records/`; a record of the same settings and the same checkpoint is left alone, so a
+stopped analysis goes on where it was. `read` gives the records back, `dynamics` what the training
+recorded of itself, `stages` three moments of a curve.
+"""
+
+import json
+import pathlib
+import time
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from resnet_dyn import records
+from resnet_dyn.training import checkpoints, metrics, runs
+
+
+class AnalysisError(ValueError):
+    """What was asked of a run cannot be measured; the text says why and what to do."""
+
+
+class Measure(NamedTuple):
+    """What is measured at a checkpoint, and all that its numbers depend on beside the checkpoint.
+
+    function(step, variables led by S) -> a record of class `kind`; `only` is the one collection
+    that it reads, None for all; `settings` is what JSON can say.
+    """
+
+    kind: type
+    function: Callable[[int, Mapping[str, Any]], NamedTuple]
+    settings: Mapping[str, Any]
+    only: str | None = None
+
+
+class Visit(NamedTuple):
+    """What came of one checkpoint: measures made now, those already there, or why it was lost."""
+
+    step: int
+    made: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
+    damage: str = ''
+
+
+class Stages(NamedTuple):
+    """A curve of S networks at the start, at an early moment and at the end of training."""
+
+    start_S: np.ndarray
+    early_S: np.ndarray
+    end_S: np.ndarray
+
+
+def steps(workdir) -> list[int]:
+    """Step 0 and the steps of all checkpoint folders, whole or not, in order.
+
+    Raises AnalysisError where there is no checkpoint.
+    """
+    folder = pathlib.Path(workdir) / 'checkpoints'
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    numbers = sorted(int(name) for name in names if name.isdecimal())
+    if not numbers:
+        raise AnalysisError(
+            f'{folder} has no checkpoint to analyse: train first, by python -m launch.train '
+            f'--workdir={workdir}, or start that run again if it was stopped before its first'
+        )
+    return sorted({0, *numbers})
+
+
+def path(workdir, name: str, step: int, seed: int | None = None) -> pathlib.Path:
+    """Where the record of a measure stands: of all networks, or of the one at index `seed`."""
+    which = '' if seed is None else f'-network{seed}'
+    return pathlib.Path(workdir) / 'records' / f'{name}{which}-{step:08d}.npz'
+
+
+def follow(workdir, measures: Mapping[str, Measure], seed: int | None = None) -> Iterator[Visit]:
+    """Visits the checkpoints in order and writes the records that are missing; yields each visit.
+
+    A damaged checkpoint is a visit with its damage, and the next one follows.
+    """
+    run_config = runs.read_config(workdir)
+    for step in steps(workdir):
+        try:
+            fingerprint = _fingerprint(workdir, step)
+            due = {
+                name: measure
+                for name, measure in measures.items()
+                if not _is_current(path(workdir, name, step, seed), measure, fingerprint)
+            }
+            variables = _variables(workdir, step, due, seed) if due else {}
+        except checkpoints.CheckpointError as error:
+            yield Visit(step, damage=str(error))
+            continue
+        for name, measure in due.items():
+            started = time.monotonic()
+            record = measure.function(step, variables)
+            origin = records.provenance(run_config, seed=seed, wall_time=time.monotonic() - started)
+            origin['settings'] = _settings(measure, fingerprint)
+            records.save(path(workdir, name, step, seed), record, origin)
+        yield Visit(step, tuple(due), tuple(name for name in measures if name not in due))
+
+
+def read(workdir, name: str, kind: type, seed: int | None = None) -> list:
+    """The records of a measure in the order of their steps, as `follow` wrote them."""
+    paths = [path(workdir, name, step, seed) for step in steps(workdir)]
+    return [records.load(here, kind)[0] for here in paths if here.exists()]
+
+
+def dynamics(workdir) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """What a run recorded of itself: the steps (T,), and arrays (S, T, ...) by name.
+
+    The names are those of `training.dynamics.record`; values by norm are left out.
+    """
+    lines = metrics.read(pathlib.Path(workdir) / 'dynamics.jsonl')
+    if not lines:
+        raise AnalysisError(
+            f'{workdir}/dynamics.jsonl has no record: start the training again, or train anew '
+            'with config.log.record below the length of the run'
+        )
+    names = [name for name, value in lines[0].items() if isinstance(value, list)]
+    series = {name: np.array([line[name] for line in lines], float) for name in names}
+    steps_T = np.array([line['step'] for line in lines])
+    return steps_T, {name: np.swapaxes(values, 0, 1) for name, values in series.items()}
+
+
+def stages(steps_T, values_ST, early: float = 0.25) -> Stages:
+    """The values at the first step, at the one nearest to `early` of the run, and at the last."""
+    steps_T = np.asarray(steps_T)
+    index = np.abs(steps_T - early * steps_T[-1]).argmin()
+    return Stages(values_ST[:, 0], values_ST[:, index], values_ST[:, -1])
+
+
+def _variables(workdir, step: int, due: Mapping[str, Measure], seed: int | None):
+    only = {measure.only for measure in due.values()}
+    if step == 0:
+        variables = runs.initial(workdir)
+    else:
+        wanted = None if None in only else tuple(only)
+        _, variables, _ = checkpoints.restore(workdir, step, only=wanted)
+    if seed is None:
+        return variables
+    return jax.tree.map(lambda leaf: leaf[seed : seed + 1], variables)
+
+
+def _fingerprint(workdir, step: int) -> int:
+    """A number that changes with any array of the checkpoint; 0 at step 0, which has no file."""
+    if step == 0:
+        return 0
+    _, _, meta = checkpoints.restore(workdir, step, only=())
+    return zlib.crc32(json.dumps(meta['leaves'], sort_keys=True).encode())
+
+
+def _settings(measure: Measure, fingerprint: int) -> dict[str, Any]:
+    return {**measure.settings, 'checkpoint': fingerprint}
+
+
+def _is_current(file: pathlib.Path, measure: Measure, fingerprint: int) -> bool:
+    try:
+        _, origin = records.load(file, measure.kind)
+    except records.RecordError:
+        return False
+    return origin.get('settings') == _settings(measure, fingerprint)

@@ -1,0 +1,120 @@
+"""The measures of a run by name: what they see, and what they refuse."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from resnet_dyn import config
+from resnet_dyn.analysis import depth_measures, lesion_curves, measures, trajectories
+from resnet_dyn.data import batches, datasets
+from resnet_dyn.kernels import lesions
+from resnet_dyn.models import stack
+from resnet_dyn.training import checkpoints, runs
+
+
+@pytest.fixture(scope='module')
+def analysed(tiny_run):
+    """The plan of everything, followed over the tiny run, all test examples seen."""
+    plan = measures.plan(tiny_run, examples=30)
+    visits = list(trajectories.follow(tiny_run, plan.measures))
+    return plan, visits
+
+
+def untrained_run(workdir, cfg):
+    """A run with one checkpoint, of its initial networks: no training to compile."""
+    dataset = datasets.load(cfg.data)
+    with runs.prepare(workdir, cfg, dataset) as run:
+        writer = checkpoints.Writer(workdir)
+        writer.save(1, runs.initial(workdir), runs.meta(run, dataset))
+        writer.close()
+    return workdir
+
+
+def by_hand(workdir, seed):
+    """A network of the run and all its normalised test examples, by the one line of a notebook."""
+    model, variables, meta = runs.open_run(workdir, step=6, seed=seed)
+    test = datasets.load(runs.read_config(workdir).data).test
+    mean, std = (jnp.asarray(meta[name], jnp.float32) for name in ('mean', 'std'))
+    inputs = batches.normalise(jnp.asarray(test.inputs), mean, std)
+    return stack.from_model(model, variables), inputs, test.labels
+
+
+def test_the_plan_states_its_cost(analysed):
+    plan, visits = analysed
+    assert (plan.networks, plan.blocks, plan.examples) == (2, 3, 30)
+    assert plan.passes == 1 + 4
+    assert not plan.impossible
+    assert [visit.made for visit in visits] == [('gammas', 'depth', 'singles')] * 4
+
+
+def test_lesions_are_those_of_each_network_on_the_test_examples(tiny_run, analysed):
+    found = trajectories.read(tiny_run, 'singles', lesion_curves.SingleLesions)[-1]
+    for seed in (0, 1):
+        network, inputs, labels = by_hand(tiny_run, seed)
+        masks_ML = [[1, 1, 1], [0, 1, 1], [1, 0, 1], [1, 1, 0]]
+        scores = lesions.score(network, inputs, labels, masks_ML)
+        np.testing.assert_allclose(found.full_error_S[seed], scores['error'][0], atol=1e-6)
+        np.testing.assert_allclose(found.loss_SL[seed], scores['loss'][1:], rtol=1e-4)
+
+
+def test_depth_is_that_of_the_gains_of_each_network_on_the_test_examples(tiny_run, analysed):
+    found = trajectories.read(tiny_run, 'depth', depth_measures.DepthLaw)[-1]
+    network, inputs, _ = by_hand(tiny_run, 1)
+    moments = stack.second_moments(network, inputs)
+    gains_L = np.sqrt(np.asarray(moments.branch / moments.skip))
+    np.testing.assert_allclose(found.gains_SL[1], gains_L, rtol=1e-4)
+    q_L = gains_L**2 / (1 + gains_L**2)
+    np.testing.assert_allclose(found.incoherent_mean_S[1], 1 + q_L.sum(), rtol=1e-4)
+
+
+def test_a_part_of_the_examples_is_measured_anew_and_is_the_same_part_again(copied_run):
+    found = []
+    for _ in range(2):
+        plan = measures.plan(copied_run, ['singles'], examples=12)
+        assert plan.examples == 12
+        list(trajectories.follow(copied_run, plan.measures))
+        found.append(trajectories.read(copied_run, 'singles', lesion_curves.SingleLesions)[-1])
+        trajectories.path(copied_run, 'singles', 6).unlink()
+    np.testing.assert_array_equal(found[0].loss_SL, found[1].loss_SL)
+
+
+def test_an_unknown_measure_names_the_nearest(tiny_run):
+    with pytest.raises(trajectories.AnalysisError, match="did you mean 'singles'"):
+        measures.plan(tiny_run, ['single'])
+
+
+def test_a_network_that_is_not_there_is_refused(tiny_run):
+    with pytest.raises(trajectories.AnalysisError, match=r'one of 0\.\.1'):
+        measures.plan(tiny_run, seed=2)
+
+
+def test_data_that_are_not_those_of_the_run_are_refused(tiny_run):
+    other = config.replace(runs.read_config(tiny_run), {'data.seed': 5}).data
+    with pytest.raises(
+        trajectories.AnalysisError, match=r'not those of the run.*config\.data\.dir'
+    ):
+        measures.plan(tiny_run, ['depth'], data=other)
+    assert measures.plan(tiny_run, ['gammas'], data=other).examples == 0
+
+
+@pytest.mark.parametrize(
+    'changes, lost, why',
+    [
+        ({'model.norm': 'none'}, {'gammas'}, 'has no gammas'),
+        ({'model.block': 'plain'}, {'depth', 'singles'}, 'have no skip'),
+    ],
+)
+def test_what_a_network_lacks_is_left_out_and_said(tiny_run, tmp_path, changes, lost, why):
+    tiny = runs.read_config(tiny_run)
+    one = config.replace(tiny, {'train.steps': 1, 'seeds': 1} | changes)
+    workdir = untrained_run(tmp_path / 'run', one)
+    plan = measures.plan(workdir)
+    assert set(plan.impossible) == lost
+    assert set(plan.measures) == set(measures.NAMES) - lost
+    assert all(why in reason for reason in plan.impossible.values())
+    assert [visit.damage for visit in trajectories.follow(workdir, plan.measures)] == [
+        '',
+        '',
+    ]
+    with pytest.raises(trajectories.AnalysisError, match=why):
+        measures.plan(workdir, sorted(lost))
