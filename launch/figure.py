@@ -1,0 +1,45 @@
+"""Makes a figure from scratch: trains what it needs, measures, draws, and says where it is.
+
+    python -m launch.figure --name=figure1 --workdir=build/figure1
+    python -m launch.figure --name=figure1 --workdir=build/figure1 --fast
+
+Started again, it goes on where it was. Config flags change the trainings behind a figure, as in
+--config.seeds=20; what is not given is the figure's own.
+"""
+
+from absl import flags
+
+from launch import flags as config_flags
+from launch import given, main
+
+flags.adopt_module_key_flags(config_flags)
+flags.adopt_module_key_flags(main)
+
+_NAME = flags.DEFINE_enum('name', 'figure1', ['figure1'], 'which figure')
+_FAST = flags.DEFINE_boolean('fast', False, 'fewer seeds and steps: a rough picture, labelled so')
+
+
+def figure(stop: main.Stop) -> int:
+    workdir, changes = main.workdir(), given.changes()
+    config_flags.config()
+
+    import importlib
+
+    experiment = importlib.import_module(f'experiments.{_NAME.value}')
+    try:
+        experiment.configs(_FAST.value, changes)
+    except ValueError as error:
+        raise flags.IllegalFlagValueError(str(error)) from error
+    result = experiment.run(workdir, _FAST.value, changes, stop, say)
+    if not result.finished:
+        return main.STOPPED
+    say('\n'.join(('', *result.findings, '', *map(str, result.files))))
+    return main.DONE
+
+
+def say(line: str) -> None:
+    print(line, flush=True)
+
+
+if __name__ == '__main__':
+    main.run(figure)

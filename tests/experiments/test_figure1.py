@@ -1,0 +1,112 @@
+"""Figure 1 at toy size, from nothing to the files; and its theory against published values."""
+
+import csv
+from typing import Any
+
+import numpy as np
+import pytest
+
+from experiments import figure1
+from resnet_dyn import records
+
+TINY: dict[str, Any] = {
+    'seeds': 2,
+    'train.steps': 8,
+    'train.batch_size': 16,
+    'data.classes': 4,
+    'data.dimension': 4,
+    'data.train_size': 64,
+    'data.test_size': 32,
+    'model.depth': 4,
+    'model.width': 8,
+}
+
+
+@pytest.fixture(scope='module')
+def made(tmp_path_factory):
+    """The folder and the result of a fast figure of tiny networks."""
+    workdir = tmp_path_factory.mktemp('figure1')
+    return workdir, figure1.run(workdir, fast=True, changes=TINY, report=lambda line: None)
+
+
+def test_the_files_are_there_and_the_record_says_whence_it_is(made):
+    workdir, result = made
+    assert result.finished
+    assert {path.name for path in result.files} == {
+        f'figure1_fast.{suffix}' for suffix in ('npz', 'csv', 'png', 'pdf')
+    }
+    assert all(path.stat().st_size > 0 and path.parent == workdir for path in result.files)
+    record, origin = records.load(workdir / 'figure1_fast.npz', figure1.Figure1)
+    assert origin['config']['gammas']['model']['depth'] == 4
+    assert origin['config']['norms-edge']['model']['norm'] == 'none'
+    assert record.gammas_STP.shape == record.spreads_STP.shape == (2, 9, 4)
+    assert record.weight_norms_NST.shape == (2, 2, 9)
+    assert record.fast
+
+
+def test_every_gamma_starts_at_one_and_the_depth_at_that_of_its_gains(made):
+    record, _ = records.load(made[0] / 'figure1_fast.npz', figure1.Figure1)
+    np.testing.assert_allclose(record.gammas_STP[:, 0], 1)
+    assert ((record.mean_depths_ST > 1) & (record.mean_depths_ST < 4)).all()
+    np.testing.assert_allclose(record.gamma_end_S, record.gammas_STP[:, -1, 1:].mean(-1))
+
+
+def test_theory_agrees_with_published_values(made):
+    record, _ = records.load(made[0] / 'figure1_fast.npz', figure1.Figure1)
+    assert (record.eps_NR.argmax(1) + 1).tolist() == [10, 34, 67]
+    np.testing.assert_allclose(record.eps_NR.max(1)[:2], [0.4391144721, 0.3459653506], rtol=1e-5)
+    np.testing.assert_allclose((record.eps_NR**2).sum(1), 1, rtol=1e-5)
+    thetas = np.interp(record.betas_N, record.theta_betas_N, record.thetas_N)
+    np.testing.assert_allclose(thetas, [0.3061098415, 0.8103171152, 1.126447694], atol=2e-4)
+
+
+def test_the_numbers_behind_the_panels_are_in_a_table(made):
+    with open(made[0] / 'figure1_fast.csv', newline='') as file:
+        lines = list(csv.DictReader(file))
+    assert {line['panel'] for line in lines} == set('abcdef')
+    first = next(line for line in lines if line['curve'] == '|gamma| of layer 2')
+    assert (first['x'], float(first['mean']), first['n']) == ('0', 1.0, '2')
+    assert {line['curve'] for line in lines if line['panel'] == 'e'} == {
+        'weight norm at rate 0.0003',
+        'weight norm at rate 0.001',
+    }
+
+
+def test_findings_are_said_for_every_panel(made):
+    text = '\n'.join(made[1].findings)
+    for panel in ('(a)', '(b)', '(c)', '(d)', '(e)', '(f)'):
+        assert panel in text
+    assert 'of 2 seeds' in text
+
+
+def test_made_again_it_trains_nothing_and_draws_the_same(made):
+    workdir, result = made
+    pictures = [path for path in result.files if path.suffix in ('.png', '.pdf', '.csv')]
+    before = [path.read_bytes() for path in pictures]
+    lines = []
+    figure1.run(workdir, fast=True, changes=TINY, report=lines.append)
+    assert sum('finished: nothing to do' in line for line in lines) == 3
+    assert [path.read_bytes() for path in pictures] == before
+
+
+def test_a_stopped_figure_says_that_it_is_not_finished(tmp_path):
+    result = figure1.run(tmp_path, True, TINY, stop=lambda: True, report=lambda line: None)
+    assert not result.finished
+    assert not list(tmp_path.glob('figure1*'))
+
+
+def test_fast_and_full_do_not_meet(made):
+    full, fast = figure1.configs(False), figure1.configs(True)
+    assert {one.seeds for one in full.values()} == {10}
+    assert {one.seeds for one in fast.values()} == {3}
+    folders = {path.name for path in (made[0] / 'runs').iterdir()}
+    assert folders == {'gammas_fast', 'norms-stable_fast', 'norms-edge_fast'}
+
+
+def test_the_trainings_differ_in_norm_and_rate_alone():
+    gammas, stable, edge = figure1.configs().values()
+    assert (gammas.model.norm, stable.model.norm, edge.model.norm) == ('batch', 'none', 'none')
+    assert (stable.train.learning_rate, edge.train.learning_rate) == (3e-4, 1e-3)
+    assert gammas.data == stable.data and gammas.train.loss == stable.train.loss
+    with pytest.raises(ValueError, match='norm=none'):
+        figure1.configs(changes={'model.norm': 'none'})
