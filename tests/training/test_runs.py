@@ -221,7 +221,8 @@ def test_a_finished_run_says_so_and_changes_nothing(tmp_path, dataset):
     run = begin(tmp_path, dataset)
     finish(run, dataset, {'params': {'w': np.ones((2, 3), np.float32)}})
     before = contents(tmp_path)
-    assert begin(tmp_path, dataset, changed(log__every=3)).finished
+    again = begin(tmp_path, dataset, changed(log__every=3))
+    assert (again.finished, again.lock) == (True, None)
     assert contents(tmp_path) == before
     assert not begin(tmp_path, dataset, changed(train__steps=30)).finished
 
