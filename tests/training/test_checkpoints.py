@@ -141,6 +141,8 @@ def test_only_reads_what_it_names(tmp_path):
     assert meta['classes'] == 3
     _, variables, _ = checkpoints.restore(tmp_path, only=('params', 'optimizer'))
     assert_equal(variables, {name: trees_of(10)[name] for name in ('params', 'optimizer')})
+    step, variables, meta = checkpoints.restore(tmp_path, only=())
+    assert (step, variables, meta['classes']) == (10, {}, 3)
 
 
 def test_only_refuses_a_collection_that_is_not_there(tmp_path):
