@@ -1,0 +1,64 @@
+"""Norms: the moments, the running averages, and gradients written out equal to derived ones."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from resnet_dyn.models import norms
+
+
+@pytest.mark.parametrize('shape', [(7, 3), (4, 5, 6, 3)], ids=['dense', 'image'])
+@pytest.mark.parametrize('centred', [True, False], ids=['batch', 'rms'])
+def test_written_gradients_equal_derived_ones(shape, centred):
+    with jax.enable_x64(True):
+        keys = jax.random.split(jax.random.key(0), 2)
+        x = jax.random.normal(keys[0], shape, jnp.float64) + 2
+        cotangent = jax.random.normal(keys[1], shape, jnp.float64)
+        gamma, bias = jnp.array([1.0, 2.0, -0.5]), jnp.array([0.0, 1.0, 2.0])
+        results = []
+        for function in (norms.standardise, norms.standardise_plain):
+            y, pullback = jax.vjp(
+                lambda *values, f=function: f(*values, centred)[0], x, gamma, bias
+            )
+            results.append((y, *pullback(cotangent)))
+        for ours, derived in zip(*results, strict=True):
+            np.testing.assert_allclose(ours, derived, rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize('gradients', ['plain', 'xla'])
+def test_batch_norm_has_mean_bias_and_standard_deviation_gamma(gradients):
+    norm = norms.Norm('batch', 3.0, gradients)
+    x = 100 + jax.random.normal(jax.random.key(0), (64, 4, 4, 2))
+    variables = norm.init(jax.random.key(1), x, False)
+    y, new = norm.apply(variables, x, True, mutable=['batch_stats'])
+    np.testing.assert_allclose(y.mean((0, 1, 2)), 0, atol=1e-4)
+    np.testing.assert_allclose(y.std((0, 1, 2)), 3, rtol=1e-4)
+    mean = new['batch_stats']['mean']
+    np.testing.assert_allclose(mean, 0.1 * np.asarray(x).mean((0, 1, 2)), rtol=1e-5)
+
+
+def test_rms_norm_divides_by_the_uncentred_second_moment():
+    norm = norms.Norm('rms', 1.0)
+    x = 3 + jax.random.normal(jax.random.key(0), (512, 2))
+    variables = norm.init(jax.random.key(1), x, False)
+    y = norm.apply(variables, x, True, mutable=['batch_stats'])[0]
+    np.testing.assert_allclose((y**2).mean(0), 1, rtol=1e-4)
+    assert (y.mean(0) > 0.9).all()
+    assert 'params' not in variables
+
+
+def test_inference_takes_the_running_averages_and_changes_none():
+    norm = norms.Norm('batch')
+    x = jax.random.normal(jax.random.key(0), (16, 2))
+    variables = norm.init(jax.random.key(1), x, False)
+    np.testing.assert_allclose(
+        norm.apply(variables, x, False), x / np.sqrt(1 + norms.EPSILON), rtol=1e-6
+    )
+
+
+def test_no_norm_is_the_identity_and_has_no_variables():
+    norm = norms.Norm('none')
+    x = jnp.arange(6.0).reshape(3, 2)
+    assert not norm.init(jax.random.key(0), x, True)
+    assert (norm.apply({}, x, True) == x).all()
