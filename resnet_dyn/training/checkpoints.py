@@ -140,9 +140,9 @@ def restore(
     """(step, variables, meta): NumPy arrays led by the seed axis S, on any device, of any run.
 
     `only` names the collections to read, 'gammas' or ('gammas', 'params'), () for meta alone;
-    nothing else is read from disk. Without it: all but the optimizer. `step` None is the newest sound step; one that
-    is damaged is said on stderr and the next older taken. A step that was asked for is read or
-    raises CheckpointError.
+    nothing else is read from disk. Without it: all but the optimizer. `step` None is the newest
+    sound step; one that is damaged is said on stderr and the next older taken. A step that was
+    asked for is read or raises CheckpointError.
 
     `meta` has what the run wrote (`runs.meta`), `step`, and `leaves`: shape, dtype and CRC32 of
     every array by name, as in 'params/stem/kernel'.
