@@ -1,0 +1,60 @@
+"""ResNet-20 in eager PyTorch, the twin of `cifar_resnet(20, 'postact')` that benchmarks race."""
+
+import itertools
+from collections.abc import Callable
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+
+class Block(nn.Module):
+    """Two 3x3 convolutions with batch norm, a parameter-free shortcut, ReLU after the addition."""
+
+    def __init__(self, channels_in: int, channels: int):
+        super().__init__()
+        self.stride = 1 if channels_in == channels else 2
+        self.extra = channels - channels_in
+        self.conv_0 = nn.Conv2d(channels_in, channels, 3, self.stride, 1, bias=False)
+        self.norm_0 = nn.BatchNorm2d(channels)
+        self.conv_1 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
+        self.norm_1 = nn.BatchNorm2d(channels)
+
+    def branch(self, h):
+        h = functional.relu(self.norm_0(self.conv_0(h)))
+        return self.norm_1(self.conv_1(h))
+
+    def skip(self, h):
+        if not self.extra:
+            return h
+        low = self.extra // 2
+        return functional.pad(h[:, :, ::2, ::2], (0, 0, 0, 0, low, self.extra - low))
+
+    def forward(self, h):
+        return functional.relu(self.skip(h) + self.branch(h))
+
+
+def resnet(depth: int = 20) -> nn.Sequential:
+    """The 6n+2 net with 269,722 parameters at depth 20."""
+    length = (depth - 2) // 6
+    widths = [16] + [width for width in (16, 32, 64) for _ in range(length)]
+    blocks = [Block(a, b) for a, b in itertools.pairwise(widths)]
+    stem = [nn.Conv2d(3, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU()]
+    head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10)]
+    return nn.Sequential(*stem, *blocks, *head).to(memory_format=torch.channels_last)
+
+
+def steps(batch: int, number: int) -> Callable[[], None]:
+    """A call that trains for `number` steps on one random batch."""
+    net = resnet()
+    images = torch.randn(batch, 3, 32, 32).to(memory_format=torch.channels_last)
+    labels = torch.arange(batch) % 10
+    optimizer = torch.optim.SGD(net.parameters(), 0.1, 0.9, weight_decay=1e-4, nesterov=True)
+
+    def run():
+        for _ in range(number):
+            optimizer.zero_grad()
+            functional.cross_entropy(net(images), labels).backward()
+            optimizer.step()
+
+    return run

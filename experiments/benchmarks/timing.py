@@ -1,0 +1,40 @@
+"""Timings taken in turn, so that whatever else a machine does meets all contestants alike."""
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+
+
+def in_turn(contestants: Mapping[str, Callable[[], object]], rounds: int, pause: float = 0.0):
+    """Seconds of each contestant in each round, {name: [seconds]}; one untimed call goes before.
+
+    A contestant returns when its work is done (`jax.block_until_ready`). `pause` seconds between
+    them let the spinning threads of one library's pool come to rest before the next begins.
+    """
+    seconds = {name: [] for name in contestants}
+    for run in contestants.values():
+        run()
+    for _ in range(rounds):
+        for name, run in contestants.items():
+            time.sleep(pause)
+            start = time.perf_counter()
+            run()
+            seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def once(run: Callable[[], object]) -> float:
+    """Seconds of one call."""
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def median(values) -> float:
+    return statistics.median(values)
+
+
+def ratio(numerator, denominator) -> tuple[float, float, float]:
+    """(median, lowest, highest) of the ratios round by round."""
+    ratios = [a / b for a, b in zip(numerator, denominator, strict=True)]
+    return statistics.median(ratios), min(ratios), max(ratios)

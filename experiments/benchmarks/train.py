@@ -1,0 +1,115 @@
+"""How fast is a training step, beside eager PyTorch, and does its compile time grow with depth?
+
+Command: python -m launch.benchmark --what=train
+What: ResNet-20 (postact, as in He et al. 2015), batch 128, 32x32x3, float32, SGD with Nesterov
+momentum: the run's own compiled loop, its batches taken and augmented inside, against the same net
+in eager PyTorch (channels_last, as many threads as cores, one batch over and over), timed in turn
+in one process. PyTorch is never a dependency: without it our speed stands alone.
+Expect: on 2 cores at least 0.5 of PyTorch's steps per second; compile time of ResNet-1202 at most
+1.5 times that of ResNet-20, because equal blocks are scanned.
+Wall time: about 2 minutes on 2 cores.
+"""
+
+import os
+from collections.abc import Callable
+
+import jax
+import numpy as np
+
+from experiments.benchmarks import timing
+from resnet_dyn import config
+from resnet_dyn.data import datasets
+from resnet_dyn.models import presets
+from resnet_dyn.training import carry, program
+
+BATCH = 128
+STEPS = 3  # a timed call
+ROUNDS = 9
+DEPTHS = (20, 110, 1202)
+
+
+def run(report: Callable[[str], None] = print) -> dict:
+    """Measures, reports line by line, and returns the numbers behind the lines."""
+    compile_seconds = {depth: compile_time(depth) for depth in DEPTHS}
+    first, *_, last = DEPTHS
+    growth = compile_seconds[last] / compile_seconds[first]
+    for depth, seconds in compile_seconds.items():
+        report(f'compile time of the training step, ResNet-{depth}: {seconds:.1f} s')
+    report(f'ResNet-{last} over ResNet-{first}: {growth:.2f} (goal: at most 1.5)')
+
+    contestants = {'ours': our_steps()}
+    torch_steps = pytorch_steps()
+    if torch_steps is not None:
+        contestants['pytorch'] = torch_steps
+    seconds = timing.in_turn(contestants, ROUNDS, pause=0.5)
+    numbers = {'compile_seconds': compile_seconds, 'compile_growth': growth, 'seconds': seconds}
+    for name, values in seconds.items():
+        rate = STEPS / timing.median(values)
+        report(f'{name}: {rate:.2f} steps/s, {BATCH * rate:.0f} images/s (median of {ROUNDS})')
+    if torch_steps is None:
+        report('PyTorch cannot be imported: no comparison')
+        return numbers
+    middle, low, high = timing.ratio(seconds['pytorch'], seconds['ours'])
+    report(
+        f'our steps per second over those of PyTorch: {middle:.2f} ({low:.2f} to {high:.2f}; '
+        'goal: at least 0.5, aim 1.0)'
+    )
+    return {**numbers, 'speed_over_pytorch': (middle, low, high)}
+
+
+def resnet_program(depth: int) -> program.Program:
+    """The compiled loop of a run of ResNet-`depth` on random images of CIFAR's shape."""
+    cfg = config.replace(
+        config.Config(),
+        {
+            'model.family': 'cifar_resnet',
+            'model.depth': depth,
+            'model.block': 'postact',
+            'data.name': 'cifar10',
+            'train.batch_size': BATCH,
+            'train.steps': 10_000,
+        },
+    )
+    cfg = carry.settle(config.resolve(config.validate(cfg)))
+    random = np.random.default_rng(0)
+
+    def split(size):
+        images = random.integers(0, 256, (size, 32, 32, 3), dtype=np.uint8)
+        return datasets.Split(images, random.integers(0, 10, size, dtype=np.int32))
+
+    dataset = datasets.Dataset(
+        train=split(4 * BATCH),
+        test=split(BATCH),
+        mean=np.full(3, 127.5, np.float32),
+        std=np.full(3, 64.0, np.float32),
+        classes=10,
+        source=datasets.Source('random images', '', ''),
+    )
+    model = presets.from_config(cfg.model, dataset.classes)
+    return program.Program(cfg, model, dataset, cfg.train.steps, carry.mesh(1, jax.devices()[:1]))
+
+
+def compile_time(depth: int) -> float:
+    """Seconds to trace and compile the loop of steps, initial values excluded."""
+    loop = resnet_program(depth)
+    networks = jax.block_until_ready(loop.begin())
+    return timing.once(lambda: jax.block_until_ready(loop.advance(networks, 0, 0)))
+
+
+def our_steps() -> Callable[[], object]:
+    """A call that trains ResNet-20 for `STEPS` steps."""
+    loop = resnet_program(20)
+    networks = loop.begin()
+    return lambda: jax.block_until_ready(loop.advance(networks, 0, STEPS))
+
+
+def pytorch_steps() -> Callable[[], object] | None:
+    """The same in eager PyTorch, or None where it cannot be imported."""
+    try:
+        import torch
+    except ImportError:
+        return None
+    from experiments.benchmarks import pytorch_resnet
+
+    torch.set_num_threads(os.cpu_count())
+    return pytorch_resnet.steps(BATCH, STEPS)
