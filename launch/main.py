@@ -54,6 +54,11 @@ def workdir() -> pathlib.Path:
     return pathlib.Path(_WORKDIR.value).expanduser().absolute()
 
 
+def say(line: str) -> None:
+    """A line for people on stdout, there at once also where that is a file or a pipe."""
+    print(line, flush=True)
+
+
 def _parse(argv: list[str]) -> bool:
     """Parses; shows the help and returns False where that was asked for."""
     try:

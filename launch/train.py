@@ -24,7 +24,7 @@ def train(stop: main.Stop) -> int:
 
     from resnet_dyn.training import loop
 
-    result = loop.train(config, workdir, stop=stop, bar=sys.stdout.isatty())
+    result = loop.train(config, workdir, report=main.say, stop=stop, bar=sys.stdout.isatty())
     return main.DONE if result.finished else main.STOPPED
 
 

@@ -140,14 +140,17 @@ class Recorder:
     def _record(self, step: int, networks: program.Networks) -> None:
         found = self._programs.record(networks)
         self._dynamics.write(step, **found)
-        if self._board is not None:
-            shown = ('weight_norm', 'gamma_mean', 'branch_moment', 'skip_moment')
-            self._board.write(step, **{name: found[name] for name in shown if name in found})
+        shown = ('weight_norm', 'gamma_mean', 'branch_moment', 'skip_moment')
+        self._show(step, {name: found[name] for name in shown if name in found})
 
     def _write(self, step: int, line: dict) -> None:
         self._metrics.write(step, **line)
+        self._show(step, line)
+
+    def _show(self, step: int, values: dict) -> None:
         if self._board is not None:
-            self._board.write(step, **line)
+            finite = {name: value for name, value in values.items() if np.isfinite(value).all()}
+            self._board.write(step, **finite)
 
     def _save(self, step: int, networks: program.Networks) -> None:
         self._checkpoints.save(step, state.to_trees(networks.state), self._meta)

@@ -1,0 +1,71 @@
+"""One flag a field, and every flag error a paragraph that says what to write instead."""
+
+import pytest
+from absl import flags
+
+from launch import flags as config_flags
+from resnet_dyn import config
+
+
+@pytest.fixture
+def parsed():
+    """parsed('--config.seeds=3'): the config of these flags."""
+
+    def parsed(*arguments):
+        flags.FLAGS.unparse_flags()
+        for leaf in config.leaves():
+            flags.FLAGS[f'config.{leaf.path}'].unparse()
+        flags.FLAGS(['launch', *arguments])
+        return config_flags.config()
+
+    return parsed
+
+
+def test_without_flags_the_config_is_the_default(parsed):
+    assert parsed() == config.Config()
+
+
+def test_every_field_has_a_flag_with_its_help_and_default():
+    for leaf in config.leaves():
+        flag = flags.FLAGS[f'config.{leaf.path}']
+        assert leaf.metadata['help'] in flag.help and flag.default == leaf.default
+
+
+def test_flags_of_every_type_arrive_in_the_config(parsed):
+    found = parsed(
+        '--config.seeds=3',
+        '--config.data.dir=/data',
+        '--config.data.augment',
+        '--noconfig.train.nesterov',
+        '--config.train.learning_rate=1e-2',
+        '--config.model.depth=12',
+        '--config.model.norm=rms',
+    )
+    changes = {
+        'seeds': 3,
+        'data.dir': '/data',
+        'data.augment': True,
+        'train.nesterov': False,
+        'train.learning_rate': 0.01,
+        'model.depth': 12,
+        'model.norm': 'rms',
+    }
+    assert found == config.replace(config.Config(), changes)
+
+
+@pytest.mark.parametrize(
+    ('argument', 'expected'),
+    [
+        ('--config.model.dept=20', 'Did you mean: config.model.depth'),
+        ('--config.data.name=cifar', "did you mean 'cifar10'"),
+        ('--config.model.norm=layer', 'must be one of batch, rms, none'),
+        ('--config.train.batch_size=0', 'not a positive integer'),
+        ('--config.train.momentum=1.5', r'in the range \[0.0, 1.0\]'),
+        ('--config.seeds=many', 'many'),
+        ('--config.train.learning_rate=nan', 'out of range'),
+        ('--config.model.width_multiplier=2', 'for cifar_resnet alone'),
+    ],
+)
+def test_a_flag_that_cannot_be_is_refused_with_what_can(parsed, argument, expected):
+    with pytest.raises(flags.Error, match=expected):
+        parsed(argument)

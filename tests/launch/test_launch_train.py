@@ -1,0 +1,192 @@
+"""launch.train as a user meets it: help, bad starts, damaged workdirs, signals and kills."""
+
+import random
+import shutil
+import time
+
+import jax
+import numpy as np
+import pytest
+
+from resnet_dyn import config
+from resnet_dyn.training import checkpoints, metrics
+
+SMALL = (
+    '--config.data.classes=4',
+    '--config.data.dimension=6',
+    '--config.data.train_size=256',
+    '--config.data.test_size=64',
+    '--config.model.depth=3',
+    '--config.model.width=8',
+    '--config.train.batch_size=32',
+)
+SHORT = (*SMALL, '--config.train.steps=20', '--config.checkpoint.every=5')
+LONG = (
+    *SMALL,
+    '--config.seeds=2',
+    '--config.train.steps=1500',
+    '--config.checkpoint.every=100',
+    '--config.checkpoint.keep=3',
+    '--config.log.every=50',
+    '--config.log.evaluate=500',
+    '--config.log.record=500',
+)
+
+
+@pytest.fixture(scope='module')
+def finished(launched, tmp_path_factory):
+    """The workdir of a short run that is done."""
+    workdir = tmp_path_factory.mktemp('finished') / 'run'
+    status, out, err = launched('train', f'--workdir={workdir}', *SHORT)
+    assert (status, err) == (0, '') and 'test accuracy' in out.splitlines()[-1]
+    return workdir
+
+
+@pytest.fixture
+def copy(finished, tmp_path):
+    """A copy of that workdir, to be harmed."""
+    return shutil.copytree(finished, tmp_path / 'copy')
+
+
+def _assert_refused(result, *words):
+    status, _, err = result
+    assert status == 1, err
+    assert 'Traceback' not in err and err.count('\n') == 1 and err.startswith('python -m launch.')
+    for word in words:
+        assert word in err
+
+
+def _contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob('*') if path.is_file()}
+
+
+def test_help_names_every_field_and_is_no_failure(launched):
+    status, out, err = launched('train', '--help')
+    assert (status, err) == (0, '')
+    for leaf in config.leaves():
+        assert f'config.{leaf.path}:' in out
+    assert '--workdir' in out and 'python -m launch.train' in out
+
+
+def test_bad_flags_are_refused_in_a_paragraph(launched, tmp_path):
+    workdir = f'--workdir={tmp_path / "run"}'
+    resnet = '--config.model.family=cifar_resnet'
+    for flags, words in (
+        ((workdir, '--config.model.dept=20'), ['config.model.depth']),
+        ((workdir, '--config.data.name=imagenette'), ['imagenette', 'gaussians', 'cifar10']),
+        ((workdir, '--config.train.batch_size=50000'), ['50000', '20000']),
+        ((workdir, resnet, '--config.model.depth=21'), ['21', '20 and 26']),
+        ((workdir, 'config.seeds=3'), ['config.seeds=3', '--name=value']),
+        ((), ['--workdir']),
+    ):
+        _assert_refused(launched('train', *flags), *words)
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_workdir_that_will_not_do_is_refused_and_left_alone(launched, copy, tmp_path):
+    file = tmp_path / 'file'
+    file.write_text('mine')
+    _assert_refused(launched('train', f'--workdir={file}', *SHORT), str(file), 'folder')
+    assert file.read_text() == 'mine'
+    before = _contents(copy)
+    other = launched('train', f'--workdir={copy}', *SHORT, '--config.seed=5', '--config.seeds=2')
+    _assert_refused(other, 'config.seed:', 'config.seeds:', 'another workdir')
+    assert _contents(copy) == before
+
+
+def test_an_absent_data_set_is_refused_with_the_folder_looked_in(launched, tmp_path):
+    flags = ('--config.data.name=cifar10', '--config.model.family=cifar_resnet')
+    folders = (f'--config.data.dir={tmp_path}', f'--config.data.cache={tmp_path / "cache"}')
+    result = launched('train', f'--workdir={tmp_path / "run"}', *flags, *folders)
+    _assert_refused(result, str(tmp_path))
+    assert not (tmp_path / 'run').exists()
+
+
+def test_a_finished_run_started_again_says_so(launched, copy):
+    before = _contents(copy)
+    status, out, err = launched('train', f'--workdir={copy}', *SHORT)
+    assert (status, err) == (0, '') and 'finished' in out and _contents(copy) == before
+
+
+def test_damaged_checkpoints_are_said_aloud_and_trained_again(launched, finished, copy):
+    for step, harm in ((20, _truncated), (15, _one_bit_flipped)):
+        files = (path for path in (copy / 'checkpoints' / str(step)).rglob('*') if path.is_file())
+        largest = max(files, key=lambda path: path.stat().st_size)
+        largest.write_bytes(harm(largest.read_bytes()))
+    status, out, err = launched('train', f'--workdir={copy}', *SHORT)
+    assert status == 0 and 'restored at step 10' in out
+    assert err.startswith('warning: ') and 'lost step 20' in err and 'step 15' in err
+    _assert_same_end(copy, finished)
+
+
+def _truncated(data):
+    return data[: len(data) // 2]
+
+
+def _one_bit_flipped(data):
+    middle = len(data) // 2
+    return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
+
+
+def test_an_empty_checkpoint_folder_is_said_aloud_and_training_starts_over(
+    launched, finished, copy
+):
+    shutil.rmtree(copy / 'checkpoints')
+    (copy / 'checkpoints').mkdir()
+    status, _, err = launched('train', f'--workdir={copy}', *SHORT)
+    assert status == 0 and err.startswith('warning: ') and 'step 0' in err
+    _assert_same_end(copy, finished)
+
+
+def test_a_run_that_is_stopped_and_killed_ends_as_if_it_was_not(start, launched, tmp_path):
+    _interrupt(start, launched, tmp_path, kills=2)
+
+
+@pytest.mark.slow
+def test_a_run_killed_at_20_random_moments_ends_as_if_it_was_not(start, launched, tmp_path):
+    _interrupt(start, launched, tmp_path, kills=20)
+
+
+def _interrupt(start, launched, tmp_path, kills):
+    """A run told to stop once, killed -9 so often, and let finish, against one left in peace."""
+    peace, disturbed = tmp_path / 'peace', tmp_path / 'disturbed'
+    began = time.perf_counter()
+    assert launched('train', f'--workdir={peace}', *LONG)[0] == 0
+    length = time.perf_counter() - began
+    moments = random.Random(0)
+    with start('train', f'--workdir={disturbed}', *LONG) as process:
+        _wait_for_a_line(process)
+        process.terminate()
+        out, _ = process.communicate()
+    assert process.returncode == 42 and 'all saved' in out
+    assert checkpoints.steps(disturbed)
+    for _ in range(kills):
+        with start('train', f'--workdir={disturbed}', *LONG) as process:
+            if moments.random() < 0.8:
+                _wait_for_a_line(process)
+                time.sleep(moments.uniform(0, length / kills))
+            else:
+                time.sleep(moments.uniform(0, length / 2))
+            process.kill()
+            _, err = process.communicate()
+        assert process.returncode in (-9, 0) and 'Traceback' not in err
+    status, _, err = launched('train', f'--workdir={disturbed}', *LONG)
+    assert (status, err) == (0, '')
+    _assert_same_end(disturbed, peace)
+    for name, values in (('metrics.jsonl', 'test_accuracy'), ('dynamics.jsonl', 'weight_norm')):
+        found, expected = (
+            [line for line in metrics.read(workdir / name) if values in line]
+            for workdir in (disturbed, peace)
+        )
+        assert found == expected
+
+
+def _wait_for_a_line(process):
+    for line in process.stdout:
+        if line.startswith('step '):
+            return
+
+
+def _assert_same_end(workdir, other):
+    found, expected = (checkpoints.restore_training(w)[:2] for w in (workdir, other))
+    jax.tree.map(np.testing.assert_array_equal, found, expected)
