@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 FAST   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help env figure1 theorems test slow lint pins clean
+.PHONY: help env figure1 theorems numbers test slow lint pins clean
 
 help:            ## what can be made
 	@grep -E '^[a-z0-9]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 12
@@ -28,7 +28,10 @@ figure1: env     ## the paper's Figure 1 from scratch, into build/figure1 (FAST=
 	$(BIN)/python -m launch.figure --name=figure1 --workdir=build/figure1 $(if $(filter-out 0,$(FAST)),--fast)
 
 theorems: env    ## every theorem and erratum checked by numbers, into build/theorems
-	$(BIN)/python -m launch.figure --name=theorems --workdir=build/theorems
+	$(BIN)/python -m launch.theorems --workdir=build/theorems
+
+numbers: env     ## the table and the pictures of the README, from what stands in build/
+	$(BIN)/python -m launch.figure --name=readme --workdir=build
 
 test: lint       ## ruff, the layering test and the whole suite
 	$(BIN)/python -m pytest

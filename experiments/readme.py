@@ -1,0 +1,223 @@
+"""Writes the numbers of the README from the files that the commands wrote; types none in.
+
+    make numbers
+    python -m launch.figure --name=readme --workdir=build
+
+Reads build/figure1/figure1.npz, build/cifar (a run and its analysis), build/benchmarks/*.json and
+build/theorems/; what is not there is left out and said. Replaces what stands between the markers
+of README.md, and copies the pictures to docs/.
+"""
+
+import json
+import pathlib
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from resnet_dyn import records
+from resnet_dyn.analysis import depth_measures, lesion_curves, trajectories
+from resnet_dyn.training import metrics
+
+ROOT = pathlib.Path(__file__).parent.parent
+BEGIN, END = '<!-- numbers: begin -->', '<!-- numbers: end -->'
+PICTURES = {
+    'figure1/figure1.png': 'figure1.png',
+    'cifar/pictures/singles.png': 'singles.png',
+    'cifar/pictures/depth.png': 'depth.png',
+    'cifar/pictures/gammas.png': 'gammas.png',
+}
+
+
+class Row(NamedTuple):
+    """One claim of the table."""
+
+    claim: str
+    number: str
+    n: str
+    device: str
+    command: str
+
+
+class Result(NamedTuple):
+    """What was written."""
+
+    finished: bool
+    files: tuple[pathlib.Path, ...]
+    findings: tuple[str, ...]
+
+
+def configs(fast: bool = False, changes: Mapping[str, Any] | None = None) -> dict:
+    """There is no training here."""
+    return {}
+
+
+def run(
+    workdir,
+    fast: bool = False,
+    changes: Mapping[str, Any] | None = None,
+    stop: Callable[[], bool] = lambda: False,
+    report: Callable[[str], None] = print,
+    root: pathlib.Path = ROOT,
+) -> Result:
+    """Rewrites the README's table and docs/ of `root` from what stands in `workdir`."""
+    workdir, rows = pathlib.Path(workdir), []
+    for name, source in SOURCES.items():
+        try:
+            rows += source(workdir)
+        except (FileNotFoundError, records.RecordError, trajectories.AnalysisError) as error:
+            report(f'{name} is left out: {error}')
+    files = [_write_table(root / 'README.md', rows)]
+    for source, name in PICTURES.items():
+        if (workdir / source).exists():
+            (root / 'docs').mkdir(exist_ok=True)
+            files.append(pathlib.Path(shutil.copyfile(workdir / source, root / 'docs' / name)))
+    return Result(True, tuple(files), tuple(f'{row.claim}: {row.number}' for row in rows))
+
+
+def figure1_rows(workdir: pathlib.Path) -> Iterator[Row]:
+    """Figure 1(d) and (e) in numbers."""
+    record, origin = records.load(workdir / 'figure1' / 'figure1.npz')
+
+    def row(claim, number):
+        n = str(record.gammas_STP.shape[0])
+        return Row(claim, number, n, device(origin['device']), '`make figure1`')
+
+    stages = (record.gamma_start_S, record.gamma_early_S, record.gamma_end_S)
+    yield row(
+        "mean abs. gamma of layers 2..10 of the paper's net: start → a quarter → end",
+        ' → '.join(map(plus_minus, stages)),
+    )
+    yield row(
+        'its predicted depth E[r] of at most 10 (incoherent): start → end',
+        ' → '.join(plus_minus(record.mean_depths_ST[:, t]) for t in (0, -1)),
+    )
+    for rate, norms_ST in zip(record.norm_rates_N, record.weight_norms_NST, strict=True):
+        yield row(
+            f'weight norm without normalisation, end over start, rate {rate:g}',
+            plus_minus(norms_ST[:, -1] / norms_ST[:, 0]),
+        )
+
+
+def cifar_rows(workdir: pathlib.Path) -> Iterator[Row]:
+    """The trained ResNet: accuracy, predicted depth, single lesions."""
+    folder = workdir / 'cifar'
+    description = json.loads((folder / 'config.json').read_text())
+    lines = metrics.read(folder / 'metrics.jsonl')
+    model, train, source = (
+        description['config']['model'],
+        description['config']['train'],
+        description['source'],
+    )
+    data = f'{source["name"]} ({source["note"]})' if source['note'] else source['name']
+    name = f'ResNet-{model["depth"]} ({model["block"]})'
+    n = str(description['config']['seeds'])
+
+    def row(claim, number, origin, command):
+        return Row(claim, number, n, device(origin['device']), f'`{command}`')
+
+    accuracy = 100 * np.array(lines[-1]['test_accuracy'])
+    speed = np.median([line['images_per_second'] for line in lines if 'images_per_second' in line])
+    trained = python_command(description['command'])
+    length = f'{train["epochs"]:g} epochs' if train['steps'] is None else f'{train["steps"]} steps'
+    yield row(
+        f'test accuracy of {name} after {length} of {data}, %',
+        plus_minus(accuracy),
+        description,
+        trained,
+    )
+    yield row('images per second in that training', f'{speed:.0f}', description, trained)
+    kinds = {'depth': depth_measures.DepthLaw, 'singles': lesion_curves.SingleLesions}
+    found = {key: trajectories.read(folder, key, kind) for key, kind in kinds.items()}
+    step = int(found['depth'][-1].step)
+    _, origin = records.load(trajectories.path(folder, 'depth', step))
+    command = python_command(origin['command'])
+    ends = [found['depth'][t].incoherent_mean_S for t in (0, -1)]
+    blocks = found['singles'][-1].error_SL.shape[1]
+    yield row(
+        f'its predicted depth E[r] of at most {blocks + 1} (incoherent): start → end',
+        ' → '.join(map(plus_minus, ends)),
+        origin,
+        command,
+    )
+    last = found['singles'][-1]
+    yield row(
+        'its error on the examples of the analysis, %: whole; one block deleted, mean; worst',
+        '; '.join(
+            plus_minus(100 * values)
+            for values in (last.full_error_S, last.error_SL.mean(-1), last.error_SL.max(-1))
+        ),
+        origin,
+        command,
+    )
+
+
+def train_benchmark_rows(workdir: pathlib.Path) -> Iterator[Row]:
+    """Speed beside PyTorch, and growth of the compile time."""
+    found, row = _benchmark(workdir, 'train')
+    yield row(
+        'compile time of the training step, ResNet-1202 over ResNet-20',
+        f'{found["compile_growth"]:.2f}',
+    )
+    if 'speed_over_pytorch' in found:
+        middle, low, high = found['speed_over_pytorch']
+        yield row(
+            'training steps per second over eager PyTorch, ResNet-20, batch 128: median (range)',
+            f'{middle:.2f} ({low:.2f} to {high:.2f})',
+        )
+
+
+def theory_benchmark_rows(workdir: pathlib.Path) -> Iterator[Row]:
+    """Seconds of the theory's heavy functions."""
+    found, row = _benchmark(workdir, 'theory')
+    for name, seconds, _ in found:
+        yield row(f'{name}, seconds', f'{seconds:.3g}')
+
+
+SOURCES = {
+    'Figure 1': figure1_rows,
+    'the CIFAR-10 run': cifar_rows,
+    'the benchmark of training': train_benchmark_rows,
+    'the benchmark of the theory': theory_benchmark_rows,
+}
+
+
+def plus_minus(values_S) -> str:
+    """mean ± standard deviation (n - 1) over networks; one network has no ±."""
+    values_S = np.atleast_1d(np.asarray(values_S, np.float64))
+    mean = f'{values_S.mean():.3g}' if abs(values_S.mean()) < 10 else f'{values_S.mean():.1f}'
+    return mean if values_S.size == 1 else f'{mean} ± {values_S.std(ddof=1):.2g}'
+
+
+def device(found: Mapping[str, Any]) -> str:
+    """The device of a provenance in a few words."""
+    if found['platform'] == 'cpu':
+        return f'{found["cpu_cores"]} CPU cores'
+    return f'{found["count"]} x {found["kind"]}'
+
+
+def python_command(command: str) -> str:
+    """The command of a provenance without the path of the interpreter and of folders of data."""
+    words = command.split()
+    words = ['python', *words[words.index('-m') :]] if '-m' in words else words
+    hidden = ('--config.data.dir=', '--config.data.cache=')
+    return ' '.join(next((f'{h}DATA' for h in hidden if w.startswith(h)), w) for w in words)
+
+
+def _benchmark(workdir: pathlib.Path, what: str):
+    path = workdir / 'benchmarks' / f'benchmark_{what}.json'
+    found = json.loads(path.read_text())
+    place = device(found['provenance']['device'])
+    command = f'`python -m launch.benchmark --what={what}`'
+    return found['numbers'], lambda claim, number: Row(claim, number, '', place, command)
+
+
+def _write_table(path: pathlib.Path, rows: list[Row]) -> pathlib.Path:
+    text = path.read_text()
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    lines = ['| claim | measured | n | device | command |', '|---|---|---|---|---|']
+    lines += ['| ' + ' | '.join(row) + ' |' for row in rows]
+    path.write_text('\n'.join([before + BEGIN, '', *lines, '', END]) + after)
+    return path
