@@ -88,8 +88,9 @@ def test_neither_cadences_nor_stops_change_a_bit(reference, tmp_path):
     workdir, cfg = reference
     other = {'log.every': 1, 'log.record': 3, 'log.evaluate': 7, 'checkpoint.every': 20}
     cfg = config.replace(cfg, other)
-    steps = [_train(cfg, tmp_path, stop=_after(chunks)).step for chunks in (2, 3)]
-    assert 0 < steps[0] < steps[1] < STEPS
+    for chunks in (2, 3):
+        stopped = _train(cfg, tmp_path, stop=_after(chunks))
+        assert not stopped.finished and checkpoints.steps(tmp_path)[-1] == stopped.step < STEPS
     result = _train(cfg, tmp_path)
     assert result.finished and result.step == STEPS
     _assert_same_end(tmp_path, workdir)
