@@ -14,6 +14,8 @@ import jax.numpy as jnp
 
 from resnet_dyn.models import blocks
 
+UNROLLED = 4  # blocks; a short stage is 6 % faster without a loop on the CPU, compile time alike
+
 
 class StageSpec(NamedTuple):
     """`length` equal blocks in a row."""
@@ -130,6 +132,7 @@ def stacked(spec: StageSpec, style: blocks.Style, initializing: bool) -> nn.Modu
             variable_axes=dict.fromkeys(collections, 0),
             split_rngs={'params': True},
             in_axes=(0, nn.broadcast),
+            unroll=spec.length if spec.length <= UNROLLED else 1,
             length=spec.length,
         )
     return lifted(spec.layers, style, spec.shortcut)

@@ -108,7 +108,8 @@ _GRADIENTS = {'xla': standardise, 'plain': standardise_plain}
 def _sum(x):
     """Sum over all axes but the last, the long rows first: several times faster on XLA:CPU."""
     if x.ndim > 2:
-        x = x.reshape(-1, *x.shape[-2:]).sum(0)
+        rows, channels = x.shape[-2:]
+        x = x.reshape(-1, rows * channels).sum(0).reshape(rows, channels)
     return x.sum(0)
 
 
