@@ -50,9 +50,8 @@ def analyze(stop: main.Stop) -> int:
         name: trajectories.read(workdir, name, measure.kind, seed)
         for name, measure in plan.measures.items()
     }
-    note = report.note(plan)
-    say('\n'.join(('', report.table(found), note, '')))
-    for path in report.draw(workdir, found, note, seed):
+    say('\n'.join(('', report.table(found), report.note(plan), '')))
+    for path in report.draw(workdir, found, plan, seed):
         say(str(path))
     return main.DONE
 

@@ -52,19 +52,21 @@ def visit(visit: trajectories.Visit) -> str:
     return f'step {visit.step:>8,}: {"; ".join(parts)}'
 
 
-def note(plan: measures.Plan) -> str:
-    """What must be said beside the numbers."""
+def note(plan: measures.Plan, name: str | None = None) -> str:
+    """What must be said beside the numbers, of one measure or of all."""
     source = plan.source
+    names = [name] if name else list(plan.measures)
     parts = [f'Data: {source.name}' + (f' ({source.note})' if source.note else '')]
-    if plan.examples:
+    if plan.examples and names != ['gammas']:
         parts.append(f'{plan.examples:,} test examples')
+        parts.append('running statistics (at step 0 those of the examples)')
     parts.append(f'{plan.networks} networks' if plan.networks > 1 else '1 network')
     if plan.networks > 1:
         parts.append('mean ± standard deviation over networks')
-    if 'depth' in plan.measures:
+    if 'depth' in names:
         parts.append(
-            f'r = 1..{plan.blocks + 1}: a path of length r uses r − 1 of the {plan.blocks} blocks; '
-            'sigma as it is at the checkpoint, running statistics'
+            f'r = 1..{plan.blocks + 1}: a path of length r uses r − 1 of the {plan.blocks} '
+            'blocks; sigma as it is at the checkpoint'
         )
     return '; '.join(parts) + '.'
 
@@ -87,7 +89,9 @@ def table(found: dict[str, list]) -> str:
     )
 
 
-def draw(workdir, found: dict[str, list], text: str, seed: int | None) -> list[pathlib.Path]:
+def draw(
+    workdir, found: dict[str, list], plan: measures.Plan, seed: int | None
+) -> list[pathlib.Path]:
     """Draws a picture for each measure that has records, as PNG and PDF; returns the paths."""
     paths: list[pathlib.Path] = []
     which = '' if seed is None else f'-network{seed}'
@@ -96,7 +100,7 @@ def draw(workdir, found: dict[str, list], text: str, seed: int | None) -> list[p
             continue
         function, heading = _PICTURES[name]
         with style.context():
-            fig = function(records_T, heading, text)
+            fig = function(records_T, heading, note(plan, name))
             paths += style.save(fig, pathlib.Path(workdir) / 'pictures' / f'{name}{which}')
     return paths
 

@@ -5,7 +5,8 @@
     singles   loss and error after deleting each single block             (lesion_curves)
 
 Depth and singles look at test examples, chosen once by `data.seed` with every class at its share,
-normalised as in training; the norms of the network take their running statistics.
+normalised as in training; norms take their running statistics. At step 0 there are none yet: the
+networks take the statistics of those examples, each norm that of the full net.
 """
 
 import difflib
@@ -18,7 +19,7 @@ import jax.numpy as jnp
 from resnet_dyn import config
 from resnet_dyn.analysis import depth_measures, gamma_profiles, lesion_curves, trajectories
 from resnet_dyn.data import batches, datasets, splits
-from resnet_dyn.models import presets, stack
+from resnet_dyn.models import norms, presets, stack
 from resnet_dyn.training import checkpoints, runs
 
 KINDS = {
@@ -73,7 +74,8 @@ def plan(
     model = presets.from_config(run_config.model, classes=meta['classes'])
     measures, found = {}, None
     if 'gammas' in possible:
-        measures['gammas'] = trajectories.Measure(gamma_profiles.Gammas, _gammas, {}, 'gammas')
+        settings = {'source': meta['source']}
+        measures['gammas'] = trajectories.Measure(KINDS['gammas'], _gammas, settings, 'gammas')
     if {'depth', 'singles'} & set(possible):
         found = _test_examples(data or run_config.data, meta, examples)
         measures |= _of_stacks(possible, model, meta, *found)
@@ -125,13 +127,19 @@ def _test_examples(data: config.Data, meta, examples: int):
 
 
 def _of_stacks(names, model, meta, inputs, labels) -> dict[str, trajectories.Measure]:
-    settings = {'examples': len(labels), 'data': meta['source']['digest']}
+    settings = {'examples': len(labels), 'source': meta['source']}
+
+    def stacks(step, variables):
+        networks = _networks(variables)
+        if step == 0 and 'batch_stats' in variables:
+            networks = [_with_statistics(model, network, inputs) for network in networks]
+        return [stack.from_model(model, network) for network in networks]
 
     def depth(step, variables):
-        return depth_measures.measure(step, _stacks(model, variables), inputs)
+        return depth_measures.measure(step, stacks(step, variables), inputs)
 
     def singles(step, variables):
-        return lesion_curves.measure_single(step, _stacks(model, variables), inputs, labels)
+        return lesion_curves.measure_single(step, stacks(step, variables), inputs, labels)
 
     functions = {'depth': depth, 'singles': singles}
     return {
@@ -145,9 +153,19 @@ def _gammas(step: int, variables: Any) -> gamma_profiles.Gammas:
     return gamma_profiles.measure(step, variables['gammas'])
 
 
-def _stacks(model, variables) -> list[stack.ResidualStack]:
+def _networks(variables) -> list[Any]:
+    """The variables of each network, on the device."""
     seeds = len(jax.tree.leaves(variables)[0])
-    return [
-        stack.from_model(model, jax.tree.map(lambda leaf, s=s: jnp.asarray(leaf[s]), variables))
-        for s in range(seeds)
-    ]
+    return [jax.tree.map(lambda leaf, s=s: jnp.asarray(leaf[s]), variables) for s in range(seeds)]
+
+
+@jax.jit(static_argnums=0)
+def _with_statistics(model, variables, inputs):
+    """The variables with the statistics of these inputs, as one batch, for running averages."""
+    nothing = jax.tree.map(jnp.zeros_like, variables['batch_stats'])
+    _, new = model.apply(
+        {**variables, 'batch_stats': nothing}, inputs, train=True, mutable=['batch_stats']
+    )
+    share = 1 - norms.MOMENTUM  # what one batch adds to an average
+    statistics = jax.tree.map(lambda average: average / share, new['batch_stats'])
+    return {**variables, 'batch_stats': statistics}

@@ -19,23 +19,25 @@ def law(records_T, heading: str, note: str):
     style.lines_over_time(gains, steps_T, gains_TSL**2)
     gains.set(title='Power gain of every block', xlabel='block', yscale='log')
     gains.set_ylabel('b² = E|branch|² / E|skip|²')
+    style.plain_log_ticks(gains.yaxis)
     style.lines_over_time(laws, steps_T, law_TSR, first=1)
     laws.set(title='Depth law, incoherent', ylabel='ε$_r$²')
     laws.set_xlabel('path length r (r − 1 branches used)')
     laws.set_xlim(1, _visible(law_TSR))
     style.time_bar(fig, [gains, laws], steps_T)
+    half, highest = (lengths + 1) / 2, 0.0
     for name, colour, line in (
         ('incoherent', style.BLUE, '-'),
         ('coherent', style.VERMILION, '--'),
     ):
         mean_ST = np.stack([getattr(record, f'{name}_mean_S') for record in records_T]).T
         style.band(means, steps_T, mean_ST, colour, name, linestyle=line)
-    means.axhline(
-        (lengths + 1) / 2, color=style.GREY, linestyle=':', linewidth=1, label='half depth'
-    )
+        highest = max(highest, mean_ST.max())
+    means.axhline(half, color=style.GREY, linestyle=':', linewidth=1, label='half depth')
     means.set(title=f'Mean length, of at most {lengths}', xlabel='training step', ylabel='E[r]')
+    means.set_ylim(1, 1.35 * max(half, highest))  # room for the legend above all lines
     style.count_steps(means.xaxis)
-    means.legend()
+    means.legend(loc='upper right')
     style.heading(fig, heading)
     style.footnote(fig, note)
     return fig

@@ -122,6 +122,13 @@ def count_steps(axis) -> None:
     axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f'{value:,.0f}'))
 
 
+def plain_log_ticks(axis) -> None:
+    """Labels a logarithmic axis in plain numbers: 0.1, 0.2, 0.3, 0.5, 1, ..."""
+    axis.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 3.0, 5.0)))
+    axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f'{value:g}'))
+    axis.set_minor_formatter(ticker.NullFormatter())
+
+
 def heading(fig: mpl_figure.Figure, text: str, size: float = 10.0) -> None:
     """The heading of a picture, at its left."""
     fig.suptitle(text, x=0.012, ha='left', fontsize=size, weight='bold')

@@ -1,5 +1,6 @@
 """The measures of a run by name: what they see, and what they refuse."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -65,6 +66,16 @@ def test_depth_is_that_of_the_gains_of_each_network_on_the_test_examples(tiny_ru
     np.testing.assert_allclose(found.gains_SL[1], gains_L, rtol=1e-4)
     q_L = gains_L**2 / (1 + gains_L**2)
     np.testing.assert_allclose(found.incoherent_mean_S[1], 1 + q_L.sum(), rtol=1e-4)
+
+
+def test_step_0_takes_the_statistics_of_the_examples(tiny_run, analysed):
+    found = trajectories.read(tiny_run, 'depth', depth_measures.DepthLaw)[0]
+    model, _, _ = runs.open_run(tiny_run)
+    network = jax.tree.map(lambda leaf: jnp.asarray(leaf[1]), runs.initial(tiny_run))
+    _, inputs, _ = by_hand(tiny_run, 1)
+    moments = stack.second_moments(stack.from_model(model, network, 'batch'), inputs)
+    gains_L = np.sqrt(np.asarray(moments.branch / moments.skip))
+    np.testing.assert_allclose(found.gains_SL[1], gains_L, rtol=1e-4)
 
 
 def test_a_part_of_the_examples_is_measured_anew_and_is_the_same_part_again(copied_run):

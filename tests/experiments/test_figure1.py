@@ -1,6 +1,7 @@
 """Figure 1 at toy size, from nothing to the files; and its theory against published values."""
 
 import csv
+import math
 from typing import Any
 
 import numpy as np
@@ -58,6 +59,16 @@ def test_theory_agrees_with_published_values(made):
     np.testing.assert_allclose((record.eps_NR**2).sum(1), 1, rtol=1e-5)
     thetas = np.interp(record.betas_N, record.theta_betas_N, record.thetas_N)
     np.testing.assert_allclose(thetas, [0.3061098415, 0.8103171152, 1.126447694], atol=2e-4)
+
+
+def test_the_exponent_sums_over_lengths_from_two(made):
+    record, _ = records.load(made[0] / 'figure1_fast.npz', figure1.Figure1)
+    beta = float(record.theta_betas_N[0])  # 0.01, where r = 1 would change everything
+    lengths = range(2, 101)
+    squares = np.array([(math.comb(99, r - 1) * beta**r) ** 2 for r in lengths])
+    r_R = np.array(lengths)
+    x = (squares * r_R * (r_R - 1)).sum() / (squares * r_R).sum()
+    np.testing.assert_allclose(record.thetas_N[0], np.log(x) / 2 - (x - 1) / (x + 1), rtol=1e-6)
 
 
 def test_the_numbers_behind_the_panels_are_in_a_table(made):
