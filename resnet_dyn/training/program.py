@@ -89,7 +89,7 @@ class Program:
         return self._load(state.from_trees(trees, jax.eval_shape(self._initial)), at)
 
     def advance(self, networks: Networks, start: int, stop: int) -> Networks:
-        """The networks after the steps start .. stop - 1; none of them compiles it all the same."""
+        """The networks after the steps start .. stop - 1; where that is none, it only compiles."""
         shared = (self._train, np.int32(start), np.int32(stop))
         return self._advance((networks, self._keys_S), shared)
 

@@ -14,8 +14,8 @@ class Progress:
 
     def __init__(self, report: Report, start: int, total: int, bar: bool):
         self._report, self._start, self._total = report, start, total
+        self._wants_bar, self._bar = bar, None
         self._began = 0.0
-        self._bar = tqdm.tqdm(initial=start, total=total, unit='step') if bar else None
 
     def __enter__(self):
         return self
@@ -27,6 +27,8 @@ class Progress:
     def begin(self) -> None:
         """All is compiled: from here on time counts."""
         self._began = time.perf_counter()
+        if self._wants_bar:
+            self._bar = tqdm.tqdm(initial=self._start, total=self._total, unit='step')
 
     def at(self, step: int) -> None:
         """The run has come to `step`."""
