@@ -6,12 +6,13 @@
 (a-c, f) theory, p = 100. (d) 10 networks of the paper's task, 50 Gaussians, p = 10, in the setting
 chosen before looking: BN per unit after the ReLU, cross-entropy, rate 0.05, cosine, no decay.
 (e) the same 10 networks without normalisation, at two rates: 0.0003, the largest of 0.0001, 0.0003,
-0.001, ... at which no loss rises above its first, and 0.001, where one of ten does, by a tenth (at
-0.003 most do, at 0.01 most end in NaN).
+0.001, ... at which no loss of the first 300 steps rises above the first one, and 0.001, where that
+of one network in ten does, by a tenth (at 0.003 of eight, at 0.01 of all, and four end in NaN).
 
-Expect, from quick runs before this was written: gammas of layers 2..10 fall first, to about 0.7,
-and rise slowly from there, to less than where they began; the first layer's grows. The paper says
-that gammas grow. The picture shows whatever happens, in numbers.
+Found, where the paper says that gammas, depth and weights grow: gammas of layers 2..10 fall from 1
+to 0.78 and rise again to 0.82; E[r] goes 2.88, 2.49, 2.68; the norm of the weights changes by
+-0.9 +- 0.1 % at the smaller rate and by +2.5 +- 1.8 % at the larger, all in its first 50 steps.
+Three minutes of CPU time, on 2 cores; FAST: 40 seconds.
 """
 
 import csv
