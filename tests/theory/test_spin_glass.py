@@ -1,0 +1,194 @@
+"""The spin glass against reference values, autodiff along geodesics and its covariances."""
+
+import itertools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from resnet_dyn.theory import spin_glass
+
+MIXTURE = {2: 0.3, 3: 0.5, 4: 0.2}
+
+# Lambda = 5, eps^2 = MIXTURE, J^(r) and w as in `_setting`.
+REFERENCE = {
+    'H': -1.9548628331981697,
+    'riem_grad_norm': 5.9579881550658,
+    'w_dot_grad_over_Lambda': -1.6798240285298576,
+    'riem_hess_eigs': [
+        -3.284164274908739,
+        -1.397067154022399,
+        2.6684074775272655,
+        3.3957685784808485,
+    ],
+}
+
+
+@pytest.fixture(autouse=True)
+def _float64():
+    with jax.enable_x64(True):
+        yield
+
+
+def test_energy_gradient_and_hessian_equal_the_reference():
+    w, tensors = _setting()
+    gradient = spin_glass.riemannian_gradient(w, tensors, MIXTURE)
+    slope = jax.grad(spin_glass.energy)(w, tensors, MIXTURE)
+    eigenvalues = np.linalg.eigvalsh(spin_glass.riemannian_hessian(w, tensors, MIXTURE))
+    radial = np.argmin(np.abs(eigenvalues))
+    measured = {
+        'H': spin_glass.energy(w, tensors, MIXTURE),
+        'riem_grad_norm': jnp.linalg.norm(gradient),
+        'w_dot_grad_over_Lambda': w @ slope / w.size,
+        'riem_hess_eigs': np.delete(eigenvalues, radial),
+    }
+    for key, value in measured.items():
+        np.testing.assert_allclose(value, REFERENCE[key], rtol=1e-9, err_msg=key)
+
+
+def test_energy_is_the_sum_of_every_product_of_weights_along_every_path():
+    w, tensors = _setting()
+    expected = 0.0
+    for r, share in MIXTURE.items():
+        paths = itertools.product(range(5), repeat=r)
+        form = sum(tensors[r][path] * math.prod(float(w[i]) for i in path) for path in paths)
+        expected += math.sqrt(share) * 5 ** (-(r - 1) / 2) * float(form)
+    np.testing.assert_allclose(spin_glass.energy(w, tensors, MIXTURE), expected, rtol=1e-12)
+
+
+def test_derivatives_along_geodesics_are_those_of_the_gradient_and_the_hessian():
+    w, tensors = _setting()
+    gradient = spin_glass.riemannian_gradient(w, tensors, MIXTURE)
+    hessian = spin_glass.riemannian_hessian(w, tensors, MIXTURE)
+    radius = math.sqrt(w.size)
+    for seed in range(3):
+        u = spin_glass.tangent(jax.random.normal(jax.random.key(seed), w.shape), w)
+        u = u / jnp.linalg.norm(u)
+
+        def along(s, u=u):
+            point = jnp.cos(s / radius) * w + jnp.sin(s / radius) * radius * u
+            return spin_glass.energy(point, tensors, MIXTURE)
+
+        np.testing.assert_allclose(jax.grad(along)(0.0), gradient @ u, rtol=1e-11)
+        np.testing.assert_allclose(jax.grad(jax.grad(along))(0.0), u @ hessian @ u, rtol=1e-11)
+
+
+def test_the_gradient_is_tangent_and_the_hessian_symmetric_and_zero_on_the_radial_direction():
+    w, tensors = _setting()
+    hessian = spin_glass.riemannian_hessian(w, tensors, MIXTURE)
+    assert abs(w @ spin_glass.riemannian_gradient(w, tensors, MIXTURE)) < 1e-13
+    np.testing.assert_allclose(hessian @ w, 0, atol=1e-13)
+    np.testing.assert_allclose(hessian, hessian.T, atol=1e-13)
+
+
+@pytest.mark.parametrize('r', [1, 2, 3, 4])
+def test_a_pure_model_is_homogeneous_of_degree_r(r):
+    w, tensors = _setting()
+    slope = jax.grad(spin_glass.energy)(w, tensors, {r: 1.0})
+    energy = spin_glass.energy(w, tensors, {r: 1.0})
+    np.testing.assert_allclose(w @ slope, r * energy, rtol=1e-12)
+    np.testing.assert_allclose(
+        spin_glass.energy(2 * w, tensors, {r: 1.0}), 2**r * energy, rtol=1e-12
+    )
+
+
+def test_energies_and_gradients_have_the_covariances_of_the_mixture():
+    Lambda, draws, mixture = 4, 8_000, {1: 0.2, 2: 0.5, 3: 0.3}
+    x, away = (spin_glass.random_point(jax.random.key(i), Lambda) for i in (1, 2))
+    y = spin_glass.retract(x + 0.5 * away, math.sqrt(Lambda))
+
+    def draw(key):
+        tensors = spin_glass.sample_tensors(key, Lambda, mixture)
+        values = [jax.value_and_grad(spin_glass.energy)(w, tensors, mixture) for w in (x, y)]
+        (h_x, g_x), (h_y, g_y) = values
+        return h_x * h_y, h_x * g_y, jnp.outer(g_x, g_y)
+
+    products = jax.lax.map(draw, jax.random.split(jax.random.key(0), draws), batch_size=500)
+    value, slope, curvature = spin_glass.covariance(x @ y / Lambda, mixture)
+    predicted = (
+        Lambda * value,
+        slope * x,
+        slope * jnp.eye(Lambda) + curvature * jnp.outer(y, x) / Lambda,
+    )
+    for product, expected in zip(products, predicted, strict=True):
+        errors = (product.mean(0) - expected) / (product.std(0) / math.sqrt(draws))
+        assert np.abs(errors).max() < 4, 'in standard errors'
+
+
+def test_the_mixture_is_normalised_on_entry_and_zero_weights_need_no_tensor():
+    w, tensors = _setting()
+    scaled = {r: 7 * share for r, share in MIXTURE.items()} | {9: 0.0}
+    np.testing.assert_allclose(
+        spin_glass.energy(w, tensors, scaled), spin_glass.energy(w, tensors, MIXTURE), rtol=1e-14
+    )
+
+
+def test_weights_may_be_traced_and_differentiated():
+    w, tensors = _setting()
+
+    def energy(share):
+        return spin_glass.energy(w, tensors, {2: 1 - share, 3: share})
+
+    slope = jax.jit(jax.grad(energy))(0.4)
+    np.testing.assert_allclose(slope, (energy(0.4 + 1e-6) - energy(0.4 - 1e-6)) / 2e-6, rtol=1e-7)
+
+
+def test_float32_stays_float32():
+    w, tensors = jax.tree.map(lambda x: x.astype(jnp.float32), _setting())
+    for function in (
+        spin_glass.energy,
+        spin_glass.riemannian_gradient,
+        spin_glass.riemannian_hessian,
+    ):
+        value = function(w, tensors, MIXTURE)
+        assert value.dtype == jnp.float32
+    np.testing.assert_allclose(spin_glass.energy(w, tensors, MIXTURE), REFERENCE['H'], rtol=1e-5)
+
+
+def test_dense_samples_are_shared_between_mixtures_and_have_unit_variance():
+    key = jax.random.key(3)
+    pure = spin_glass.sample_tensors(key, 20, {3: 1.0})
+    mixed = spin_glass.sample_tensors(key, 20, {2: 0.5, 3: 0.5, 6: 0.0})
+    assert set(mixed) == {2, 3}
+    np.testing.assert_array_equal(pure[3], mixed[3])
+    assert abs(float(jnp.var(pure[3])) - 1) < 4 * math.sqrt(2 / 8000)
+    assert pure[3].dtype == jnp.float64
+
+
+def test_tensors_too_big_are_refused_with_the_bytes_named():
+    with pytest.raises(ValueError, match='8,000,000,000,000 bytes'):
+        spin_glass.sample_tensors(jax.random.key(0), 10_000, {3: 1.0})
+    with pytest.raises(ValueError, match='need 864 bytes'):
+        spin_glass.sample_tensors(jax.random.key(0), 3, {3: 0.5, 4: 0.5}, float, 800)
+
+
+@pytest.mark.parametrize(
+    'mixture', [{}, {3: -0.1, 2: 0.5}, {3: 0.0}, {0: 1.0}, {2.5: 1.0}, {3: float('nan')}, [1.0]]
+)
+def test_a_bad_mixture_is_refused(mixture):
+    w, tensors = _setting()
+    with pytest.raises(ValueError, match='mixture'):
+        spin_glass.energy(w, tensors, mixture)
+
+
+def test_missing_or_misshapen_tensors_and_tiny_spheres_are_refused():
+    w, tensors = _setting()
+    with pytest.raises(ValueError, match='no tensor'):
+        spin_glass.energy(w, tensors, {5: 1.0})
+    with pytest.raises(ValueError, match=r'\(5, 5\), found \(5,\)'):
+        spin_glass.energy(w, {2: w}, {2: 1.0})
+    with pytest.raises(ValueError, match='Lambda is 1'):
+        spin_glass.sample_tensors(jax.random.key(0), 1, {3: 1.0})
+
+
+def _tensor(shape, shift):
+    flat = np.arange(np.prod(shape), dtype=np.float64).reshape(shape)
+    return jnp.asarray(np.sqrt(2) * np.sin((flat + 1) ** 2 + shift))
+
+
+def _setting():
+    w = _tensor((5,), 0.7)
+    tensors = {r: _tensor((5,) * r, r) for r in (1, 2, 3, 4)}
+    return w * math.sqrt(5) / jnp.linalg.norm(w), tensors
