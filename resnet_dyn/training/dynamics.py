@@ -3,7 +3,7 @@
 gammas         mean and standard deviation over channels of |gamma|, by block and norm
 weight norm    sqrt(sum of w^2) over all kernels of the network
 moments        mean squares of g_l branch_l(h_l) and of skip_l(h_l) on a fixed probe batch of
-               training inputs, running statistics: their ratio is the block's power gain
+               training inputs, statistics of that batch: their ratio is the block's power gain
 """
 
 import flax.linen as nn
