@@ -59,9 +59,7 @@ class Program:
         self._batch_size, self._size = cfg.train.batch_size, len(dataset.train.labels)
         self._test_size = len(dataset.test.labels)
         self._keys_S = carry.place(state.keys(cfg), mesh, carry.SPLIT)
-        self._initial = functools.partial(
-            state.initial, model, transform, state.keys(cfg), dataset.train.inputs.shape[1:]
-        )
+        self._parts = (model, transform, state.keys(cfg), dataset.train.inputs.shape[1:])
 
         def share(split):
             return carry.place(step.Data(split, dataset.mean, dataset.std), mesh, carry.WHOLE)
@@ -82,11 +80,11 @@ class Program:
 
     def begin(self) -> Networks:
         """The networks at step 0."""
-        return self._load(self._initial(), 0)
+        return self._load(state.initial(*self._parts), 0)
 
     def restore(self, at: int, trees: Mapping[str, Any]) -> Networks:
         """The networks of the checkpoint of step `at` (`state.to_trees`)."""
-        return self._load(state.from_trees(trees, jax.eval_shape(self._initial)), at)
+        return self._load(state.from_trees(trees, state.form(*self._parts)), at)
 
     def advance(self, networks: Networks, start: int, stop: int) -> Networks:
         """The networks after the steps start .. stop - 1; where that is none, it only compiles."""
