@@ -64,7 +64,7 @@ def test_network_s_of_many_is_the_run_of_that_seed_alone(make, how):
 
 
 @pytest.mark.slow
-def test_a_convolutional_network_of_many_is_the_run_of_that_seed_alone(make):
+def test_augmented_convolutional_networks_are_runs_alone_and_resume_bit_for_bit(make):
     images = {
         'data.name': 'digits',
         'data.augment': True,
@@ -72,7 +72,11 @@ def test_a_convolutional_network_of_many_is_the_run_of_that_seed_alone(make):
         'model.depth': 8,
         'model.width': None,
     }
-    together = make({**images, 'seeds': 2}).advance(0, 5).state
+    made = make({**images, 'seeds': 2})
+    together = made.advance(0, 5).state
+    half = made.advance(0, 2).state
+    restored = made.programs.restore(2, jax.device_get(state.to_trees(half)))
+    _assert_equal(made.programs.advance(restored, 2, 5).state, together)
     alone = make({**images, 'seed': 1}).advance(0, 5).state
     _assert_close(_one(together, 1), alone, rtol=1e-4, atol=1e-5)
 
