@@ -191,8 +191,6 @@ def _shape(mixture) -> _Shape:
     slope = weights_R @ lengths_R
     curvature = weights_R @ (lengths_R * (lengths_R - 1))
     variance = weights_R @ (lengths_R - slope) ** 2
-    if np.count_nonzero(weights_R) == 1:
-        variance = 0.0
     kappa = weights_R @ (lengths_R * (lengths_R - 2)) / (weights_R @ lengths_R**2)
     return _Shape(float(slope), float(curvature), float(variance), float(kappa))
 
