@@ -1,0 +1,1 @@
+"""The rows of `experiments.verify_theorems`, one module a subject; see its docstring."""
