@@ -129,7 +129,7 @@ def scale_gradient(A, B, w, eps_m, eps_p, mu):
 def hypotheses(A, B, w, gammas, non_skipped, eps_m, eps_p):
     """What the theorems silently need, measured at w: see `Hypotheses`."""
     gammas = _layer_gammas(A, B, gammas, non_skipped)
-    m, p = A.ndim, B.ndim
+    m, p, w = A.ndim, B.ndim, jnp.asarray(w)
 
     def parts(weights):
         return jnp.stack(_parts(A, B, weights, gammas, non_skipped, eps_m, eps_p))
