@@ -84,12 +84,19 @@ def configs(fast: bool = False, changes: Mapping[str, Any] | None = None) -> dic
     for name, own in _RUNS.items():
         values = _SETTING | (_FAST if fast else {}) | dict(changes or {}) | own
         one = config.resolve(config.validate(config.replace(config.Config(), values)))
+        if one.data.name != 'gaussians':
+            raise ValueError(
+                f"config.data.name={one.data.name}: the figure is of the paper's task, gaussians"
+            )
         cadence = {
             'log.record': one.log.record or _share(one, RECORDS),
             'log.every': one.log.every or _share(one, LINES),
         }
         made[name] = config.replace(one, cadence)
-    if made['gammas'].model.norm == 'none':
+    one = made['gammas']
+    if one.model.block == 'plain':
+        raise ValueError('config.model.block=plain has no skips, so no ensemble: take another')
+    if one.model.norm == 'none':
         raise ValueError('config.model.norm=none has no gammas, which (d) shows: take batch or rms')
     return made
 

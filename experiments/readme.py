@@ -27,6 +27,7 @@ PICTURES = {
     'cifar/pictures/singles.png': 'singles.png',
     'cifar/pictures/depth.png': 'depth.png',
     'cifar/pictures/gammas.png': 'gammas.png',
+    'theorems/counts.png': 'counts.png',
 }
 
 
@@ -108,7 +109,7 @@ def cifar_rows(workdir: pathlib.Path) -> Iterator[Row]:
     model, train, source = (
         description['config']['model'],
         description['config']['train'],
-        description['source'],
+        description['data']['source'],
     )
     data = f'{source["name"]} ({source["note"]})' if source['note'] else source['name']
     name = f'ResNet-{model["depth"]} ({model["block"]})'
@@ -130,6 +131,8 @@ def cifar_rows(workdir: pathlib.Path) -> Iterator[Row]:
     yield row('images per second in that training', f'{speed:.0f}', description, trained)
     kinds = {'depth': depth_measures.DepthLaw, 'singles': lesion_curves.SingleLesions}
     found = {key: trajectories.read(folder, key, kind) for key, kind in kinds.items()}
+    if not all(found.values()):
+        raise FileNotFoundError(f'{folder}/records: run launch.analyze on it first')
     step = int(found['depth'][-1].step)
     _, origin = records.load(trajectories.path(folder, 'depth', step))
     command = python_command(origin['command'])
@@ -175,11 +178,25 @@ def theory_benchmark_rows(workdir: pathlib.Path) -> Iterator[Row]:
         yield row(f'{name}, seconds', f'{seconds:.3g}')
 
 
+def theorem_rows(workdir: pathlib.Path) -> Iterator[Row]:
+    """How many statements hold, of all that `make theorems` checks."""
+    found = json.loads((workdir / 'theorems' / 'theorems.json').read_text())
+    hold, total = sum(bool(row['holds']) for row in found['rows']), len(found['rows'])
+    yield Row(
+        'statements put to numbers: hold; fail, each as the paper makes it and corrected beside it',
+        f'{hold}; {total - hold}',
+        '',
+        device(found['provenance']['device']),
+        '`make theorems`',
+    )
+
+
 SOURCES = {
     'Figure 1': figure1_rows,
     'the CIFAR-10 run': cifar_rows,
     'the benchmark of training': train_benchmark_rows,
     'the benchmark of the theory': theory_benchmark_rows,
+    'the theorems': theorem_rows,
 }
 
 

@@ -12,14 +12,21 @@ import time
 
 from absl import flags
 
-from launch import main
+from launch import flags as config_flags
+from launch import given, main
 
+flags.adopt_module_key_flags(config_flags)
 flags.adopt_module_key_flags(main)
 
 _WHAT = flags.DEFINE_enum('what', 'train', ['train', 'theory'], 'which benchmark')
 
 
 def benchmark(stop: main.Stop) -> int:
+    if changed := given.changes():
+        raise flags.ValidationError(
+            f'a benchmark has a setting of its own, so that its numbers compare: leave out '
+            f'{", ".join(f"--config.{path}" for path in changed)}'
+        )
     experiment = importlib.import_module(f'experiments.benchmarks.{_WHAT.value}')
 
     from resnet_dyn import config, records

@@ -49,7 +49,7 @@ class Data:
         neutral=True,
     )
     seed: int = field(0, 'seed of the generated data, the same for all networks', low=0)
-    train_size: int | None = field(None, 'training examples; unset: all (gaussians: 20000)', low=1)
+    train_size: int | None = field(None, 'training examples; unset: all (gaussians: 20000)', low=2)
     test_size: int | None = field(None, 'test examples; unset: all (gaussians: 5000)', low=1)
     classes: int = field(50, 'gaussians: number of classes', low=2, high=10_000)
     dimension: int = field(50, 'gaussians: dimension of the inputs', low=1, high=100_000)
@@ -137,7 +137,9 @@ class Train:
     momentum: float = field(0.9, 'momentum', low=0.0, high=1.0)
     nesterov: bool = field(True, 'Nesterov momentum')
     weight_decay: float | None = field(
-        None, 'decay of the params; unset: 0 for fully_connected, 1e-4 for the ResNets', low=0.0
+        None,
+        'decay of the kernels (not of biases); unset: 0 for fully_connected, 1e-4 for the ResNets',
+        low=0.0,
     )
     decay_gammas: bool = field(False, 'decay the gammas too')
     loss: str = field('cross_entropy', 'training loss', choices=('cross_entropy', 'hinge'))

@@ -1,1 +1,1 @@
-"""Benchmarks: every number is a ratio of timings taken in turn in one run."""
+"""Benchmarks: timings taken in turn in one run, beside their targets or as ratios."""

@@ -56,6 +56,8 @@ def normalise(
     inputs: jax.Array, mean: jax.Array, std: jax.Array, dtype: jnp.dtype = jnp.float32
 ) -> jax.Array:
     """(inputs - mean) / std along the last axis, computed in float32 and given in `dtype`."""
+    inputs = jnp.asarray(inputs)
+    mean, std = jnp.asarray(mean, jnp.float32), jnp.asarray(std, jnp.float32)
     shape = (1,) * (inputs.ndim - 1) + mean.shape
     centred = inputs.astype(jnp.float32) - mean.reshape(shape)
     return (centred / std.reshape(shape)).astype(dtype)

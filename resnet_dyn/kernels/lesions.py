@@ -54,6 +54,8 @@ def score(
     """
     masks_ML = masks_lib.check(masks, stack_lib.num_blocks(stack))
     check_deletable(stack, masks_ML)
+    if not len(masks_ML):
+        raise ValueError('no masks to score: masks have shape (0, L)')
     functions = _functions(metrics)
     labels = jnp.asarray(labels)
     inputs = jnp.asarray(inputs)

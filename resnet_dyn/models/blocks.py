@@ -16,8 +16,6 @@ import jax.numpy as jnp
 
 from resnet_dyn.models import conv, norms
 
-SHORTCUTS = ('identity', 'pad', 'projection')
-
 
 class Layer(NamedTuple):
     """One layer of weights: a k x k convolution, or a dense layer where `kernel` is 0."""

@@ -86,6 +86,7 @@ class ResidualNetwork(nn.Module):
 
         Raises ValueError where `gates` is not of shape (L,).
         """
+        gates = None if gates is None else jnp.asarray(gates)
         if gates is not None and gates.shape != (self.num_blocks,):
             raise ValueError(
                 f'gates have shape {gates.shape}, and this net has L={self.num_blocks}'

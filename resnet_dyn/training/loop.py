@@ -22,8 +22,7 @@ from resnet_dyn.training import carry, checkpoints, metrics, program, progress, 
 CHUNK_SECONDS = 2.0
 
 
-class TrainingError(ValueError):
-    """A run that cannot begin, or that cannot go on."""
+TrainingError = recorder.TrainingError
 
 
 class Result(NamedTuple):

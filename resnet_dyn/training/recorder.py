@@ -19,6 +19,10 @@ from resnet_dyn.data import datasets
 from resnet_dyn.training import checkpoints, metrics, optimizer, program, progress, runs, state
 
 
+class TrainingError(ValueError):
+    """A run that cannot begin, or that cannot go on."""
+
+
 class Cadence(NamedTuple):
     """Steps between what is done to a run while it trains; all of it is done at the last step."""
 
@@ -133,6 +137,12 @@ class Recorder:
 
     def _evaluate(self, step: int, networks: program.Networks) -> None:
         found = self._programs.evaluate(networks)
+        if not np.isfinite(found.loss).all():
+            raise TrainingError(
+                f'the test loss at step {step} is {found.loss.tolist()}, not finite: the networks '
+                'have diverged, and this step is not saved. Take a lower '
+                'config.train.learning_rate or a config.train.warmup, in another workdir'
+            )
         line = {'test_loss': found.loss, 'test_accuracy': found.accuracy}
         self._write(step, line)
         self._progress.evaluated(step, **line)
