@@ -167,7 +167,7 @@ def test_a_run_of_no_steps_is_evaluated_and_saved(tiny, tmp_path):
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(tiny, tmp_path):
     changes = {'model.norm': 'none', 'train.learning_rate': 30.0, 'seeds': 2, 'log.every': 1}
-    cfg = tiny({**changes, 'checkpoint.every': 1})
+    cfg = tiny({**changes, 'checkpoint.every': 1, 'log.evaluate': 1000})
     s, bad, last_finite = _first_bad(cfg)
     assert 1 < bad < STEPS
     with pytest.raises(loop.TrainingError) as caught:
@@ -179,6 +179,13 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(tiny, tmp_pa
     assert checkpoints.steps(tmp_path)[-1] == bad - 1
     with pytest.raises(loop.TrainingError, match=f'at step {bad}; none was finite'):
         _train(cfg, tmp_path)
+
+
+def test_a_test_loss_that_is_not_finite_stops_the_run_before_its_step_is_saved(tiny, tmp_path):
+    changes = {'model.norm': 'none', 'train.learning_rate': 1e30, 'train.steps': 1}
+    with pytest.raises(loop.TrainingError, match='the test loss at step 1 is'):
+        _train(tiny(changes), tmp_path)
+    assert checkpoints.steps(tmp_path) == []
 
 
 def _first_bad(cfg):
