@@ -26,7 +26,6 @@ PICTURES = {
     'figure1/figure1.png': 'figure1.png',
     'cifar/pictures/singles.png': 'singles.png',
     'cifar/pictures/depth.png': 'depth.png',
-    'cifar/pictures/gammas.png': 'gammas.png',
     'theorems/counts.png': 'counts.png',
 }
 
