@@ -73,6 +73,8 @@ def _train(run: runs.Run, dataset, report, stop, bar, devices) -> int:
     mesh = carry.mesh(run.config.seeds, devices)
     model = presets.from_config(run.config.model, dataset.classes)
     step, trees, _ = checkpoints.restore_training(run.workdir) or (None, None, None)
+    if step is None:
+        recorder.keep_lost_lines(run, report)
     report(_opening(run, dataset, step, mesh))
     programs = program.Program(run.config, model, dataset, run.total_steps, mesh)
     networks = programs.begin() if step is None else programs.restore(step, trees)

@@ -10,6 +10,7 @@
 neither compiling nor evaluating, recording and saving.
 """
 
+import shutil
 from typing import NamedTuple
 
 import numpy as np
@@ -43,6 +44,25 @@ def cadence(cfg: config.Config, total_steps: int) -> Cadence:
         record=share(cfg.log.record, 50),
         evaluate=share(cfg.log.evaluate, 10),
         checkpoint=share(cfg.checkpoint.every, 10),
+    )
+
+
+def keep_lost_lines(run: runs.Run, report: progress.Report) -> None:
+    """Copies the lines of a run that begins anew because its checkpoints are gone, and says so.
+
+    Lines past the first checkpoint mean that there was one; a run killed before it has none.
+    """
+    lines = metrics.read(run.workdir / runs.METRICS)
+    if not lines or lines[-1]['step'] <= cadence(run.config, run.total_steps).checkpoint:
+        return
+    for name in (runs.METRICS, runs.DYNAMICS):
+        number = 1
+        while (copy := run.workdir / f'{name}.lost-{number}').exists():
+            number += 1
+        shutil.copyfile(run.workdir / name, copy)
+    report(
+        f'WARNING: {run.workdir} has lines up to step {lines[-1]["step"]} and no checkpoint: '
+        f'training starts at step 0, and the old lines are kept in {copy.parent}/*.lost-{number}'
     )
 
 

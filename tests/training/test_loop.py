@@ -122,6 +122,16 @@ def test_a_run_stopped_before_its_first_checkpoint_starts_over(reference, copy):
     assert _lines(workdir, 'dynamics.jsonl') == _lines(reference[0], 'dynamics.jsonl')
 
 
+def test_the_lines_of_a_run_whose_checkpoints_are_gone_are_kept_and_that_is_said(copy):
+    workdir, cfg = copy
+    old = (workdir / 'metrics.jsonl').read_bytes()
+    shutil.rmtree(workdir / 'checkpoints')
+    said = []
+    assert _train(cfg, workdir, said.append).finished
+    assert said[0].startswith('WARNING') and 'step 20 and no checkpoint' in said[0]
+    assert (workdir / 'metrics.jsonl.lost-1').read_bytes() == old
+
+
 def test_a_stop_before_the_first_step_leaves_no_checkpoint(reference, tmp_path):
     result = _train(reference[1], tmp_path, stop=lambda: True)
     assert result == loop.Result(0, False, [])
