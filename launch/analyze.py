@@ -41,23 +41,19 @@ def analyze(stop: main.Stop) -> int:
 
     with jax.default_matmul_precision('highest'):
         plan = measures.plan(workdir, _WHAT.value, _EXAMPLES.value, _data(workdir), seed)
-        say(report.costs(plan, trajectories.steps(workdir)))
+        main.say(report.costs(plan, trajectories.steps(workdir)))
         for visit in trajectories.follow(workdir, plan.measures, seed):
-            say(report.visit(visit))
+            main.say(report.visit(visit))
             if stop():
                 return main.STOPPED
     found = {
         name: trajectories.read(workdir, name, measure.kind, seed)
         for name, measure in plan.measures.items()
     }
-    say('\n'.join(('', report.table(found), report.note(plan), '')))
+    main.say('\n'.join(('', report.table(found), report.note(plan), '')))
     for path in report.draw(workdir, found, plan, seed):
-        say(str(path))
+        main.say(str(path))
     return main.DONE
-
-
-def say(line: str) -> None:
-    print(line, flush=True)
 
 
 def _data(workdir):

@@ -35,15 +35,11 @@ def figure(stop: main.Stop) -> int:
         experiment.configs(_FAST.value, changes)
     except ValueError as error:
         raise flags.IllegalFlagValueError(str(error)) from error
-    result = experiment.run(workdir, _FAST.value, changes, stop, say)
+    result = experiment.run(workdir, _FAST.value, changes, stop, main.say)
     if not result.finished:
         return main.STOPPED
-    say('\n'.join(('', *result.findings, '', *map(str, result.files))))
+    main.say('\n'.join(('', *result.findings, '', *map(str, result.files))))
     return main.DONE
-
-
-def say(line: str) -> None:
-    print(line, flush=True)
 
 
 if __name__ == '__main__':
