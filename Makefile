@@ -31,7 +31,7 @@ theorems: env    ## every theorem and erratum checked by numbers, into build/the
 	$(BIN)/python -m launch.theorems --workdir=build/theorems
 
 numbers: env     ## the table and the pictures of the README, from what stands in build/
-	$(BIN)/python -m launch.figure --name=readme --workdir=build
+	$(BIN)/python -m launch.numbers --workdir=build
 
 test: lint       ## ruff, the layering test and the whole suite
 	$(BIN)/python -m pytest

@@ -1,7 +1,7 @@
 """Writes the numbers of the README from the files that the commands wrote; types none in.
 
     make numbers
-    python -m launch.figure --name=readme --workdir=build
+    python -m launch.numbers --workdir=build
 
 Reads build/figure1/figure1.npz, build/cifar (a run and its analysis), build/benchmarks/*.json and
 build/theorems/; what is not there is left out and said. Replaces what stands between the markers
@@ -43,24 +43,11 @@ class Row(NamedTuple):
 class Result(NamedTuple):
     """What was written."""
 
-    finished: bool
     files: tuple[pathlib.Path, ...]
     findings: tuple[str, ...]
 
 
-def configs(fast: bool = False, changes: Mapping[str, Any] | None = None) -> dict:
-    """There is no training here."""
-    return {}
-
-
-def run(
-    workdir,
-    fast: bool = False,
-    changes: Mapping[str, Any] | None = None,
-    stop: Callable[[], bool] = lambda: False,
-    report: Callable[[str], None] = print,
-    root: pathlib.Path = ROOT,
-) -> Result:
+def run(workdir, report: Callable[[str], None] = print, root: pathlib.Path = ROOT) -> Result:
     """Rewrites the README's table and docs/ of `root` from what stands in `workdir`."""
     workdir, rows = pathlib.Path(workdir), []
     for name, source in SOURCES.items():
@@ -73,7 +60,7 @@ def run(
         if (workdir / source).exists():
             (root / 'docs').mkdir(exist_ok=True)
             files.append(pathlib.Path(shutil.copyfile(workdir / source, root / 'docs' / name)))
-    return Result(True, tuple(files), tuple(f'{row.claim}: {row.number}' for row in rows))
+    return Result(tuple(files), tuple(f'{row.claim}: {row.number}' for row in rows))
 
 
 def figure1_rows(workdir: pathlib.Path) -> Iterator[Row]:

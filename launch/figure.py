@@ -15,12 +15,7 @@ from launch import given, main
 flags.adopt_module_key_flags(config_flags)
 flags.adopt_module_key_flags(main)
 
-_NAME = flags.DEFINE_enum(
-    'name',
-    'figure1',
-    ['figure1', 'readme'],
-    'which figure; readme: the table and pictures of README.md, from what stands in the workdir',
-)
+_NAME = flags.DEFINE_enum('name', 'figure1', ['figure1'], 'which figure')
 _FAST = flags.DEFINE_boolean('fast', False, 'fewer seeds and steps: a rough picture, labelled so')
 
 

@@ -5,8 +5,6 @@ The field `model.depth` is `--config.model.depth`, with the help, the range and 
 `flags.adopt_module_key_flags(config_flags)`.
 """
 
-import difflib
-
 from absl import flags
 
 from resnet_dyn import config as config_lib
@@ -29,8 +27,7 @@ class _Choice(flags.EnumParser):
     def parse(self, argument: str) -> str:
         if argument in self.enum_values:
             return argument
-        near = difflib.get_close_matches(argument, self.enum_values, n=1)
-        hint = f'; did you mean {near[0]!r}?' if near else ''
+        hint = config_lib.nearest(argument, self.enum_values)
         raise ValueError(f'it must be one of {", ".join(self.enum_values)}{hint}')
 
 

@@ -279,7 +279,7 @@ def from_dict(values: Mapping[str, Any]) -> Config:
     flat = dict(_flatten(values))
     for path in flat:
         if path not in known:
-            raise ValueError(f'config has no field {path!r}{_nearest(path, known)}')
+            raise ValueError(f'config has no field {path!r}{nearest(path, known)}')
     return replace(Config(), flat)
 
 
@@ -332,6 +332,12 @@ def differences(old: Config, new: Config) -> list[str]:
     return changed
 
 
+def nearest(name: str, known) -> str:
+    """The hint '; did you mean ...?' with the name of `known` that is most alike, or ''."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f'; did you mean {near[0]!r}?' if near else ''
+
+
 def _check_leaf(leaf: Leaf, value: Any) -> None:
     name, meta = f'config.{leaf.path}', leaf.metadata
     if value is None:
@@ -339,7 +345,7 @@ def _check_leaf(leaf: Leaf, value: Any) -> None:
             raise ValueError(f'{name} is unset, and it needs a value of type {leaf.type.__name__}')
         return
     if meta['choices'] is not None and value not in meta['choices']:
-        hint = _nearest(str(value), meta['choices'])
+        hint = nearest(str(value), meta['choices'])
         raise ValueError(f'{name}={value!r} is none of {", ".join(meta["choices"])}{hint}')
     if leaf.type in (int, float):
         low = -math.inf if meta['low'] is None else meta['low']
@@ -405,8 +411,3 @@ def _flatten(values: Mapping[str, Any], prefix: str = '') -> Iterator[tuple[str,
             yield from _flatten(value, f'{prefix}{name}.')
         else:
             yield f'{prefix}{name}', value
-
-
-def _nearest(name: str, known) -> str:
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f'; did you mean {near[0]!r}?' if near else ''

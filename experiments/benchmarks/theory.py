@@ -9,6 +9,7 @@ Expect: on 2 cores 0.2 s, 1 s, 2 s and 5 s at the most.
 Wall time: about 20 seconds on 2 cores.
 """
 
+import statistics
 from collections.abc import Callable
 
 import jax
@@ -29,7 +30,7 @@ def run(
     with jax.enable_x64(True):
         for name, call, target in calls():
             first = timing.once(call)
-            seconds = timing.median(timing.once(call) for _ in range(rounds))
+            seconds = statistics.median(timing.once(call) for _ in range(rounds))
             rows.append((name, seconds, target))
             verdict = 'met' if seconds < target else 'MISSED'
             report(

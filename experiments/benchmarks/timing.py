@@ -17,9 +17,7 @@ def in_turn(contestants: Mapping[str, Callable[[], object]], rounds: int, pause:
     for _ in range(rounds):
         for name, run in contestants.items():
             time.sleep(pause)
-            start = time.perf_counter()
-            run()
-            seconds[name].append(time.perf_counter() - start)
+            seconds[name].append(once(run))
     return seconds
 
 
@@ -28,10 +26,6 @@ def once(run: Callable[[], object]) -> float:
     start = time.perf_counter()
     run()
     return time.perf_counter() - start
-
-
-def median(values) -> float:
-    return statistics.median(values)
 
 
 def ratio(numerator, denominator) -> tuple[float, float, float]:

@@ -9,7 +9,6 @@ normalised as in training; norms take their running statistics. At step 0 there 
 networks take the statistics of those examples, each norm that of the full net.
 """
 
-import difflib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -94,8 +93,7 @@ def plan(
 def _check(names: Sequence[str], seed: int | None, networks: int) -> None:
     for name in names:
         if name not in NAMES:
-            near = difflib.get_close_matches(name, NAMES, n=1)
-            hint = f'; did you mean {near[0]!r}?' if near else ''
+            hint = config.nearest(name, NAMES)
             raise trajectories.AnalysisError(f'no measure {name!r}: take {", ".join(NAMES)}{hint}')
     if seed is not None and not 0 <= seed < networks:
         raise trajectories.AnalysisError(
@@ -122,8 +120,8 @@ def _test_examples(data: config.Data, meta, examples: int):
             'that the run was trained on'
         )
     test = splits.subset(dataset.test, min(examples, len(dataset.test.labels)), data.seed)
-    mean, std = (jnp.asarray(meta[name], jnp.float32) for name in ('mean', 'std'))
-    return batches.normalise(jnp.asarray(test.inputs), mean, std), jnp.asarray(test.labels)
+    inputs = batches.normalise(test.inputs, meta['mean'], meta['std'])
+    return inputs, jnp.asarray(test.labels)
 
 
 def _of_stacks(names, model, meta, inputs, labels) -> dict[str, trajectories.Measure]:

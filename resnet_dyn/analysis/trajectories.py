@@ -59,13 +59,12 @@ def steps(workdir) -> list[int]:
 
     Raises AnalysisError where there is no checkpoint.
     """
-    folder = pathlib.Path(workdir) / 'checkpoints'
-    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
-    numbers = sorted(int(name) for name in names if name.isdecimal())
+    numbers = checkpoints.folders(workdir)
     if not numbers:
         raise AnalysisError(
-            f'{folder} has no checkpoint to analyse: train first, by python -m launch.train '
-            f'--workdir={workdir}, or start that run again if it was stopped before its first'
+            f'{workdir}/checkpoints has no checkpoint to analyse: train first, by python -m '
+            f'launch.train --workdir={workdir}, or start that run again if it was stopped before '
+            'its first'
         )
     return sorted({0, *numbers})
 

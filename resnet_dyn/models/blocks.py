@@ -72,10 +72,14 @@ class Block(nn.Module):
         self.linear = [linear(layer, style) for layer in self.layers]
         self.norm = [norm(style._replace(gamma=gamma)) for gamma in gammas]
         if self.shortcut == 'projection' and style.block != 'plain':
-            stride = max(layer.stride for layer in self.layers)
-            self.shortcut_linear = linear(Layer(self.layers[-1].features, 1, stride), style)
+            self.shortcut_linear = linear(Layer(self.layers[-1].features, 1, self.stride), style)
             if style.block == 'postact':
                 self.shortcut_norm = norm(style)
+
+    @property
+    def stride(self) -> int:
+        """The stride of the whole block, which its shortcut has to take too."""
+        return max(layer.stride for layer in self.layers)
 
     def __call__(self, h, gate, train: bool):
         """h (B, ..., C), gate a scalar or None (open) -> (the next h, None), as scan wants it."""
@@ -103,10 +107,9 @@ class Block(nn.Module):
         if self.shortcut == 'identity':
             return h
         if self.shortcut == 'pad':
-            stride = max(layer.stride for layer in self.layers)
             extra = self.layers[-1].features - h.shape[-1]
             widths = [(0, 0)] * (h.ndim - 1) + [(extra // 2, extra - extra // 2)]
-            return jnp.pad(h[:, ::stride, ::stride], widths)
+            return jnp.pad(h[:, :: self.stride, :: self.stride], widths)
         h = self.shortcut_linear(h)
         return self.shortcut_norm(h, train) if self.style.block == 'postact' else h
 

@@ -6,7 +6,6 @@ S of the networks of a run may stand before all.
 
 from collections.abc import Mapping
 
-import jax
 import jax.numpy as jnp
 
 
@@ -33,11 +32,6 @@ def mean_abs(gammas: Mapping):
     """(mean, standard deviation) over channels of |gamma| of each branch's last norm: (L,) each."""
     absolute = [jnp.abs(gamma) for gamma in last(gammas)]
     return jnp.stack([a.mean() for a in absolute]), jnp.stack([a.std() for a in absolute])
-
-
-def scaled(gammas: Mapping, factor):
-    """All gammas times `factor`: the move of eq 20's lambda that section 4 of the paper studies."""
-    return jax.tree.map(lambda gamma: factor * gamma, gammas)
 
 
 def stage_names(tree: Mapping) -> list[str]:

@@ -156,9 +156,7 @@ def head(stack: ResidualStack, h):
 
 def block(stage: Stage, params, h, gate):
     """One block, merge(skip(h) + gate * branch(h)), from its own parameters (no block axis)."""
-    branch, skip = addends(stage, params, h, gate)
-    total = branch if skip is None else skip + branch
-    return total if stage.merge is None else stage.merge(total)
+    return join(stage, *addends(stage, params, h, gate))
 
 
 def addends(stage: Stage, params, h, gate):
@@ -168,6 +166,12 @@ def addends(stage: Stage, params, h, gate):
     if not stage.skippable:
         return branch, None
     return branch, h if stage.skip is None else stage.skip(params, h)
+
+
+def join(stage: Stage, branch, skip):
+    """merge(skip + branch) of the two that `addends` gives."""
+    total = branch if skip is None else skip + branch
+    return total if stage.merge is None else stage.merge(total)
 
 
 def second_moments(stack: ResidualStack, x, gates=None) -> Moments:
@@ -180,10 +184,8 @@ def second_moments(stack: ResidualStack, x, gates=None) -> Moments:
 
     def body(stage, params, h, gate):
         branch, skip = addends(stage, params, h, gate)
-        total = branch if skip is None else skip + branch
         square = jnp.zeros((), branch.dtype) if skip is None else (skip**2).mean()
-        h = total if stage.merge is None else stage.merge(total)
-        return h, ((branch**2).mean(), square)
+        return join(stage, branch, skip), ((branch**2).mean(), square)
 
     h, moments = stem(stack, x), []
     for stage, part in zip(stack.stages, split(stack, gates), strict=True):

@@ -121,8 +121,15 @@ class Writer:
 def steps(workdir) -> list[int]:
     """The whole steps of a run in order; [] where there is none. Reads manifests and sizes only."""
     return [
-        step for step in _numbers(workdir) if not manifest.incomplete(_folder(workdir) / str(step))
+        step for step in folders(workdir) if not manifest.incomplete(_folder(workdir) / str(step))
     ]
+
+
+def folders(workdir) -> list[int]:
+    """The steps that have a folder, whole or damaged, in order; [] where there is none."""
+    folder = _folder(workdir)
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    return sorted(int(name) for name in names if name.isdecimal() and str(int(name)) == name)
 
 
 def sound(workdir, step: int) -> bool:
@@ -147,7 +154,7 @@ def restore(
     `meta` has what the run wrote (`runs.meta`), `step`, and `leaves`: shape, dtype and CRC32 of
     every array by name, as in 'params/stem/kernel'.
     """
-    numbers = _numbers(workdir)
+    numbers = folders(workdir)
     if not numbers:
         raise CheckpointError(_nothing(workdir))
     only = (only,) if isinstance(only, str) else only
@@ -175,7 +182,7 @@ def restore_training(workdir) -> tuple[int, Variables, Meta] | None:
     Every collection comes back as nested dicts; a collection without leaves as none, but for the
     optimizer, which is then {}.
     """
-    numbers = _numbers(workdir)
+    numbers = folders(workdir)
     if not numbers:
         if _folder(workdir).is_dir():
             _say(f'{_folder(workdir)} has no checkpoint: training starts at step 0')
@@ -186,13 +193,6 @@ def restore_training(workdir) -> tuple[int, Variables, Meta] | None:
 
 def _folder(workdir) -> pathlib.Path:
     return pathlib.Path(workdir).expanduser().absolute() / 'checkpoints'
-
-
-def _numbers(workdir) -> list[int]:
-    """All steps with a folder, whole or not, in order."""
-    folder = _folder(workdir)
-    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
-    return sorted(int(name) for name in names if name.isdecimal() and str(int(name)) == name)
 
 
 def _newest(workdir, numbers, only, optimizer=False) -> tuple[int, Variables, Meta]:

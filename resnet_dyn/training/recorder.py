@@ -55,14 +55,15 @@ def keep_lost_lines(run: runs.Run, report: progress.Report) -> None:
     lines = metrics.read(run.workdir / runs.METRICS)
     if not lines or lines[-1]['step'] <= cadence(run.config, run.total_steps).checkpoint:
         return
+    number = 1
+    while (run.workdir / f'{runs.METRICS}.lost-{number}').exists():
+        number += 1
     for name in (runs.METRICS, runs.DYNAMICS):
-        number = 1
-        while (copy := run.workdir / f'{name}.lost-{number}').exists():
-            number += 1
-        shutil.copyfile(run.workdir / name, copy)
+        if (run.workdir / name).exists():
+            shutil.copyfile(run.workdir / name, run.workdir / f'{name}.lost-{number}')
     report(
         f'WARNING: {run.workdir} has lines up to step {lines[-1]["step"]} and no checkpoint: '
-        f'training starts at step 0, and the old lines are kept in {copy.parent}/*.lost-{number}'
+        f'training starts at step 0, and the old lines are kept in {run.workdir}/*.lost-{number}'
     )
 
 
