@@ -1,11 +1,14 @@
-"""Lesions: the loss and error of a network whose blocks are deleted by masks (Veit et al. 2016).
+"""Lesions: what a network scores when its blocks are deleted by masks (Veit et al. 2016).
 
 A mask (L,) gates every branch, h_{l+1} = merge(skip_l(h_l) + mask_l branch_l(h_l)); 1 keeps a
 block, 0 deletes it, any other finite number scales it. The norms keep the statistics that the
-stack was built with.
+stack was built with. Masks share their prefixes (`prefix_walk`), and what is deleted is not
+computed. All functions below take the options of `score` that steer the walk.
 """
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,9 +16,24 @@ import numpy as np
 import optax
 
 from resnet_dyn.kernels import masks as masks_lib
+from resnet_dyn.kernels import prefix_tree, prefix_walk
 from resnet_dyn.models import stack as stack_lib
 
-CHUNK = 8  # masks a compiled call
+Metrics = Sequence[str] | Mapping[str, Callable]
+
+
+class Curve(NamedTuple):
+    """A metric over random masks, by the number of deleted blocks."""
+
+    mean_J: np.ndarray
+    error_J: np.ndarray  # standard error of that mean over the masks; NaN for one mask
+
+
+class Greedy(NamedTuple):
+    """Blocks in the order in which `greedy` deleted them, and the metric after each."""
+
+    deleted_J: np.ndarray
+    value_J: np.ndarray
 
 
 def mean_loss(logits_BK, labels_B):
@@ -41,36 +59,167 @@ def score(
     inputs,
     labels,
     masks,
-    metrics: Sequence[str] | Mapping[str, Callable] = ('loss', 'error'),
-    chunk: int = CHUNK,
+    metrics: Metrics = ('loss', 'error'),
+    *,
+    examples_at_once: int | None = None,
+    **walk,
 ) -> dict[str, np.ndarray]:
     """Scores every mask of (M, L): a dict of arrays (M,), and 'logits' (M, B, K) if asked for.
 
-    `metrics` are names of `METRICS` or a mapping of names to functions of (logits, labels).
-    Masks are carried through in chunks of `chunk` by vmap over the gates alone, and one program
-    is compiled whatever their number. Raises ValueError for masks of the wrong length or not
-    finite, for a deleted block that has no skip, and for logits that are not finite, naming the
-    mask.
+    `metrics` are names of `METRICS` or a mapping of names to functions of (output, labels).
+    `examples_at_once` cuts the inputs (B, ...): the metrics named are put together exactly, and
+    functions of your own are refused. `walk` is passed to `prefix_walk.run`: `budget` in bytes
+    (default: half of the free memory), `width` in masks a compiled call, `mesh` with the axes
+    `mask` and `data`, `progress(done, total)` in block evaluations. Raises ValueError for masks of
+    the wrong length or not finite, for a deleted block that has no skip, for what does not fit
+    into the budget, and for logits that are not finite, naming the mask.
     """
     masks_ML = masks_lib.check(masks, stack_lib.num_blocks(stack))
-    check_deletable(stack, masks_ML)
     if not len(masks_ML):
         raise ValueError('no masks to score: masks have shape (0, L)')
-    functions = _functions(metrics)
-    labels = jnp.asarray(labels)
-    inputs = jnp.asarray(inputs)
-    chunk = max(1, min(chunk, len(masks_ML)))
+    check_deletable(stack, masks_ML)
+    tree = prefix_tree.from_masks(masks_ML)
+    return score_tree(stack, inputs, labels, tree, metrics, masks_ML, examples_at_once, **walk)
+
+
+def score_seeds(
+    stacks: Sequence[stack_lib.ResidualStack],
+    inputs,
+    labels,
+    masks,
+    metrics: Metrics = ('loss', 'error'),
+    how: str = 'map',
+    **options,
+) -> dict[str, np.ndarray]:
+    """`score` of S networks of one model: arrays (S, M), and 'logits' (S, M, B, K).
+
+    `how` is 'map', one network after the other through the same compiled programs, or 'vmap', all
+    at once. vmap over the weights of convolutions is slow on the CPU; small dense nets gain by it.
+    """
+    if how == 'map':
+        results = [score(stack, inputs, labels, masks, metrics, **options) for stack in stacks]
+        return {name: np.stack([result[name] for result in results]) for name in results[0]}
+    if how != 'vmap':
+        raise ValueError(f'how={how!r} is neither map nor vmap')
+    functions = {name: _OverSeeds(function) for name, function in functions_of(metrics)}
+    together = stack_lib.over_seeds(stacks)
+    if options.pop('examples_at_once', None) is not None:
+        raise ValueError("examples_at_once goes with how='map' alone")
+    results = score(together, inputs, labels, masks, functions, **options)
+    return {name: np.swapaxes(values, 0, 1) for name, values in results.items()}
+
+
+def score_tree(
+    stack, inputs, labels, tree, metrics, names, examples_at_once=None, **walk
+) -> dict[str, np.ndarray]:
+    """`score` of any tree of sub-networks; `names[i]` is what an error calls the i-th."""
+    functions = functions_of(metrics)
+    inputs, labels = jnp.asarray(inputs), jnp.asarray(labels)
+    if len(inputs) != len(labels):
+        raise ValueError(f'{len(inputs)} inputs and {len(labels)} labels: give one label an input')
+    spans = _spans(stack, len(inputs), examples_at_once, functions)
+    steer = _share_progress(walk, len(spans))
     parts = []
-    for start in range(0, len(masks_ML), chunk):
-        part = masks_ML[start : start + chunk]
-        padded = np.concatenate([part, np.ones((chunk - len(part), part.shape[1]), part.dtype)])
-        values, finite = _score_chunk(stack, inputs, labels, padded, functions)
-        bad = np.flatnonzero(~np.asarray(finite)[: len(part)])
-        if bad.size:
-            row = masks_ML[start + bad[0]]
-            raise ValueError(f'logits of mask {start + bad[0]} are not finite: {row.tolist()}')
-        parts.append({name: np.asarray(value)[: len(part)] for name, value in values.items()})
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    for number, (start, stop) in enumerate(spans):
+        finish = prefix_walk.Finish(_Scores(functions), labels[start:stop])
+        found = []
+        for index, (values, finite) in prefix_walk.run(
+            stack, inputs[start:stop], tree, finish, **steer(number)
+        ):
+            if not finite.all():
+                bad = index[np.flatnonzero(~finite)[0]]
+                name = np.asarray(names[bad], object).tolist()
+                raise ValueError(f'logits of mask {bad} are not finite: {name}')
+            found.append(values)
+        parts.append({name: np.concatenate([f[name] for f in found]) for name, _ in functions})
+    weights = [stop - start for start, stop in spans]
+    return {name: _join(name, [part[name] for part in parts], weights) for name, _ in functions}
+
+
+def greedy(
+    stack, inputs, labels, num: int | None = None, metric: str = 'loss', **options
+) -> Greedy:
+    """Deletes the block whose loss costs least, again and again, `num` times (default: all).
+
+    Every candidate is tried at every turn (Gromov et al. 2024, ShortGPT: Men et al. 2024, by the
+    metric itself): L + (L-1) + ... sub-networks. Ties go to the block closest to the input.
+    """
+    blocks = stack_lib.num_blocks(stack)
+    num = blocks if num is None else num
+    if not 0 <= num <= blocks:
+        raise ValueError(f'num={num} of L={blocks} blocks to delete: must be in [0, {blocks}]')
+    kept, deleted, values = list(range(blocks)), [], []
+    for _ in range(num):
+        masks_ML = np.zeros((len(kept), blocks), np.float32)
+        masks_ML[:, kept] = 1
+        masks_ML[np.arange(len(kept)), kept] = 0
+        found = score(stack, inputs, labels, masks_ML, (metric,), **options)[metric]
+        best = int(found.argmin())
+        values.append(found[best])
+        deleted.append(kept.pop(best))
+    return Greedy(np.array(deleted, int), np.array(values))
+
+
+def random_curve(
+    stack,
+    inputs,
+    labels,
+    key,
+    deleted: Sequence[int],
+    num: int,
+    metrics: Metrics = ('loss', 'error'),
+    **options,
+) -> dict[str, Curve]:
+    """Metrics against the number of deleted blocks, `num` random masks for each (Veit fig 5a).
+
+    Masks are drawn independently; all are scored in one walk, so that they share their prefixes.
+    """
+    blocks, deleted = stack_lib.num_blocks(stack), list(deleted)
+    if num < 1:
+        raise ValueError(f'num={num}: take at least 1 mask for each number of deleted blocks')
+    keys = jax.random.split(key, len(deleted))
+    masks_ML = np.concatenate(
+        [masks_lib.random(k, blocks, j, num) for k, j in zip(keys, deleted, strict=True)]
+    )
+    scores = score(stack, inputs, labels, masks_ML, metrics, **options)
+    return {name: _curve(values.reshape(len(deleted), num)) for name, values in scores.items()}
+
+
+@functools.partial(jax.jit, static_argnames='loss')
+def first_order(stack, inputs, labels, loss: Callable = mean_loss):
+    """The first-order estimate of loss(without block l) - loss(full): -d loss / d g_l, (L,).
+
+    One backward pass for all blocks (Molchanov et al. 2017, for gates); `loss` is a function of
+    (output, labels). The true value is `score(..., masks.single(L))['loss']` less the full loss.
+    """
+
+    def of_gates(gates_L):
+        return loss(stack_lib.apply(stack, inputs, gates_L), labels)
+
+    dtype = jnp.result_type(inputs, jnp.float32)
+    return -jax.grad(of_gates)(jnp.ones(stack_lib.num_blocks(stack), dtype))
+
+
+@jax.jit
+def mean_ablated(stack, inputs) -> stack_lib.ResidualStack:
+    """The stack whose gate 0 leaves a branch's mean in its place instead of nothing.
+
+        merge(skip(h) + m + g (branch(h) - m)),  m = mean over these inputs of branch(h)
+
+    with h as it is in the full network; m keeps the shape of one example. Gate 1 is the network
+    as it was (up to rounding).
+    """
+    h = stack_lib.stem(stack, inputs)
+    stages = []
+    for stage in stack.stages:
+
+        def body(params, h, gate, stage=stage):
+            branch, skip = stack_lib.addends(stage, params, h, gate)
+            return stack_lib.join(stage, branch, skip), branch.mean(0, keepdims=True)
+
+        h, means = stack_lib.scan_stage(stage, body, h, jnp.ones(stage.length, h.dtype))
+        stages.append(stack_lib.shift_branch(stage, means))
+    return stack_lib.with_stages(stack, stages)
 
 
 def check_deletable(stack: stack_lib.ResidualStack, masks_ML: np.ndarray) -> None:
@@ -84,20 +233,81 @@ def check_deletable(stack: stack_lib.ResidualStack, masks_ML: np.ndarray) -> Non
         )
 
 
-def _functions(metrics) -> tuple[tuple[str, Callable], ...]:
+def functions_of(metrics: Metrics) -> tuple[tuple[str, Callable], ...]:
+    """(name, function of (output, labels)) for names of `METRICS` or a mapping."""
     if isinstance(metrics, Mapping):
         return tuple(metrics.items())
+    metrics = (metrics,) if isinstance(metrics, str) else metrics
     unknown = [name for name in metrics if name not in METRICS]
     if unknown:
         raise ValueError(f'no metric {unknown[0]!r}: take {", ".join(METRICS)}, or give functions')
     return tuple((name, METRICS[name]) for name in metrics)
 
 
-@jax.jit(static_argnames='functions')
-def _score_chunk(stack, inputs, labels, masks_ML, functions):
-    def one(mask_L):
-        logits = stack_lib.apply(stack, inputs, mask_L)
-        values = {name: function(logits, labels) for name, function in functions}
-        return values, jnp.isfinite(logits).all()
+class _Scores(NamedTuple):
+    """(output, labels) -> (metrics by name, whether the output is finite)."""
 
-    return jax.vmap(one)(masks_ML)
+    functions: tuple[tuple[str, Callable], ...]
+
+    def __call__(self, output, labels):
+        finite = jnp.isfinite(jnp.stack([jnp.isfinite(a).all() for a in jax.tree.leaves(output)]))
+        return {name: function(output, labels) for name, function in self.functions}, finite.all()
+
+
+class _OverSeeds(NamedTuple):
+    """A metric of the outputs of S networks, led by an axis S."""
+
+    function: Callable
+
+    def __call__(self, outputs, labels):
+        return jax.vmap(lambda output: self.function(output, labels))(outputs)
+
+
+def _curve(values_JN: np.ndarray) -> Curve:
+    num = values_JN.shape[1]
+    spread_J = values_JN.std(1, ddof=1) if num > 1 else np.full(len(values_JN), np.nan)
+    return Curve(values_JN.mean(1), spread_J / np.sqrt(num))
+
+
+def _spans(stack, examples: int, at_once: int | None, functions) -> list[tuple[int, int]]:
+    """(start, stop) of the examples of each walk."""
+    if at_once is None or at_once >= examples:
+        return [(0, examples)]
+    if at_once < 1:
+        raise ValueError(f'examples_at_once={at_once}: must be at least 1')
+    if stack.min_batch > 1:
+        raise ValueError(
+            "statistics='batch' are those of all the inputs as one batch, which cannot be cut: "
+            'leave examples_at_once out, or take the running statistics'
+        )
+    own = [name for name, function in functions if METRICS.get(name) is not function]
+    if own:
+        raise ValueError(
+            f'metric {own[0]!r} cannot be put together from parts of the examples: leave '
+            'examples_at_once out, or ask for the logits and compute it from them'
+        )
+    starts = range(0, examples, at_once)
+    return [(start, min(start + at_once, examples)) for start in starts]
+
+
+def _join(name: str, parts: list[np.ndarray], weights: list[int]) -> np.ndarray:
+    if len(parts) == 1:
+        return parts[0]
+    if name == 'logits':
+        return np.concatenate(parts, axis=1)
+    return np.average(parts, axis=0, weights=weights).astype(parts[0].dtype)
+
+
+def _share_progress(walk, spans: int) -> Callable[[int], dict]:
+    """The options of each walk, its progress counted over all of them."""
+    told = walk.get('progress')
+    if told is None:
+        return lambda number: walk
+
+    def steer(number):
+        def progress(done, total):
+            told(number * total + done, spans * total)
+
+        return {**walk, 'progress': progress}
+
+    return steer

@@ -139,6 +139,50 @@ def apply(stack: ResidualStack, x, gates):
     return head(stack, h)
 
 
+def over_seeds(stacks: Sequence[ResidualStack]) -> ResidualStack:
+    """S networks of one model as one stack, whose h and outputs are led by an axis S.
+
+    Every function is mapped over the S sets of parameters by vmap; they share the inputs x and the
+    gates. Raises ValueError where the stacks are not of one model.
+    """
+    first, *others = stacks
+    if any(jax.tree.structure(other) != jax.tree.structure(first) for other in others):
+        raise ValueError('the stacks are not of one model: their blocks or functions differ')
+    together = jax.tree.map(lambda *leaves: jnp.stack(leaves), *stacks)
+    stages = [
+        dataclasses.replace(
+            stage,
+            params=jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), stage.params),
+            branch=_Mapped(stage.branch),
+            skip=None if stage.skip is None else _Mapped(stage.skip),
+        )
+        for stage in together.stages
+    ]
+    return dataclasses.replace(
+        with_stages(together, stages),
+        stem=_Mapped(first.stem, shared=True),
+        head=_Mapped(first.head),
+    )
+
+
+def with_stages(stack: ResidualStack, stages: Sequence[Stage]) -> ResidualStack:
+    """The stack with other stages between its stem and its head."""
+    return dataclasses.replace(stack, stages=tuple(stages))
+
+
+def shift_branch(stage: Stage, amounts) -> Stage:
+    """The stage with `amounts` (length, ...) moved from its branches to its skips.
+
+    merge(skip(h) + a + g (branch(h) - a)): open gates change nothing, a closed one leaves a.
+    """
+    return dataclasses.replace(
+        stage,
+        params=(stage.params, amounts),
+        branch=_Shifted(stage.branch, -1),
+        skip=_Shifted(stage.skip, 1),
+    )
+
+
 def stem(stack: ResidualStack, x):
     """h_0, the first block's input."""
     if x.shape[0] < stack.min_batch:
@@ -172,6 +216,33 @@ def join(stage: Stage, branch, skip):
     """merge(skip + branch) of the two that `addends` gives."""
     total = branch if skip is None else skip + branch
     return total if stage.merge is None else stage.merge(total)
+
+
+def bypass(stage: Stage, params, h):
+    """h past a deleted block, merge(skip(h)): what `block` gives at gate 0, nothing computed."""
+    return join(stage, h if stage.skip is None else stage.skip(params, h), None)
+
+
+def locate(stack: ResidualStack) -> list[tuple[int, int]]:
+    """For each block its stage's index and its own within that stage."""
+    return [(s, i) for s, stage in enumerate(stack.stages) for i in range(stage.length)]
+
+
+def headless(stack: ResidualStack) -> ResidualStack:
+    """The stack with nothing but its head: what programs that end a pass are given."""
+    return dataclasses.replace(stack, stem_params=(), stages=())
+
+
+def shapes(stack: ResidualStack, x) -> tuple[list, list]:
+    """Shape and dtype of each block's input, and of each block's output; nothing is computed."""
+    h, before, after = jax.eval_shape(stem, stack, x), [], []
+    for stage in stack.stages:
+        params = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), stage.params)
+        out = jax.eval_shape(lambda p, h, s=stage: block(s, p, h, 1.0), params, h)
+        before += [h] + [out] * (stage.length - 1)
+        after += [out] * stage.length
+        h = out
+    return before, after
 
 
 def second_moments(stack: ResidualStack, x, gates=None) -> Moments:
@@ -250,6 +321,27 @@ class _Closed:
 
     def __call__(self, params, h):
         return self.function(h)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Mapped:
+    """A function of (params, h) over S of both; of one h for all where it is shared."""
+
+    function: Callable
+    shared: bool = False
+
+    def __call__(self, params_S, h):
+        return jax.vmap(self.function, (0, None if self.shared else 0))(params_S, h)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Shifted:
+    function: Callable | None
+    sign: int
+
+    def __call__(self, params, h):
+        params, amount = params
+        return (h if self.function is None else self.function(params, h)) + self.sign * amount
 
 
 def _stage(spec: network.StageSpec, style, train: bool, params) -> Stage:

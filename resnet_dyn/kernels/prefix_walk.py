@@ -1,0 +1,338 @@
+"""Runs a prefix tree on a stack: depth-first in chunks, under a budget of bytes, on a mesh.
+
+The walk carries the activations h of at most `width` new nodes of one depth, computes their
+children in chunks of 1, 4, 16 or 64 nodes (one compiled program for each size and stage of the
+net, however many masks or blocks there are), goes on with the deepest, and keeps the rest for
+later. A deleted block is not computed; where its skip is the identity, its node *is* its parent.
+Nothing is padded: as many blocks are evaluated as `Tree.evaluations` says.
+
+On a mesh the tree is cut into one part for each place along the axis `mask`; the examples of each
+are sharded along `data`. The parts never talk to one another.
+"""
+
+import collections
+import functools
+import math
+import os
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from resnet_dyn.kernels import prefix_tree
+from resnet_dyn.models import stack as stack_lib
+
+SIZES = (64, 16, 4, 1)  # nodes in one compiled call
+WORKSPACE = 6  # activations that computing a block needs beside its input, an estimate
+_IN_FLIGHT = 2  # results per place that may be outstanding: bounds how far the host runs ahead
+
+# Elements of h that keep a device busy in one call. On the CPU more buys nothing: batches of
+# ResNets fill it alone. Elsewhere a guess until measured.
+_BUSY = {'cpu': 2**18}
+_BUSY_ELSEWHERE = 2**25
+
+
+class Plan(NamedTuple):
+    """How a tree is going to be walked."""
+
+    width: int  # nodes in a chunk, at most
+    bytes: int  # activations held at the worst moment, estimated
+    evaluations: int  # block evaluations
+
+
+class Finish(NamedTuple):
+    """What becomes of a sub-network's output: function(output, extra) -> a tree of arrays."""
+
+    function: Callable[[Any, Any], Any]
+    extra: Any = None
+
+
+def default_budget(device: jax.Device | None = None) -> int:
+    """Half of the memory that is free: the device's where it says, else that of the machine."""
+    device = jax.devices()[0] if device is None else device
+    stats = device.memory_stats() if device.platform != 'cpu' else None
+    if stats and 'bytes_limit' in stats:
+        return (stats['bytes_limit'] - stats.get('bytes_in_use', 0)) // 2
+    return os.sysconf('SC_AVPHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') // 2
+
+
+def plan(stack, inputs, tree: prefix_tree.Tree, width=None, budget=None) -> Plan:
+    """The widest chunks that are worth it and fit into `budget` bytes; nothing is run.
+
+    `width` is the most nodes in a chunk, at most 64; None leaves it to the size of h. Raises
+    ValueError where chunks of one node do not fit.
+    """
+    shapes_T = _shapes(stack, inputs, tree)
+    if width is None:
+        busy = _BUSY.get(jax.default_backend(), _BUSY_ELSEWHERE)
+        width = math.ceil(busy / max(shape.size for shape in shapes_T))
+    elif width < 1:
+        raise ValueError(f'width={width}: a chunk has at least 1 node')
+    width = min(width, SIZES[0], tree.leaves)
+    budget = default_budget() if budget is None else budget
+    while (needed := _bytes(shapes_T, tree, width)) > budget:
+        if width == 1:
+            raise ValueError(
+                f'{inputs.shape[0]} examples need about {needed / 2**30:.2g} GiB of activations '
+                f'for the narrowest walk, and the budget is {budget / 2**30:.2g} GiB: give fewer '
+                'examples at once (examples_at_once, --examples_at_once) or raise the budget in '
+                'bytes (budget; --memory in GiB)'
+            )
+        width = max(1, width // 2)
+    return Plan(width, needed, tree.evaluations)
+
+
+def run(
+    stack: stack_lib.ResidualStack,
+    inputs,
+    tree: prefix_tree.Tree,
+    finish: Finish,
+    width: int | None = None,
+    budget: int | None = None,
+    mesh: Mesh | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Iterator[tuple[np.ndarray, Any]]:
+    """Yields (indices, results) of the tree's sequences, in their order, as they become known.
+
+    `results` is the tree of arrays that `finish` makes of one sub-network's output, with a leading
+    axis for the indices. `progress(done, total)` counts block evaluations. Raises ValueError where
+    the memory does not do, and where examples or masks cannot be dealt out over the mesh.
+    """
+    inputs = jnp.asarray(inputs)
+    chosen = plan(stack, inputs, tree, width, budget)
+    places = _places(stack, inputs, finish, mesh)
+    parts = prefix_tree.split(tree, len(places))
+    walks = [
+        _walk(*place, part, finish.function, chosen.width, own)
+        for place, (part, own) in zip(places, parts, strict=False)
+    ]
+    total = sum(part.evaluations for part, _ in parts)
+    order = _InOrder(tree.leaf_M, tree.leaves)
+    done, waiting = 0, collections.deque()
+    while walks or waiting:
+        for walk in list(walks):
+            if (found := next(walk, None)) is None:
+                walks.remove(walk)
+            else:
+                waiting.append(found)
+        while waiting and len(waiting) > (_IN_FLIGHT * len(places) if walks else 0):
+            spent, leaves, results = waiting.popleft()
+            done += spent
+            yield from order.add(leaves, jax.tree.map(np.asarray, results))
+            if progress is not None:
+                progress(done, total)
+
+
+def _walk(stack, h_0, extra, tree, function, width, own):
+    """Walks one tree: yields (block evaluations since the last, leaves, results) by chunks."""
+    locate = stack_lib.locate(stack)
+    head = stack_lib.headless(stack)
+    work = [(0, 0, len(tree.levels[0].parent_N), [h_0], 0)]
+    spent = 0
+    while work:
+        depth, low, high, parents, first = work.pop()
+        level = tree.levels[depth]
+        middle = _cut(tree, level, low, high, width)
+        if middle < high:
+            rest = level.parent_N[middle]
+            work.append((depth, middle, high, parents[rest - first :], rest))
+        from_N, step_N = level.parent_N[low:middle] - first, level.step_N[low:middle]
+        children = _children(stack, locate, tree.steps, [parents[i] for i in from_N], step_N, width)
+        spent += sum(tree.steps[step].evaluations for step in step_N)
+        del parents
+        if depth + 1 < len(tree.levels):
+            below = tree.levels[depth + 1].parent_N
+            span = np.searchsorted(below, [low, middle])
+            work.append((depth + 1, *span, children, low))
+            continue
+        for start, size in _chunks(len(children), width):
+            results = _finish(head, tuple(children[start : start + size]), extra, function)
+            yield spent, own[low + start : low + start + size], results
+            spent = 0
+
+
+def _cut(tree, level, low: int, high: int, width: int) -> int:
+    """Where to stop taking nodes: `width` that cost something, twice as many in all."""
+    high = min(high, low + 2 * width)
+    prices = [tree.steps[step].evaluations for step in level.step_N[low:high]]
+    dear = np.cumsum(np.asarray(prices) > 0)
+    return low + max(1, int(np.searchsorted(dear, width, side='right')))
+
+
+def _children(stack, locate, steps, parents, step_N, width):
+    """h of each child; those that compute the same blocks go together, in chunks."""
+    children = [None] * len(parents)
+    together = collections.defaultdict(list)
+    for i, number in enumerate(step_N):
+        step = steps[number]
+        if not step.blocks:
+            children[i] = parents[i]
+        elif len(step.blocks) > 1:
+            children[i] = _parallel(stack, locate, step, parents[i])
+        elif step.gate == 0:
+            stage, index = locate[step.blocks[0]]
+            children[i] = _pass(stack.stages[stage], index, parents[i])
+        else:
+            together[step.blocks[0]].append((i, step.gate))
+    for block, wanted in together.items():
+        stage, index = locate[block]
+        for start, size in _chunks(len(wanted), width):
+            chunk = wanted[start : start + size]
+            gates = np.array([gate for _, gate in chunk])
+            hs = tuple(parents[i] for i, _ in chunk)
+            results = _evaluate(stack.stages[stage], index, hs, gates)
+            for (i, _), h in zip(chunk, results, strict=True):
+                children[i] = h
+    return children
+
+
+def _chunks(number: int, width: int) -> Iterator[tuple[int, int]]:
+    """(start, size) of chunks that fill `number`, of sizes of `SIZES` that are at most `width`."""
+    start = 0
+    for size in SIZES:
+        while size <= width and start + size <= number:
+            yield start, size
+            start += size
+
+
+@jax.jit
+def _evaluate(stage, index, hs, gates):
+    """One block on several h at once."""
+    params = jax.tree.map(lambda a: a[index], stage.params)
+
+    def one(h, gate):
+        return stack_lib.block(stage, params, h, gate)
+
+    if len(hs) == 1:
+        return (one(hs[0], gates[0]),)
+    return tuple(jax.vmap(one)(jnp.stack(hs), gates))
+
+
+def _pass(stage, index, h):
+    """h past a deleted block: the very same array where the skip is the identity."""
+    if stage.skip is None and stage.merge is None:
+        return h
+    return _skip(stage, index, h)
+
+
+@jax.jit
+def _skip(stage, index, h):
+    params = jax.tree.map(lambda a: a[index], stage.params)
+    return stack_lib.bypass(stage, params, h)
+
+
+def _parallel(stack, locate, step, h):
+    """merge(h + gate * sum of the branches): blocks side by side, one after the other added."""
+    total = h
+    for block in step.blocks:
+        stage, index = locate[block]
+        total = _add_branch(stack.stages[stage], index, h, step.gate, total)
+    return _merge(stack.stages[locate[step.blocks[0]][0]], total)
+
+
+@jax.jit
+def _add_branch(stage, index, h, gate, total):
+    params = jax.tree.map(lambda a: a[index], stage.params)
+    branch, _ = stack_lib.addends(stage, params, h, gate)
+    return total + branch
+
+
+@jax.jit
+def _merge(stage, total):
+    return stack_lib.join(stage, total, None)
+
+
+@functools.partial(jax.jit, static_argnames='function')
+def _finish(head, hs, extra, function):
+    """`function(head(h), extra)` of several h at once, with a leading axis."""
+
+    def one(h):
+        return function(stack_lib.head(head, h), extra)
+
+    if len(hs) == 1:
+        return jax.tree.map(lambda a: a[None], one(hs[0]))
+    return jax.vmap(one)(jnp.stack(hs))
+
+
+@jax.jit
+def _stem(stack, inputs):
+    return stack_lib.stem(stack, inputs)
+
+
+def _places(stack, inputs, finish: Finish, mesh: Mesh | None) -> list:
+    """(stack, h_0, extra) on the devices of each place along the axis `mask`."""
+    if mesh is None:
+        return [(stack, _stem(stack, inputs), finish.extra)]
+    unknown = set(mesh.axis_names) - {'mask', 'data'}
+    if unknown:
+        raise ValueError(f'mesh axes {sorted(unknown)}: a walk knows mask and data alone')
+    shards = mesh.shape.get('data', 1)
+    if inputs.shape[0] % shards:
+        raise ValueError(
+            f'{inputs.shape[0]} examples do not divide over {shards} devices along data: give a '
+            'multiple, or lay the devices along mask'
+        )
+    devices = (
+        np.moveaxis(mesh.devices, mesh.axis_names.index('mask'), 0)
+        if ('mask' in mesh.axis_names)
+        else mesh.devices[None]
+    )
+    places = []
+    for row in devices.reshape(len(devices), -1):
+        here = Mesh(row, ('data',), axis_types=(jax.sharding.AxisType.Auto,))
+        whole = NamedSharding(here, PartitionSpec())
+        net = jax.device_put(stack, whole)
+        images = jax.device_put(inputs, NamedSharding(here, PartitionSpec('data')))
+        places.append((net, _stem(net, images), jax.device_put(finish.extra, whole)))
+    return places
+
+
+def _shapes(stack, inputs, tree) -> list[jax.ShapeDtypeStruct]:
+    """The shape of h after each step of the tree, the largest where they differ."""
+    before, after = stack_lib.shapes(stack, inputs)
+    shapes = []
+    for level in tree.levels:
+        here = [tree.steps[step] for step in np.unique(level.step_N)]
+        sizes = [after[step.blocks[0]] for step in here if step.blocks]
+        shapes.append(max(sizes, key=lambda shape: shape.size) if sizes else shapes[-1])
+    return [before[0], *shapes]
+
+
+def _bytes(shapes_T, tree, width: int) -> int:
+    """Activations held at the worst moment: a chunk waiting at each depth, and the workspace."""
+    sizes = [math.prod(shape.shape) * shape.dtype.itemsize for shape in shapes_T]
+    waiting = sum(
+        size * min(width, len(level.parent_N))
+        for size, level in zip(sizes[1:], tree.levels, strict=True)
+    )
+    return sizes[0] + waiting + WORKSPACE * width * max(sizes)
+
+
+class _InOrder:
+    """Gives results back in the order of the sequences, as soon as all before them are known."""
+
+    def __init__(self, leaf_M: np.ndarray, leaves: int):
+        self.leaf_M = leaf_M
+        self.known = np.zeros(leaves, bool)
+        self.results = None
+        self.next = 0
+
+    def add(self, leaves, results):
+        if self.results is None:
+            shape = len(self.known)
+            self.results = jax.tree.map(lambda a: np.empty((shape, *a.shape[1:]), a.dtype), results)
+        for whole, part in zip(
+            jax.tree.leaves(self.results), jax.tree.leaves(results), strict=True
+        ):
+            whole[leaves] = part
+        self.known[leaves] = True
+        end = self.next
+        while end < len(self.leaf_M) and self.known[self.leaf_M[end]]:
+            end += 1
+        if end > self.next:
+            here = np.arange(self.next, end)
+            self.next = end
+            yield here, jax.tree.map(lambda a: a[self.leaf_M[here]], self.results)
