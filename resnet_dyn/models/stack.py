@@ -165,6 +165,20 @@ def over_seeds(stacks: Sequence[ResidualStack]) -> ResidualStack:
     )
 
 
+def with_forward_derivatives(stack: ResidualStack) -> ResidualStack:
+    """The stack with our layers in their `xla` form, which `jax.jvp` passes through; same numbers.
+
+    Functions that are not ours are left as they are.
+    """
+    stages = [
+        dataclasses.replace(stage, branch=_in_xla_form(stage.branch), skip=_in_xla_form(stage.skip))
+        for stage in stack.stages
+    ]
+    return dataclasses.replace(
+        with_stages(stack, stages), stem=_in_xla_form(stack.stem), head=_in_xla_form(stack.head)
+    )
+
+
 def with_stages(stack: ResidualStack, stages: Sequence[Stage]) -> ResidualStack:
     """The stack with other stages between its stem and its head."""
     return dataclasses.replace(stack, stages=tuple(stages))
@@ -266,12 +280,17 @@ def second_moments(stack: ResidualStack, x, gates=None) -> Moments:
     return Moments(branch, skip)
 
 
-def scan_stage(stage: Stage, body: Callable, h, gates):
-    """Carries h through a stage by body(params_l, h, gate_l) -> (h, output); outputs stacked."""
+def scan_stage(stage: Stage, body: Callable, h, xs, reverse: bool = False):
+    """Carries h through a stage by body(params_l, h, xs_l) -> (h, output); outputs stacked.
+
+    `xs` are the gates (length,), or any tree of arrays with a leading block axis. `reverse` goes
+    from the stage's last block to its first; the outputs stand in the order of the blocks.
+    """
     if stage.length == 1:  # the shape of h may change, which a scan could not carry
-        h, output = body(jax.tree.map(lambda a: a[0], stage.params), h, gates[0])
+        params, x = jax.tree.map(lambda a: a[0], (stage.params, xs))
+        h, output = body(params, h, x)
         return h, jax.tree.map(lambda a: a[None], output)
-    return lax.scan(lambda h, xs: body(xs[0], h, xs[1]), h, (stage.params, gates))
+    return lax.scan(lambda h, x: body(x[0], h, x[1]), h, (stage.params, xs), reverse=reverse)
 
 
 def split(stack: ResidualStack, gates) -> list:
@@ -342,6 +361,15 @@ class _Shifted:
     def __call__(self, params, h):
         params, amount = params
         return (h if self.function is None else self.function(params, h)) + self.sign * amount
+
+
+def _in_xla_form(function):
+    if isinstance(function, _Apply):
+        style = function.module.style._replace(gradients='xla')
+        return dataclasses.replace(function, module=function.module.clone(style=style))
+    if isinstance(function, _Mapped | _Shifted):
+        return dataclasses.replace(function, function=_in_xla_form(function.function))
+    return function
 
 
 def _stage(spec: network.StageSpec, style, train: bool, params) -> Stage:

@@ -1,0 +1,345 @@
+"""The gradient split exactly by path length: 2^L paths for the price of about L/2 backward passes.
+
+With every block linearised where the full forward pass meets it, S_l the Jacobian of its skip,
+J_l of its branch (both after the merge), and v the gradient of the loss at h_L,
+
+    prod_l (S_l + t J_l)^T v = sum_k t^k G_k,     G_k = sum over the C(L, k) paths P of length k
+
+where a path takes the branch in k blocks and the skip in all others. From the last block to the
+first, G_k <- S_l^T G_k + J_l^T G_{k-1}: L(L+1)/2 products with a branch in all. Signs s_l = +-1,
+drawn at random in front of every J_l, make E |G_k(s)|^2 the sum over single paths of |g_P|^2.
+
+Here k counts branches, the path length of Veit et al. 2016; the paper's r is k + 1. The dynamic
+number of lengths is a loop without reverse derivative: jit, vmap and jvp pass through it.
+"""
+
+import functools
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from resnet_dyn.models import stack as stack_lib
+
+# Elements of h that keep a device busy in one call (see `prefix_walk`).
+_BUSY = {'cpu': 2**18}
+_BUSY_ELSEWHERE = 2**25
+
+
+class Energies(NamedTuple):
+    """S_k by path length and the standard errors of its estimate."""
+
+    energy_K: jax.Array  # (L+1,), or (L+1, B) by example
+    error_K: jax.Array  # sample standard deviation / sqrt(probes); NaN for one probe
+
+
+class Spectrum(NamedTuple):
+    """The two sizes of the gradient that paths of each length carry, (L+1,)."""
+
+    sum_norm_K: jax.Array  # |G_k|: of their sum, cross terms and all
+    root_energy_K: jax.Array  # sqrt(S_k): the root of the sum of their squares
+    energy_error_K: jax.Array  # standard error of S_k
+
+
+@functools.partial(jax.jit, static_argnames=('loss', 'order', 'through_stem', 'lengths_at_once'))
+def by_length(
+    stack,
+    inputs,
+    loss: Callable,
+    order: int | None = None,
+    through_stem: bool = False,
+    lengths_at_once: int | None = None,
+):
+    """G_k, the gradient of `loss(head's output)` carried by all paths of k branches, k = 0..L.
+
+    Shape (L+1, *h_0.shape), at the first block's input; their sum is the ordinary gradient there.
+    Where examples do not meet in the forward pass, row b of the batch is example b's own. `order`
+    K stops at k = K, for about L K products instead of L(L+1)/2. `through_stem` carries every G_k
+    on to the inputs, (L+1, *inputs.shape). Raises ValueError for an order outside 0..L.
+    """
+    cut = _order(stack, order)
+    states, v = _linearise(stack, inputs, loss)
+    lengths_K, _ = _backward(stack, states, v, cut, lengths_at_once)
+    if through_stem:
+        _, pull = jax.vjp(lambda x: stack_lib.stem(stack, x), inputs)
+        lengths_K = lax.map(lambda g: pull(g)[0], lengths_K)
+    return lengths_K
+
+
+@functools.partial(jax.jit, static_argnames=('loss', 'reduce', 'lengths_at_once'))
+def by_length_at_blocks(
+    stack, inputs, loss: Callable, reduce: Callable, lengths_at_once: int | None = None
+):
+    """reduce(G_k) at every depth: [l, k] of the paths through blocks l..L-1 alone, (L+1, L+1, ...).
+
+    Row l belongs to h_l, the input of block l (row L to the head's), where k runs to L - l and
+    what is longer is reduce(0). `reduce` takes an array of h's shape to one of a fixed small shape,
+    a norm say: all the gradients would be L times the memory of `by_length`.
+    """
+    states, v = _linearise(stack, inputs, loss)
+    L = stack_lib.num_blocks(stack)
+    _, seen_LK = _backward(stack, states, v, L, lengths_at_once, reduce)
+    return seen_LK
+
+
+@functools.partial(
+    jax.jit, static_argnames=('loss', 'probes', 'per_example', 'order', 'lengths_at_once')
+)
+def energies(
+    stack,
+    inputs,
+    loss: Callable,
+    key,
+    probes: int,
+    per_example: bool = False,
+    order: int | None = None,
+    lengths_at_once: int | None = None,
+) -> Energies:
+    """S_k = sum over the C(L, k) paths of k branches of |g_P|^2 at h_0, estimated without bias.
+
+    Each of `probes` draws gives a sign to every block, and |G_k(s)|^2 for all k at once; S_k /
+    C(L, k) is the mean squared gradient of a single path, which Veit et al. 2016 sampled (fig 6).
+    `per_example` returns them by example, (L+1, B), with signs of its own for each; it holds where
+    examples do not meet in the forward pass (not with statistics='batch'). Raises ValueError for
+    fewer than 1 probe.
+    """
+    if probes < 1:
+        raise ValueError(f'probes={probes}: draw at least 1')
+    cut = _order(stack, order)
+    states, v = _linearise(stack, inputs, loss)
+    shape = (stack_lib.num_blocks(stack),) + ((len(inputs),) if per_example else ())
+    kept = 2 if per_example else 1  # axes of G that are not summed over
+
+    def probe(key):
+        signs_L = jax.random.rademacher(key, shape, v.dtype)
+        lengths_K, _ = _backward(stack, states, v, cut, lengths_at_once, signs_L=signs_L)
+        return (lengths_K**2).sum(tuple(range(kept, lengths_K.ndim)))
+
+    energy_NK = lax.map(probe, jax.random.split(key, probes))
+    if probes == 1:
+        return Energies(energy_NK[0], jnp.full_like(energy_NK[0], jnp.nan))
+    return Energies(energy_NK.mean(0), energy_NK.std(0, ddof=1) / math.sqrt(probes))
+
+
+def spectrum(stack, inputs, loss: Callable, key, probes: int, **options) -> Spectrum:
+    """|G_k| beside sqrt(S_k): equal only where paths of one length are orthogonal in pairs."""
+    lengths_K = by_length(stack, inputs, loss, **options)
+    energy_K, error_K = energies(stack, inputs, loss, key, probes, **options)
+    return Spectrum(norms(lengths_K), jnp.sqrt(energy_K), error_K)
+
+
+def norms(lengths_K, kept: int = 1):
+    """The 2-norm of each G_k over all but the first `kept` axes (2: of each example apart)."""
+    return jnp.sqrt((lengths_K**2).sum(tuple(range(kept, lengths_K.ndim))))
+
+
+@functools.partial(jax.jit, static_argnames=('order', 'lengths_at_once'))
+def forward_by_length(stack, inputs, order: int | None = None, lengths_at_once: int | None = None):
+    """u_k at h_L, k = 0..L: the network linearised at its full forward pass, applied to h_0.
+
+        prod_l (S_l + t J_l) h_0 = sum_k t^k u_k,     u_k <- S_l u_k + J_l u_{k-1}
+
+    Shape (L+1, *h_L.shape). Needs forward derivatives of skips, branches and merges; convolutions
+    and norms of ours are taken in their `xla` form, the same numbers.
+    """
+    stack = stack_lib.with_forward_derivatives(stack)
+    cut = _order(stack, order)
+    h, done = stack_lib.stem(stack, inputs), 0
+    lengths_K = h[None]
+    for stage in stack.stages:
+        rows, chunk = _rows(done + stage.length, cut, h, lengths_at_once)
+
+        def body(params, carry, number, stage=stage, chunk=chunk):
+            h, lengths_K = carry
+            out, push = _pushforward(stage, params, h)
+            return (out, _shift(lengths_K, out, number, cut, push, chunk)), None
+
+        numbers_N = jnp.arange(done, done + stage.length)
+        carry = (h, _pad(lengths_K, rows))
+        (h, lengths_K), _ = stack_lib.scan_stage(stage, body, carry, numbers_N)
+        done += stage.length
+    return lengths_K[: cut + 1]
+
+
+@functools.partial(jax.jit, static_argnames='loss')
+def path_gradient(stack, inputs, loss: Callable, path_L):
+    """g_P at h_0, the gradient along one path: the branch where path_L is 1, the skip where 0.
+
+    Gates act on the backward pass alone; the linearisation is that of the full forward pass.
+    """
+    states, g = _linearise(stack, inputs, loss)
+    parts = stack_lib.split(stack, stack_lib.check_gates(stack, path_L))
+    for stage, h_N, taken_N in zip(stack.stages[::-1], states[::-1], parts[::-1], strict=True):
+
+        def body(params, g, xs, stage=stage):
+            h, taken = xs
+            pull = _pullback(stage, params, h)
+            return lax.cond(taken != 0, lambda g: pull(g)[1], lambda g: pull(g)[0], g), None
+
+        g, _ = stack_lib.scan_stage(stage, body, g, (h_N, taken_N), reverse=True)
+    return g
+
+
+@functools.partial(jax.jit, static_argnames=('loss', 'length', 'num'))
+def sampled(stack, inputs, loss: Callable, key, length: int, num: int):
+    """|g_P|^2 of `num` random paths of `length` branches, (num,): Veit et al.'s own procedure.
+
+    Each path costs a backward pass and tells of one length alone; times C(L, length), their mean
+    estimates the S_k that `energies` gives for all k at once.
+    """
+    L = stack_lib.num_blocks(stack)
+    if not 0 <= length <= L:
+        raise ValueError(f'length={length}: a path uses between 0 and L={L} branches')
+    if num < 1:
+        raise ValueError(f'num={num}: sample at least 1 path')
+
+    def one(key):
+        path_L = (jax.random.permutation(key, L) < length).astype(jnp.float32)
+        return (path_gradient(stack, inputs, loss, path_L) ** 2).sum()
+
+    return lax.map(one, jax.random.split(key, num))
+
+
+def _linearise(stack, inputs, loss):
+    """h at the input of every block, (n, *h.shape) a stage, and v, the gradient at h_L."""
+    h, states = stack_lib.stem(stack, inputs), []
+    for stage in stack.stages:
+
+        def body(params, h, gate, stage=stage):
+            return stack_lib.block(stage, params, h, gate), h
+
+        h, h_N = stack_lib.scan_stage(stage, body, h, jnp.ones(stage.length, h.dtype))
+        states.append(h_N)
+    return states, jax.grad(lambda h: loss(stack_lib.head(stack, h)))(h)
+
+
+def _backward(stack, states, v, cut, lengths_at_once, reduce=None, signs_L=None):
+    """(G_k up to k = cut, and reduce(G_k) at every depth), from the last block to the first."""
+    blocks, done = stack_lib.num_blocks(stack), 0
+    signs_L = jnp.ones(blocks, v.dtype) if signs_L is None else signs_L
+    seen = [] if reduce is None else [_seen(reduce, v[None], blocks)[None]]
+    lengths_K, parts = v[None], stack_lib.split(stack, signs_L)
+    for stage, h_N, signs_N in zip(stack.stages[::-1], states[::-1], parts[::-1], strict=True):
+        rows, chunk = _rows(done + stage.length, cut, h_N[0], lengths_at_once)
+
+        def body(params, lengths_K, xs, stage=stage, chunk=chunk):
+            h, sign, number = xs
+            pull = _pullback(stage, params, h, sign)
+            lengths_K = _shift(lengths_K, h, number, cut, pull, chunk)
+            return lengths_K, None if reduce is None else _seen(reduce, lengths_K, blocks)
+
+        numbers_N = jnp.arange(done, done + stage.length)[::-1]
+        xs, lengths_K = (h_N, signs_N, numbers_N), _pad(lengths_K, rows)
+        lengths_K, here = stack_lib.scan_stage(stage, body, lengths_K, xs, reverse=True)
+        if reduce is not None:
+            seen.append(here)
+        done += stage.length
+    return lengths_K[: cut + 1], jnp.concatenate(seen[::-1]) if seen else None
+
+
+def _shift(lengths_K, out, number, cut, linear, chunk: int):
+    """G'_k = S G_k + J G_{k-1} where linear(g) is (S g, J g), each of the shape of `out`.
+
+    The lengths 0..number are there; `chunk` of them go at once, up to k = cut and no further than
+    to the end of the chunk.
+    """
+    same = lengths_K.shape[1:] == out.shape
+    new_K = lengths_K if same else jnp.zeros((len(lengths_K), *out.shape), lengths_K.dtype)
+    trips = jnp.minimum(number, cut) // chunk + 1
+
+    def step(i, carry):
+        new_K, below = carry
+        g_C = lax.dynamic_slice_in_dim(new_K if same else lengths_K, i * chunk, chunk)
+        if chunk == 1:
+            skip_C, branch_C = (a[None] for a in linear(g_C[0]))
+        else:
+            skip_C, branch_C = jax.vmap(linear)(g_C)
+        shifted_C = jnp.concatenate([below[None], branch_C[:-1]])
+        return lax.dynamic_update_slice_in_dim(new_K, skip_C + shifted_C, i * chunk, 0), branch_C[
+            -1
+        ]
+
+    new_K, below = lax.fori_loop(0, trips, step, (new_K, jnp.zeros_like(out, new_K.dtype)))
+    return lax.dynamic_update_slice_in_dim(new_K, below[None], trips * chunk, 0)
+
+
+def _pullback(stage, params, h, sign=1.0):
+    """g -> (S^T g, sign J^T g) of one block at h; zeros for the skip that is not there."""
+    branch, skip = _addends(stage, params)
+    value, pull_branch = jax.vjp(branch, h)
+    sign = jnp.asarray(sign, h.dtype)
+    if sign.ndim:  # one for each example
+        sign = sign.reshape(sign.shape + (1,) * (h.ndim - 1))
+    pull_skip = pull_merge = lambda g: (g,)
+    if stage.skip is not None:
+        _, pull_skip = jax.vjp(skip, h)
+    if stage.merge is not None:
+        total = value + skip(h) if stage.skippable else value
+        _, pull_merge = jax.vjp(stage.merge, total)
+
+    def pull(g):
+        (g,) = pull_merge(g)
+        (through_branch,) = pull_branch(g)
+        (through_skip,) = pull_skip(g) if stage.skippable else (jnp.zeros_like(through_branch),)
+        return through_skip, sign * through_branch
+
+    return pull
+
+
+def _pushforward(stage, params, h):
+    """The block's output at h, and u -> (S u, J u), both after the merge."""
+    branch, skip = _addends(stage, params)
+    value, push_branch = jax.linearize(branch, h)
+    skipped, push_skip = (h, lambda u: u) if stage.skip is None else jax.linearize(skip, h)
+    total = value + skipped if stage.skippable else value
+    out, push_merge = total, lambda u: u
+    if stage.merge is not None:
+        out, push_merge = jax.linearize(stage.merge, total)
+
+    def push(u):
+        through_branch = push_merge(push_branch(u))
+        if not stage.skippable:
+            return jnp.zeros_like(through_branch), through_branch
+        return push_merge(push_skip(u)), through_branch
+
+    return out, push
+
+
+def _addends(stage, params):
+    """The branch and the skip of one block, each a function of h alone."""
+    return (
+        lambda h: stack_lib.addends(stage, params, h, 1.0)[0],
+        lambda h: stack_lib.addends(stage, params, h, 1.0)[1],
+    )
+
+
+def _seen(reduce, lengths_K, blocks: int):
+    """reduce(G_k) of the rows k = 0..L, of which the last may not be there yet."""
+    return jax.vmap(reduce)(_pad(lengths_K, blocks + 1)[: blocks + 1])
+
+
+def _pad(lengths_K, rows: int):
+    more = max(0, rows - len(lengths_K))
+    return jnp.pad(lengths_K, [(0, more)] + [(0, 0)] * (lengths_K.ndim - 1))
+
+
+def _rows(done: int, cut: int, h, lengths_at_once: int | None) -> tuple[int, int]:
+    """Rows that the lengths of `done` blocks need, in whole chunks and one above; the chunk."""
+    if lengths_at_once is None:
+        busy = _BUSY.get(jax.default_backend(), _BUSY_ELSEWHERE)
+        lengths_at_once = min(8, math.ceil(busy / h.size))
+    highest = min(done - 1, cut)
+    chunk = max(1, min(lengths_at_once, highest + 1))
+    return (highest // chunk + 1) * chunk + 1, chunk
+
+
+def _order(stack, order: int | None) -> int:
+    blocks = stack_lib.num_blocks(stack)
+    if order is None:
+        return blocks
+    if not 0 <= order <= blocks:
+        raise ValueError(f'order={order}: paths have between 0 and L={blocks} branches')
+    return order
