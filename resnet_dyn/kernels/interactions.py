@@ -25,10 +25,22 @@ tables give JAX results by pure functions (jit, vmap, grad). Whole numbers becom
 """
 
 import math
+from typing import NamedTuple
 
+import jax
 import numpy as np
 
+from resnet_dyn.kernels import lesions
+from resnet_dyn.models import stack as stack_lib
+
 LARGEST = 20  # blocks; a table of 2^20 float32 values is 4 MiB
+
+
+class Shapley(NamedTuple):
+    """Shapley values of L blocks estimated from random orders, and their standard errors."""
+
+    value_L: np.ndarray
+    error_L: np.ndarray  # sample standard deviation / sqrt(num); NaN for one order
 
 
 def moebius(values):
@@ -96,6 +108,37 @@ def shapley(values):
     changes = xp.stack([c.reshape(2 ** (L - 1), *table.shape[1:]) for c in changes], 1)
     sums = _sums(changes, L - 1)
     return sum(sums[k] / math.comb(L - 1, k) for k in range(L)) / L
+
+
+def sampled_shapley(
+    stack: stack_lib.ResidualStack,
+    inputs,
+    labels,
+    key,
+    num: int,
+    metric: str = 'loss',
+    **options,
+) -> Shapley:
+    """Shapley values of f = a metric of `lesions.score`, from `num` random orders of the blocks.
+
+    phi_i is the mean, over orders in which blocks join the empty network one by one, of what f
+    changes when block i joins (Castro et al. 2009); every order's changes sum to f(full) -
+    f(empty), so the estimates do so exactly. A block that helps has a negative phi of the loss.
+    Costs at most num (L-1) + 2 sub-networks, which share their prefixes; `options` are those of
+    `score`. Raises ValueError for fewer than 1 order.
+    """
+    if num < 1:
+        raise ValueError(f'num={num}: sample at least 1 order')
+    L = stack_lib.num_blocks(stack)
+    seed = np.asarray(jax.random.bits(key, (4,), 'uint32'))
+    order_NL = np.random.default_rng(seed).permuted(np.tile(np.arange(L), (num, 1)), axis=1)
+    turn_NL = np.argsort(order_NL, axis=1)  # when each block joins
+    masks_NML = (turn_NL[:, None] < np.arange(L + 1)[:, None]).astype(np.float32)
+    found = lesions.score(stack, inputs, labels, masks_NML.reshape(-1, L), (metric,), **options)
+    gain_NL = np.diff(found[metric].reshape(num, L + 1), axis=1)
+    gain_NL = np.take_along_axis(gain_NL, turn_NL, axis=1)
+    spread_L = gain_NL.std(0, ddof=1) if num > 1 else np.full(L, np.nan)
+    return Shapley(gain_NL.mean(0), spread_L / math.sqrt(num))
 
 
 def _table(values):

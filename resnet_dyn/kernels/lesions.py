@@ -79,7 +79,11 @@ def score(
         raise ValueError('no masks to score: masks have shape (0, L)')
     check_deletable(stack, masks_ML)
     tree = prefix_tree.from_masks(masks_ML)
-    return score_tree(stack, inputs, labels, tree, metrics, masks_ML, examples_at_once, **walk)
+
+    def name(i):
+        return f'mask {i}, {masks_ML[i].tolist()},'
+
+    return score_tree(stack, inputs, labels, tree, metrics, name, examples_at_once, **walk)
 
 
 def score_seeds(
@@ -110,9 +114,9 @@ def score_seeds(
 
 
 def score_tree(
-    stack, inputs, labels, tree, metrics, names, examples_at_once=None, **walk
+    stack, inputs, labels, tree, metrics, name, examples_at_once=None, **walk
 ) -> dict[str, np.ndarray]:
-    """`score` of any tree of sub-networks; `names[i]` is what an error calls the i-th."""
+    """`score` of any tree of sub-networks; `name(i)` is what an error calls the i-th."""
     functions = functions_of(metrics)
     inputs, labels = jnp.asarray(inputs), jnp.asarray(labels)
     if len(inputs) != len(labels):
@@ -128,12 +132,11 @@ def score_tree(
         ):
             if not finite.all():
                 bad = index[np.flatnonzero(~finite)[0]]
-                name = np.asarray(names[bad], object).tolist()
-                raise ValueError(f'logits of mask {bad} are not finite: {name}')
+                raise ValueError(f'logits of {name(bad)} are not finite')
             found.append(values)
-        parts.append({name: np.concatenate([f[name] for f in found]) for name, _ in functions})
+        parts.append({key: np.concatenate([f[key] for f in found]) for key, _ in functions})
     weights = [stop - start for start, stop in spans]
-    return {name: _join(name, [part[name] for part in parts], weights) for name, _ in functions}
+    return {key: _join(key, [part[key] for part in parts], weights) for key, _ in functions}
 
 
 def greedy(

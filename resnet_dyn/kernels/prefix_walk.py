@@ -293,12 +293,12 @@ def _places(stack, inputs, finish: Finish, mesh: Mesh | None) -> list:
 def _shapes(stack, inputs, tree) -> list[jax.ShapeDtypeStruct]:
     """The shape of h after each step of the tree, the largest where they differ."""
     before, after = stack_lib.shapes(stack, inputs)
-    shapes = []
+    shapes = [before[0]]
     for level in tree.levels:
         here = [tree.steps[step] for step in np.unique(level.step_N)]
         sizes = [after[step.blocks[0]] for step in here if step.blocks]
         shapes.append(max(sizes, key=lambda shape: shape.size) if sizes else shapes[-1])
-    return [before[0], *shapes]
+    return shapes
 
 
 def _bytes(shapes_T, tree, width: int) -> int:
