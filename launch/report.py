@@ -1,45 +1,41 @@
 """What `launch.analyze` says and draws of the records of a run."""
 
 import pathlib
+from typing import NamedTuple
 
 import numpy as np
 
+from launch import columns
 from resnet_dyn.analysis import measures, trajectories
-from resnet_dyn.plots import depth, gammas, lesions, style
+from resnet_dyn.plots import style
 
-_PICTURES = {
-    'gammas': (gammas.profiles, 'Gammas over training'),
-    'depth': (depth.law, 'Predicted depth of the virtual ensemble over training'),
-    'singles': (lesions.singles, 'Single lesions over training'),
-}
-_COLUMNS = {
-    'gammas': (('mean |gamma|', lambda r: np.nanmean(r.mean_SLN[..., -1], -1), '.3f'),),
-    'depth': (
-        ('E[r] incoherent', lambda r: r.incoherent_mean_S, '.2f'),
-        ('E[r] coherent', lambda r: r.coherent_mean_S, '.2f'),
-    ),
-    'singles': (
-        ('error %', lambda r: 100 * r.full_error_S, '.2f'),
-        ('one deleted, mean', lambda r: 100 * r.error_SL.mean(-1), '.2f'),
-        ('worst', lambda r: 100 * r.error_SL.max(-1), '.2f'),
-    ),
-}
+WIDTH = 100  # characters of a table
 
 
 def costs(plan: measures.Plan, steps: list[int]) -> str:
     """What the analysis will cost if nothing is there yet, and what cannot be measured."""
     lines = [f'{name} is left out: {why}' for name, why in plan.impossible.items()]
-    visits = len(steps) * plan.networks
+    where = f'step {steps[0]:,}' if len(steps) == 1 else f'steps {steps[0]:,} to {steps[-1]:,}'
+    made = ', step 0 made again from the seeds' if 0 in steps else ''
     lines.append(
-        f'{len(steps)} checkpoints (step 0 made again from the seeds), {plan.networks} networks of '
-        f'{plan.blocks} blocks: {", ".join(plan.measures)}'
+        f'{_count(len(steps), "checkpoint")} ({where}{made}), '
+        f'{_count(plan.networks, "network")} of {_count(plan.blocks, "block")}: '
+        f'{", ".join(plan.measures)}'
     )
-    if plan.passes:
+    visits = len(steps) * plan.networks
+    forward, backward = (sum(cost[i] for cost in plan.costs.values()) for i in (0, 1))
+    if forward:
         lines.append(
-            f'cost: at most {visits * plan.passes:,} forward passes of {plan.examples:,} test '
-            f'examples ({plan.passes} for each network at each checkpoint); records that are '
-            'there are not made again'
+            f'cost: at most {_passes(visits * forward, visits * backward)} passes of '
+            f'{plan.examples:,} test examples; records that are there are not made again. For each '
+            'network at each checkpoint:'
         )
+        width = max(map(len, plan.costs))
+        lines += [
+            f'    {name:{width}}  {_passes(*cost)}'
+            for name, cost in plan.costs.items()
+            if any(cost)
+        ]
     return '\n'.join(lines)
 
 
@@ -60,7 +56,7 @@ def note(plan: measures.Plan, name: str | None = None) -> str:
     if plan.examples and names != ['gammas']:
         parts.append(f'{plan.examples:,} test examples')
         parts.append('running statistics (at step 0 those of the examples)')
-    parts.append(f'{plan.networks} networks' if plan.networks > 1 else '1 network')
+    parts.append(_count(plan.networks, 'network'))
     if plan.networks > 1:
         parts.append('mean ± standard deviation over networks')
     if 'depth' in names:
@@ -72,21 +68,19 @@ def note(plan: measures.Plan, name: str | None = None) -> str:
 
 
 def table(found: dict[str, list]) -> str:
-    """The closing table: a line a step, a column a number, mean ± std over networks."""
-    cells: dict[int, dict[str, str]] = {}
+    """The closing table: a line a step, a column a number, mean ± std over networks.
+
+    What is wider than `WIDTH` goes on in another table below, which begins with the step again.
+    """
+    tables: list[list[_Column]] = []
     for name, records_T in found.items():
-        for title, value, form in _COLUMNS[name]:
-            for record in records_T:
-                row = cells.setdefault(int(record.step), {})
-                row[title] = _plus_minus(value(record), form)
-    titles = [title for name in found for title, *_ in _COLUMNS[name]]
-    rows = [['step', *titles]]
-    rows += [[f'{step:,}', *(cells[step].get(t, '') for t in titles)] for step in sorted(cells)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return '\n'.join(
-        '  '.join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
-        for row in rows
-    )
+        for title, value, form in columns.COLUMNS[name]:
+            cells = {int(record.step): _plus_minus(value(record), form) for record in records_T}
+            column = _Column(title, cells)
+            if not tables or max(map(len, _lines([*tables[-1], column]))) > WIDTH:
+                tables.append([])
+            tables[-1].append(column)
+    return '\n\n'.join('\n'.join(_lines(table)) for table in tables)
 
 
 def draw(
@@ -98,11 +92,44 @@ def draw(
     for name, records_T in found.items():
         if not records_T:
             continue
-        function, heading = _PICTURES[name]
+        function, heading = columns.PICTURES[name]
+        if name in columns.LAST_ONLY:
+            records_T = records_T[-1:]
+        when = 'over training' if len(records_T) > 1 else f'at step {int(records_T[0].step):,}'
         with style.context():
-            fig = function(records_T, heading, note(plan, name))
+            fig = function(records_T, f'{heading} {when}', note(plan, name))
             paths += style.save(fig, pathlib.Path(workdir) / 'pictures' / f'{name}{which}')
     return paths
+
+
+class _Column(NamedTuple):
+    title: str
+    cells: dict[int, str]  # by step
+
+
+def _lines(table: list[_Column]) -> list[str]:
+    steps = sorted({step for column in table for step in column.cells})
+    rows = [['step', *(column.title for column in table)]]
+    rows += [[f'{step:,}', *(column.cells.get(step, '') for column in table)] for step in steps]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        '  '.join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
+        for row in rows
+    ]
+
+
+def _count(number: int, word: str) -> str:
+    return f'{number} {word}' if number == 1 else f'{number} {word}s'
+
+
+def _passes(forward: float, backward: float) -> str:
+    """Passes in words: '5 forward, 1 backward'."""
+    kinds = {'forward': forward, 'backward': backward}
+    return ', '.join(
+        f'{number:,.0f} {kind}' if number >= 100 else f'{number:.3g} {kind}'
+        for kind, number in kinds.items()
+        if number
+    )
 
 
 def _plus_minus(values_S, form: str) -> str:

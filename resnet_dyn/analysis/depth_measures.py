@@ -10,12 +10,14 @@ checkpoint at hand, by its running statistics ("recomputed"), never frozen at an
 prediction, not a measurement of paths: the gains are those of a signal in the full network.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from resnet_dyn.analysis import scope as scope_lib
 from resnet_dyn.models import stack as stack_lib
 from resnet_dyn.theory import path_weights
 
@@ -41,13 +43,18 @@ class Law(NamedTuple):
     std: jax.Array
 
 
-def measure(step: int, stacks, inputs) -> DepthLaw:
-    """The laws of the networks `stacks` (S of them) for normalised inputs (B, ...).
+def measure(step: int, stacks: Sequence, scope: scope_lib.Scope) -> DepthLaw:
+    """The laws of S networks.
 
     Raises ValueError for networks without skips (block kind plain): their gains are infinite.
     """
-    gains_SL = np.stack([np.asarray(_gains_of(stack, inputs)) for stack in stacks])
-    return from_gains(step, gains_SL)
+    sums = scope_lib.totals(_moment_sums, stacks, scope)
+    return from_gains(step, gains(jax.tree.map(jnp.asarray, sums)))
+
+
+def cost(L: int, scope: scope_lib.Scope) -> scope_lib.Cost:
+    """A forward pass, whatever L."""
+    return scope_lib.Cost(1)
 
 
 def from_gains(step: int, gains_SL) -> DepthLaw:
@@ -84,8 +91,9 @@ def law(gains_L, coherent: bool = False) -> Law:
 
 
 @jax.jit
-def _gains_of(stack, inputs):
-    return gains(stack_lib.second_moments(stack, inputs))
+def _moment_sums(stack, inputs, labels):
+    moments = stack_lib.second_moments(stack, inputs)
+    return jax.tree.map(lambda mean: mean * len(labels), moments)
 
 
 @jax.jit(static_argnums=1)

@@ -1,53 +1,187 @@
-"""How much a network misses each of its blocks: loss and error with one block deleted.
+"""How much a network misses its blocks: loss and error with some of them deleted.
 
-    h_{l+1} = skip_l(h_l)  for the deleted block (gate 0), everything else as trained
+    h_{l+1} = skip_l(h_l)  for a deleted block (gate 0), everything else as trained
 
-after Veit et al. 2016, figure 3. The norms keep their running statistics.
+one block (Veit et al. 2016, figure 3), any two, a random choice of j (figure 5a), or always the one
+that is missed least (greedy). The norms keep their running statistics.
 """
 
+import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
+import jax
 import numpy as np
 
-from resnet_dyn.kernels import lesions, masks
-from resnet_dyn.models import stack as stack_lib
+from resnet_dyn.analysis import scope as scope_lib
+from resnet_dyn.kernels import lesions, masks, prefix_tree
 
-EXAMPLES_A_CALL = 4_000  # examples times masks in one compiled call: bounds the memory
+Cost, Scope = scope_lib.Cost, scope_lib.Scope
+
+NUMBERS = 20  # different numbers of deleted blocks, at most, beside none
 
 
 class SingleLesions(NamedTuple):
     """Scores of S networks at one checkpoint: the full nets, and each without one block."""
+
+    VERSION = 2
 
     step: np.ndarray  # ()
     full_loss_S: np.ndarray  # mean cross-entropy in nats
     full_error_S: np.ndarray  # fraction of examples
     loss_SL: np.ndarray  # without block l
     error_SL: np.ndarray
+    first_order_SL: np.ndarray  # -d loss / d g_l, a guess of loss_SL - full_loss_S
 
 
-def measure_single(step: int, stacks, inputs, labels) -> SingleLesions:
-    """Scores the networks `stacks` (S of them) on normalised inputs (B, ...), labels (B,).
+class PairLesions(NamedTuple):
+    """Scores without the blocks l and m at [s, l, m] = [s, m, l]; on the diagonal l alone is."""
 
-    Raises ValueError where a block has no skip (block kind plain).
-    """
-    scores = [_scores(stack, inputs, labels) for stack in stacks]
-    loss_SM, error_SM = (np.stack([score[name] for score in scores]) for name in ('loss', 'error'))
+    step: np.ndarray
+    full_loss_S: np.ndarray
+    full_error_S: np.ndarray
+    loss_SLL: np.ndarray
+    error_SLL: np.ndarray
+
+
+class RandomLesions(NamedTuple):
+    """Mean scores over random choices of j deleted blocks, the same choices for all networks."""
+
+    step: np.ndarray
+    deleted_J: np.ndarray  # j
+    loss_SJ: np.ndarray
+    loss_se_SJ: np.ndarray  # standard error over the choices
+    error_SJ: np.ndarray
+    error_se_SJ: np.ndarray
+
+
+class GreedyLesions(NamedTuple):
+    """Blocks deleted one by one, each time the one without which the loss is smallest."""
+
+    step: np.ndarray
+    deleted_SL: np.ndarray  # the blocks in the order in which they go
+    loss_SJ: np.ndarray  # with the first j of them deleted, j = 0..L
+    error_SJ: np.ndarray
+
+
+def single(step: int, stacks: Sequence, scope: Scope) -> SingleLesions:
+    """Raises ValueError where a block has no skip (block kind plain), as all of these do."""
+    loss_SM, error_SM = _scores(stacks, masks.up_to(stacks[0].num_blocks, 1), scope)
+    slopes_SL = scope_lib.totals(_slopes, stacks, scope._replace(progress=None)) / scope.examples
     return SingleLesions(
         step=np.array(step),
         full_loss_S=loss_SM[:, 0],
         full_error_S=error_SM[:, 0],
         loss_SL=loss_SM[:, 1:],
         error_SL=error_SM[:, 1:],
+        first_order_SL=slopes_SL.astype(np.float32),
     )
 
 
-def forward_passes(blocks: int) -> int:
-    """What `measure_single` costs for one network, in forward passes of the whole set."""
-    return blocks + 1
+def pairs(step: int, stacks: Sequence, scope: Scope) -> PairLesions:
+    """All C(L, 2) pairs, and each block alone."""
+    L = stacks[0].num_blocks
+    masks_ML = masks.up_to(L, 2)
+    loss_SM, error_SM = _scores(stacks, masks_ML, scope)
+    ends = [np.flatnonzero(mask_L == 0)[[0, -1]] for mask_L in masks_ML[1:]]
+    first_M, last_M = np.array(ends).T
+
+    def square(values_SM):
+        values_SLL = np.empty((len(stacks), L, L), values_SM.dtype)
+        values_SLL[:, first_M, last_M] = values_SLL[:, last_M, first_M] = values_SM[:, 1:]
+        return values_SLL
+
+    return PairLesions(
+        np.array(step), loss_SM[:, 0], error_SM[:, 0], square(loss_SM), square(error_SM)
+    )
 
 
-def _scores(stack, inputs, labels):
-    blocks = stack_lib.num_blocks(stack)
-    masks_ML = np.concatenate([np.ones((1, blocks), np.float32), masks.single(blocks)])
-    chunk = max(1, min(lesions.CHUNK, EXAMPLES_A_CALL // len(labels)))
-    return lesions.score(stack, inputs, labels, masks_ML, chunk=chunk)
+def random(step: int, stacks: Sequence, scope: Scope) -> RandomLesions:
+    """`scope.random` masks for each number of deleted blocks, 0 and L included."""
+    deleted_J = numbers(stacks[0].num_blocks)
+    curves = []
+    for s, stack in enumerate(stacks):
+        curves.append(
+            lesions.random_curve(
+                stack,
+                scope.inputs,
+                scope.labels,
+                scope.key('random'),
+                deleted_J,
+                scope.random,
+                **scope.turn(s, len(stacks)).kernel(),
+            )
+        )
+    found = [
+        np.stack([getattr(curve[name], field) for curve in curves])
+        for name in ('loss', 'error')
+        for field in ('mean_J', 'error_J')
+    ]
+    return RandomLesions(np.array(step), deleted_J, *found)
+
+
+def greedy(step: int, stacks: Sequence, scope: Scope) -> GreedyLesions:
+    """Down to no block at all; the choice is by the loss on the examples that are scored."""
+    orders, scores = [], []
+    for s, stack in enumerate(stacks):
+        turn = scope.turn(s, len(stacks))
+        found = lesions.greedy(stack, scope.inputs, scope.labels, **turn.kernel())
+        deleted_L = np.asarray(found.deleted_J)
+        place_L = np.argsort(deleted_L)
+        masks_JL = (place_L >= np.arange(stack.num_blocks + 1)[:, None]).astype(np.float32)
+        orders.append(deleted_L)
+        scores.append(_scores([stack], masks_JL, scope._replace(progress=None)))
+    loss_SJ, error_SJ = (np.concatenate(values) for values in zip(*scores, strict=True))
+    return GreedyLesions(np.array(step), np.stack(orders), loss_SJ, error_SJ)
+
+
+def numbers(L: int) -> np.ndarray:
+    """The numbers of blocks that `random` deletes: 0..L, or about 20 of them."""
+    return np.unique(np.linspace(0, L, min(L, NUMBERS) + 1).round().astype(int))
+
+
+def single_cost(L: int, scope: Scope) -> Cost:
+    """L (L + 1) / 2 block evaluations, the full net among them, and one gradient."""
+    return Cost((L + 1) / 2 + 1, 1)
+
+
+def pairs_cost(L: int, scope: Scope) -> Cost:
+    """sum_{z=0}^{2} C(L, z + 1) block evaluations."""
+    return Cost(sum(math.comb(L, z + 1) for z in range(3)) / L)
+
+
+def random_cost(L: int, scope: Scope) -> Cost:
+    """Expected over the masks that might be drawn, if numbers share nothing with one another."""
+    evaluations = [
+        prefix_tree.expected_block_evaluations(L, int(j), scope.random) for j in numbers(L)
+    ]
+    return Cost(sum(evaluations) / L)
+
+
+def greedy_cost(L: int, scope: Scope) -> Cost:
+    """All single lesions of nets of L, L - 1, ..., 1 blocks, then at most L (L + 1) / 2."""
+    evaluations = sum((n - 1) * (n + 2) // 2 for n in range(1, L + 1))
+    return Cost(evaluations / L + (L + 1) / 2)
+
+
+def _scores(stacks, masks_ML, scope):
+    """Loss and error (S, M), each the mean over all examples."""
+    total_2SM = np.zeros((2, len(stacks), len(masks_ML)))
+    for walk in scope_lib.walks(stacks, scope):
+        found = lesions.score_seeds(
+            stacks[walk.rows],
+            walk.inputs,
+            walk.labels,
+            masks_ML,
+            how=scope.how,
+            budget=scope.budget,
+            progress=walk.progress,
+        )
+        share = len(walk.labels) / scope.examples
+        total_2SM[:, walk.rows] += share * np.stack([found['loss'], found['error']])
+    return total_2SM.astype(np.float32)
+
+
+@jax.jit
+def _slopes(stack, inputs, labels):
+    return lesions.first_order(stack, inputs, labels) * len(labels)

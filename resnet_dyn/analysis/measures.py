@@ -1,38 +1,23 @@
-"""What can be measured of a run, by name, ready for `trajectories.follow`.
+"""Measures of a run by their names, ready for `trajectories.follow`, and what they cost.
 
-    gammas    |gamma| by block and norm                                   (gamma_profiles)
-    depth     the depth law predicted from measured power gains           (depth_measures)
-    singles   loss and error after deleting each single block             (lesion_curves)
-
-Depth and singles look at test examples, chosen once by `data.seed` with every class at its share,
+All but gammas look at test examples, chosen once by `data.seed` with every class at its share,
 normalised as in training; norms take their running statistics. At step 0 there are none yet: the
 networks take the statistics of those examples, each norm that of the full net.
 """
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from resnet_dyn import config
-from resnet_dyn.analysis import depth_measures, gamma_profiles, lesion_curves, trajectories
+from resnet_dyn.analysis import kinds as kinds_lib
+from resnet_dyn.analysis import needs, scope, trajectories
 from resnet_dyn.data import batches, datasets, splits
-from resnet_dyn.models import norms, presets, stack
-from resnet_dyn.training import checkpoints, runs
-
-KINDS = {
-    'gammas': gamma_profiles.Gammas,
-    'depth': depth_measures.DepthLaw,
-    'singles': lesion_curves.SingleLesions,
-}
-NAMES = tuple(KINDS)
-
-_NO_NORMS = 'a net with config.model.norm=none has no gammas: train one with batch or rms'
-_NO_SKIPS = (
-    'blocks of the kind plain have no skip: without its branch nothing is left of the signal, and '
-    'there are no paths of other lengths; train another config.model.block'
-)
+from resnet_dyn.models import network, norms, presets, stack
+from resnet_dyn.training import carry, checkpoints, runs
 
 
 class Plan(NamedTuple):
@@ -43,71 +28,71 @@ class Plan(NamedTuple):
     networks: int
     blocks: int  # L
     examples: int  # 0 where none are looked at
-    passes: int  # forward passes over the examples, for one network at one checkpoint
+    costs: dict[str, scope.Cost]  # for one network at one checkpoint
     source: datasets.Source
 
 
 def plan(
     workdir,
-    names: Sequence[str] = NAMES,
+    names: Sequence[str] = kinds_lib.DEFAULT,
     examples: int = 1000,
     data: config.Data | None = None,
     seed: int | None = None,
+    watch: Callable[[str, int, int], None] | None = None,
+    **effort,
 ) -> Plan:
     """The measures `names` of the run in `workdir`: of all its networks, or the one at `seed`.
 
     `examples` is the largest number of test examples to look at. `data` is the config of the data,
-    if their folder is not the one of the run's config. Raises AnalysisError for a name or a network
-    that is not there, for other data than the run's, and where nothing that was asked for can be
-    measured.
+    if their folder is not the one of the run's config. `watch(what, done, total)` hears how far
+    long work is. `effort` are fields of `scope.Scope`: at_once, budget, random, probes,
+    exhaustive. Raises AnalysisError for a name or a network that is not there, for other data than
+    the run's, and where nothing that was asked for can be measured.
     """
     run_config = runs.read_config(workdir)
     trajectories.steps(workdir)
     _, _, meta = checkpoints.restore(workdir, only=())
     _check(names, seed, run_config.seeds)
-    impossible = _impossible(names, run_config.model)
-    possible = [name for name in names if name not in impossible]
-    if not possible:
+    kinds = {name: kinds_lib.KINDS[name] for name in names}
+    model = presets.from_config(run_config.model, classes=meta['classes'])
+    view = None
+    if any(not kind.only for kind in kinds.values()):
+        data = data or run_config.data
+        how = carry.faster(run_config.model.family)
+        found = _test_examples(data, meta, examples)
+        view = scope.Scope(*found, seed=data.seed, how=how, **effort)
+    impossible = needs.missing(
+        {name: kind.needs for name, kind in kinds.items()},
+        needs.Facts(run_config.model, model, meta['classes'], view),
+    )
+    kinds = {name: kind for name, kind in kinds.items() if name not in impossible}
+    if not kinds:
         reasons = '; '.join(f'{name}: {why}' for name, why in impossible.items())
         raise trajectories.AnalysisError(f'nothing to measure in {workdir}: {reasons}')
-    model = presets.from_config(run_config.model, classes=meta['classes'])
-    measures, found = {}, None
-    if 'gammas' in possible:
-        settings = {'source': meta['source']}
-        measures['gammas'] = trajectories.Measure(KINDS['gammas'], _gammas, settings, 'gammas')
-    if {'depth', 'singles'} & set(possible):
-        found = _test_examples(data or run_config.data, meta, examples)
-        measures |= _of_stacks(possible, model, meta, *found)
-    passes = {'depth': 1, 'singles': lesion_curves.forward_passes(model.num_blocks)}
+    if all(kind.only for kind in kinds.values()):
+        view = None
     return Plan(
-        measures={name: measures[name] for name in possible},
+        measures=_measures(kinds, model, meta, view, watch),
         impossible=impossible,
         networks=run_config.seeds if seed is None else 1,
         blocks=model.num_blocks,
-        examples=0 if found is None else len(found[1]),
-        passes=sum(passes.get(name, 0) for name in possible),
+        examples=0 if view is None else view.examples,
+        costs={name: kind.cost(model.num_blocks, view) for name, kind in kinds.items()},
         source=datasets.Source(**meta['source']),
     )
 
 
 def _check(names: Sequence[str], seed: int | None, networks: int) -> None:
     for name in names:
-        if name not in NAMES:
-            hint = config.nearest(name, NAMES)
-            raise trajectories.AnalysisError(f'no measure {name!r}: take {", ".join(NAMES)}{hint}')
+        if name not in kinds_lib.KINDS:
+            hint = config.nearest(name, kinds_lib.KINDS)
+            raise trajectories.AnalysisError(
+                f'no measure {name!r}: take {", ".join(kinds_lib.KINDS)}{hint}'
+            )
     if seed is not None and not 0 <= seed < networks:
         raise trajectories.AnalysisError(
             f'seed={seed}: the run has {networks} networks, so it is one of 0..{networks - 1}'
         )
-
-
-def _impossible(names: Sequence[str], model: config.Model) -> dict[str, str]:
-    reasons = {}
-    if model.norm == 'none':
-        reasons['gammas'] = _NO_NORMS
-    if model.block == 'plain':
-        reasons |= {'depth': _NO_SKIPS, 'singles': _NO_SKIPS}
-    return {name: why for name, why in reasons.items() if name in names}
 
 
 def _test_examples(data: config.Data, meta, examples: int):
@@ -124,31 +109,48 @@ def _test_examples(data: config.Data, meta, examples: int):
     return inputs, jnp.asarray(test.labels)
 
 
-def _of_stacks(names, model, meta, inputs, labels) -> dict[str, trajectories.Measure]:
-    settings = {'examples': len(labels), 'source': meta['source']}
+def _measures(kinds, model, meta, view, watch) -> dict[str, trajectories.Measure]:
+    stacks = None if view is None else _Stacks(model, view.inputs)
+    source = {'source': meta['source']}
 
-    def stacks(step, variables):
-        networks = _networks(variables)
-        if step == 0 and 'batch_stats' in variables:
-            networks = [_with_statistics(model, network, inputs) for network in networks]
-        return [stack.from_model(model, network) for network in networks]
+    def measure(name: str, kind: kinds_lib.Kind) -> trajectories.Measure:
+        if kind.only:
 
-    def depth(step, variables):
-        return depth_measures.measure(step, stacks(step, variables), inputs)
+            def function(step, variables):
+                return kind.function(step, variables[kind.only])
 
-    def singles(step, variables):
-        return lesion_curves.measure_single(step, stacks(step, variables), inputs, labels)
+            return trajectories.Measure(kind.record, function, source, kind.only)
 
-    functions = {'depth': depth, 'singles': singles}
-    return {
-        name: trajectories.Measure(KINDS[name], function, settings)
-        for name, function in functions.items()
-        if name in names
-    }
+        def function(step, variables):
+            seen = view
+            if watch is not None:
+                watch(what := f'step {step:,}, {name}', 0, 1)
+                seen = view._replace(progress=functools.partial(watch, what))
+            return kind.function(step, stacks.at(step, variables), seen)
+
+        settings = {field: getattr(view, field) for field in kind.depends}
+        return trajectories.Measure(
+            kind.record, function, {'examples': view.examples, **source, **settings}
+        )
+
+    return {name: measure(name, kind) for name, kind in kinds.items()}
 
 
-def _gammas(step: int, variables: Any) -> gamma_profiles.Gammas:
-    return gamma_profiles.measure(step, variables['gammas'])
+class _Stacks:
+    """The networks of a checkpoint as stacks, made once for all measures of it."""
+
+    def __init__(self, model: network.ResidualNetwork, inputs):
+        self._model, self._inputs = model, inputs
+        self._step, self._stacks = None, []
+
+    def at(self, step: int, variables) -> list[stack.ResidualStack]:
+        if step != self._step:
+            networks = _networks(variables)
+            if step == 0 and 'batch_stats' in variables:
+                networks = [_with_statistics(self._model, net, self._inputs) for net in networks]
+            self._stacks = [stack.from_model(self._model, net) for net in networks]
+            self._step = step
+        return self._stacks
 
 
 def _networks(variables) -> list[Any]:

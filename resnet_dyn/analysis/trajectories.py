@@ -1,16 +1,16 @@
 """A run followed over its checkpoints: one record a checkpoint and measure, made once and kept.
 
-`follow` visits step 0 (rebuilt from the seeds) and every checkpoint, and writes what is missing
-to `workdir/records/`; a record of the same settings and the same checkpoint is left alone, so a
-stopped analysis goes on where it was. `read` gives the records back, `dynamics` what the training
-recorded of itself, `stages` three moments of a curve.
+`follow` visits step 0 (rebuilt from the seeds) and every checkpoint, or those asked for, and writes
+what is missing to `workdir/records/`; a record of the same settings and the same checkpoint is
+left alone, so a stopped analysis goes on where it was. `current` gives these records back, `read`
+all there are, `dynamics` what the training recorded of itself, `stages` three moments of a curve.
 """
 
 import json
 import pathlib
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -69,19 +69,43 @@ def steps(workdir) -> list[int]:
     return sorted({0, *numbers})
 
 
+def choose(workdir, which: str = 'all') -> list[int]:
+    """The steps that `which` names: 'all', 'last', or whole numbers with commas between them.
+
+    Raises AnalysisError, with the steps that are there, for others.
+    """
+    there = steps(workdir)
+    if which in ('all', 'last'):
+        return there if which == 'all' else there[-1:]
+    names = {str(step): step for step in there}
+    wanted = [word.strip().replace('_', '') for word in which.split(',')]
+    if missing := [word for word in wanted if word not in names]:
+        raise AnalysisError(
+            f'no step {missing[0]!r} in {workdir}: take all, last, or some of '
+            f'{",".join(names)}, with commas between them'
+        )
+    return sorted({names[word] for word in wanted})
+
+
 def path(workdir, name: str, step: int, seed: int | None = None) -> pathlib.Path:
     """Where the record of a measure stands: of all networks, or of the one at index `seed`."""
     which = '' if seed is None else f'-network{seed}'
     return pathlib.Path(workdir) / 'records' / f'{name}{which}-{step:08d}.npz'
 
 
-def follow(workdir, measures: Mapping[str, Measure], seed: int | None = None) -> Iterator[Visit]:
+def follow(
+    workdir,
+    measures: Mapping[str, Measure],
+    seed: int | None = None,
+    at: Sequence[int] | None = None,
+) -> Iterator[Visit]:
     """Visits the checkpoints in order and writes the records that are missing; yields each visit.
 
-    A damaged checkpoint is a visit with its damage, and the next one follows.
+    `at` are the steps to visit, all unless given. A damaged checkpoint is a visit with its damage,
+    and the next one follows.
     """
     run_config = runs.read_config(workdir)
-    for step in steps(workdir):
+    for step in steps(workdir) if at is None else at:
         try:
             fingerprint = _fingerprint(workdir, step)
             due = {
@@ -102,8 +126,21 @@ def follow(workdir, measures: Mapping[str, Measure], seed: int | None = None) ->
         yield Visit(step, tuple(due), tuple(name for name in measures if name not in due))
 
 
+def current(workdir, name: str, measure: Measure, seed: int | None = None) -> list:
+    """The records that `follow` would keep, in the order of their steps."""
+    found = []
+    for step in steps(workdir):
+        here = path(workdir, name, step, seed)
+        try:
+            if _is_current(here, measure, _fingerprint(workdir, step)):
+                found.append(records.load(here, measure.kind)[0])
+        except checkpoints.CheckpointError:
+            continue
+    return found
+
+
 def read(workdir, name: str, kind: type, seed: int | None = None) -> list:
-    """The records of a measure in the order of their steps, as `follow` wrote them."""
+    """All records of a measure in the order of their steps, whatever their settings."""
     paths = [path(workdir, name, step, seed) for step in steps(workdir)]
     return [records.load(here, kind)[0] for here in paths if here.exists()]
 

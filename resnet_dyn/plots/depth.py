@@ -36,7 +36,7 @@ def law(records_T, heading: str, note: str):
     means.axhline(half, color=style.GREY, linestyle=':', linewidth=1, label='half depth')
     means.set(title=f'Mean length, of at most {lengths}', xlabel='training step', ylabel='E[r]')
     means.set_ylim(1, 1.35 * max(half, highest))  # room for the legend above all lines
-    style.count_steps(means.xaxis)
+    style.over_steps(means, steps_T)
     means.legend(loc='upper right')
     style.heading(fig, heading)
     style.footnote(fig, note)

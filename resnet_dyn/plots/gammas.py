@@ -26,7 +26,7 @@ def profiles(records_T, heading: str, note: str):
     if np.isfinite(stem_TS).all():
         style.band(over_time, steps_T, stem_TS.T, style.ORANGE, 'stem')
     over_time.set(title='Over training', xlabel='training step', ylabel=LABEL)
-    style.count_steps(over_time.xaxis)
+    style.over_steps(over_time, steps_T)
     over_time.legend()
     style.heading(fig, heading)
     style.footnote(fig, note)

@@ -79,7 +79,9 @@ def time_colours(steps_T: Sequence[int]):
 
 
 def time_bar(fig: mpl_figure.Figure, axes, steps_T: Sequence[int]) -> None:
-    """The colour bar of `time_colours` at the right of these axes."""
+    """The colour bar of `time_colours` at the right of these axes; one step needs none."""
+    if len(steps_T) == 1:
+        return
     _, mappable = time_colours(steps_T)
     bar = fig.colorbar(mappable, ax=axes, pad=0.01, aspect=30)
     bar.set_label('training step')
@@ -88,8 +90,15 @@ def time_bar(fig: mpl_figure.Figure, axes, steps_T: Sequence[int]) -> None:
 
 
 def band(axes, x_T, values_ST, colour, label=None, **line) -> None:
-    """The mean over seeds as a line, in a band of one standard deviation where S > 1."""
+    """The mean over seeds as a line, in a band of one standard deviation where S > 1.
+
+    A single point is a dot with a bar.
+    """
     mean_T, std_T = over_seeds(values_ST)
+    if len(mean_T) == 1:
+        bar_T = std_T if len(values_ST) > 1 else None
+        axes.errorbar(x_T, mean_T, bar_T, fmt='o', color=colour, label=label, capsize=3)
+        return
     axes.plot(x_T, mean_T, color=colour, label=label, **line)
     if len(values_ST) > 1:
         low_T, high_T = mean_T - std_T, mean_T + std_T
@@ -120,6 +129,14 @@ def count_steps(axis) -> None:
     """Makes an axis one of training steps: whole numbers, thousands told apart."""
     axis.set_major_locator(ticker.MaxNLocator(nbins=5, integer=True))
     axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f'{value:,.0f}'))
+
+
+def over_steps(axes, steps_T: Sequence[int]) -> None:
+    """Makes the x axis one of training steps; one step alone stands in the middle."""
+    if len(steps_T) == 1:
+        axes.set_xticks(steps_T, [f'{steps_T[0]:,}'])
+    else:
+        count_steps(axes.xaxis)
 
 
 def plain_log_ticks(axis) -> None:

@@ -1,46 +1,113 @@
-"""Single lesions against networks built without the block."""
+"""Lesion curves against networks built without the blocks, and their stated costs."""
+
+import itertools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 
-from resnet_dyn.analysis import lesion_curves
+from resnet_dyn.analysis import lesion_curves, scope
+from resnet_dyn.kernels import masks, prefix_tree
 from resnet_dyn.models import stack
 
-LABELS = np.array([0, 2, 1, 1, 0])
+LABELS = np.array([0, 2, 1, 1])
 FACTORS = (0.5, -2.0, 1.5)
+SCOPE = scope.Scope(jax.random.normal(jax.random.key(0), (4, 4)), LABELS, at_once=2, random=3)
 
 
-def network(kept):
+def network(kept=(0, 1, 2)):
     """h + tanh(factor h) for the kept blocks, a fixed head: built anew without the others."""
     branches = [lambda h, f=FACTORS[l]: jnp.tanh(f * h) for l in kept]
     head = jax.random.normal(jax.random.key(1), (4, 3))
     return stack.from_functions(lambda x: x, branches, lambda h: h @ head)
 
 
-def inputs():
-    return jax.random.normal(jax.random.key(0), (5, 4))
+def loss_and_error(*deleted):
+    kept = [l for l in range(3) if l not in deleted]
+    logits_BK = stack.apply(network(kept), SCOPE.inputs, jnp.ones(len(kept)))
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits_BK, LABELS)
+    return losses.mean(), np.mean(np.asarray(logits_BK).argmax(-1) != LABELS)
 
 
-def test_each_row_is_the_net_built_without_that_block():
-    record = lesion_curves.measure_single(3, [network((0, 1, 2))], inputs(), LABELS)
-    for block, kept in enumerate(((1, 2), (0, 2), (0, 1))):
-        cut = network(kept)
-        logits_BK = stack.apply(cut, inputs(), jnp.ones(2))
-        losses = optax.softmax_cross_entropy_with_integer_labels(logits_BK, LABELS)
-        np.testing.assert_allclose(record.loss_SL[0, block], losses.mean(), rtol=1e-5)
-        error = np.mean(np.asarray(logits_BK).argmax(-1) != LABELS)
+@pytest.fixture(scope='module')
+def full():
+    return network()
+
+
+def test_each_single_lesion_is_the_net_built_without_that_block(full):
+    record = lesion_curves.single(3, [full], SCOPE)
+    assert record.step == 3
+    full = record.full_loss_S[0], record.full_error_S[0]
+    np.testing.assert_allclose(full, loss_and_error(), rtol=1e-5)
+    for block in range(3):
+        loss, error = loss_and_error(block)
+        np.testing.assert_allclose(record.loss_SL[0, block], loss, rtol=1e-5)
         np.testing.assert_allclose(record.error_SL[0, block], error, rtol=1e-6)
 
 
-def test_the_full_net_stands_beside_its_lesions():
-    record = lesion_curves.measure_single(3, [network((0, 1, 2))] * 2, inputs(), LABELS)
-    logits_BK = stack.apply(network((0, 1, 2)), inputs(), jnp.ones(3))
-    error = np.mean(np.asarray(logits_BK).argmax(-1) != LABELS)
-    np.testing.assert_allclose(record.full_error_S, [error, error], rtol=1e-6)
-    assert record.loss_SL.shape == record.error_SL.shape == (2, 3)
+def test_the_first_order_lesion_is_the_slope_of_the_loss_at_the_open_gate(full):
+    record = lesion_curves.single(3, [full], SCOPE)
+    for block in range(3):
+        half = [
+            stack.apply(full, SCOPE.inputs, jnp.ones(3).at[block].set(1 + nudge))
+            for nudge in (-1e-2, 1e-2)
+        ]
+        low, high = (
+            optax.softmax_cross_entropy_with_integer_labels(logits, LABELS).mean()
+            for logits in half
+        )
+        np.testing.assert_allclose(
+            record.first_order_SL[0, block], (low - high) / 2e-2, rtol=1e-2, atol=1e-4
+        )
 
 
-def test_the_cost_is_a_pass_for_the_full_net_and_one_for_each_block():
-    assert lesion_curves.forward_passes(9) == 10
+def test_each_pair_is_the_net_built_without_both_and_the_diagonal_without_one(full):
+    record = lesion_curves.pairs(3, [full], SCOPE)
+    for l, m in itertools.product(range(3), repeat=2):
+        loss, error = loss_and_error(l, m)
+        np.testing.assert_allclose(record.loss_SLL[0, l, m], loss, rtol=1e-5)
+        np.testing.assert_allclose(record.error_SLL[0, l, m], error, rtol=1e-6)
+
+
+def test_random_lesions_begin_at_the_full_net_and_end_at_the_empty_one(full):
+    record = lesion_curves.random(3, [full, full], SCOPE)
+    assert record.deleted_J.tolist() == [0, 1, 2, 3]
+    for j, deleted in ((0, ()), (-1, (0, 1, 2))):
+        loss, error = loss_and_error(*deleted)
+        np.testing.assert_allclose(record.loss_SJ[:, j], [loss, loss], rtol=1e-5)
+        np.testing.assert_allclose(record.error_SJ[:, j], [error, error], rtol=1e-6)
+    np.testing.assert_allclose(record.loss_se_SJ[:, [0, -1]], 0, atol=1e-6)
+    np.testing.assert_array_equal(record.loss_SJ[0], record.loss_SJ[1])  # the same masks for all
+
+
+def test_greedy_lesions_take_the_block_missed_least_at_every_turn(full):
+    record = lesion_curves.greedy(3, [full], SCOPE)
+    gone = []
+    for turn, block in enumerate(record.deleted_SL[0]):
+        losses = {l: loss_and_error(l, *gone)[0] for l in range(3) if l not in gone}
+        assert block == min(losses, key=losses.get)
+        gone.append(block)
+        loss, error = loss_and_error(*gone)
+        np.testing.assert_allclose(record.loss_SJ[0, turn + 1], loss, rtol=1e-5)
+        np.testing.assert_allclose(record.error_SJ[0, turn + 1], error, rtol=1e-6)
+    np.testing.assert_allclose(record.loss_SJ[0, 0], loss_and_error()[0], rtol=1e-5)
+
+
+@pytest.mark.parametrize('L', [1, 2, 9, 54])
+def test_costs_are_the_block_evaluations_of_the_masks(L):
+    counted = {
+        lesion_curves.single_cost: masks.up_to(L, 1),
+        lesion_curves.pairs_cost: masks.up_to(L, min(L, 2)),
+    }
+    for cost, masks_ML in counted.items():
+        backward = cost(L, SCOPE).backward
+        evaluations = (cost(L, SCOPE).forward - backward) * L  # a gradient has a forward pass
+        np.testing.assert_allclose(evaluations, prefix_tree.block_evaluations(masks_ML))
+
+
+def test_numbers_of_deleted_blocks_are_all_of_a_few_and_about_twenty_of_many():
+    assert lesion_curves.numbers(3).tolist() == [0, 1, 2, 3]
+    many = lesion_curves.numbers(54)
+    assert len(many) == 21 and many[0] == 0 and many[-1] == 54

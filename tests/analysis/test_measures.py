@@ -5,12 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from resnet_dyn import config
-from resnet_dyn.analysis import depth_measures, lesion_curves, measures, trajectories
+from resnet_dyn import config, records
+from resnet_dyn.analysis import depth_measures, kinds, lesion_curves, measures, trajectories
 from resnet_dyn.data import batches, datasets
 from resnet_dyn.kernels import lesions
 from resnet_dyn.models import stack
 from resnet_dyn.training import checkpoints, runs
+
+DEAR = [name for name in kinds.KINDS if name not in kinds.DEFAULT]
 
 
 @pytest.fixture(scope='module')
@@ -43,7 +45,11 @@ def by_hand(workdir, seed):
 def test_the_plan_states_its_cost(analysed):
     plan, visits = analysed
     assert (plan.networks, plan.blocks, plan.examples) == (2, 3, 30)
-    assert plan.passes == 1 + 4
+    assert {name: tuple(cost) for name, cost in plan.costs.items()} == {
+        'gammas': (0, 0),
+        'depth': (1, 0),
+        'singles': (3, 1),
+    }
     assert not plan.impossible
     assert [visit.made for visit in visits] == [('gammas', 'depth', 'singles')] * 4
 
@@ -76,6 +82,68 @@ def test_step_0_takes_the_statistics_of_the_examples(tiny_run, analysed):
     moments = stack.second_moments(stack.from_model(model, network, 'batch'), inputs)
     gains_L = np.sqrt(np.asarray(moments.branch / moments.skip))
     np.testing.assert_allclose(found.gains_SL[1], gains_L, rtol=1e-4)
+
+
+@pytest.fixture(scope='module')
+def dear(tiny_run):
+    """All other measures of the last checkpoint, of both networks and of the second alone."""
+    found = {}
+    for seed in (None, 1):
+        plan = measures.plan(tiny_run, DEAR, 30, seed=seed, random=2, probes=2)
+        (visit,) = trajectories.follow(tiny_run, plan.measures, seed, [6])
+        assert list(visit.made) == DEAR
+        found[seed] = {
+            name: trajectories.current(tiny_run, name, plan.measures[name], seed)[0]
+            for name in DEAR
+        }
+    return found
+
+
+@pytest.mark.parametrize('name', DEAR)
+def test_a_network_among_others_has_the_numbers_that_it_has_alone(dear, name):
+    both, alone = dear[None][name], dear[1][name]
+    led = [field for field in both._fields if '_S' in field]
+    assert led
+    for field in led:
+        np.testing.assert_allclose(
+            getattr(both, field)[1:], getattr(alone, field), rtol=2e-3, atol=1e-5, err_msg=field
+        )
+
+
+def test_what_is_drawn_at_random_has_its_seed_and_number_in_the_settings(tiny_run, dear):
+    _, origin = records.load(trajectories.path(tiny_run, 'random', 6))
+    settings = origin['settings']
+    assert (settings['seed'], settings['random'], settings['examples']) == (0, 2, 30)
+    again = measures.plan(tiny_run, ['random', 'pairs'], 30, random=3)
+    (visit,) = trajectories.follow(tiny_run, again.measures, None, [6])
+    assert (visit.made, visit.kept) == (('random',), ('pairs',))
+
+
+def test_long_work_says_how_far_it_is(copied_run):
+    heard = []
+    plan = measures.plan(copied_run, ['singles'], 30, watch=lambda *a: heard.append(a))
+    list(trajectories.follow(copied_run, plan.measures, None, [6]))
+    assert heard[0] == ('step 6, singles', 0, 1)
+    assert {what for what, _, _ in heard} == {'step 6, singles'}
+    assert heard[-1][1] == heard[-1][2] > 0
+
+
+def test_too_many_sub_networks_are_refused_with_their_cost_and_the_flag(tiny_run):
+    with pytest.raises(trajectories.AnalysisError, match=r'2\^3 sub-.*2\.33 forward.*--exh'):
+        measures.plan(tiny_run, ['interactions'], exhaustive=2)
+    plan = measures.plan(tiny_run, ['interactions', 'gammas'], exhaustive=2)
+    assert set(plan.measures) == {'gammas'} and '--exhaustive=3' in plan.impossible['interactions']
+
+
+def test_logits_over_the_memory_budget_are_refused_with_both_flags(tiny_run):
+    with pytest.raises(trajectories.AnalysisError, match=r'GiB.*--examples_at_once.*--memory'):
+        measures.plan(tiny_run, ['interactions'], budget=1000)
+
+
+def test_activations_over_the_memory_budget_are_an_error_that_says_so(copied_run):
+    plan = measures.plan(copied_run, ['singles'], budget=1000)
+    with pytest.raises(ValueError, match=r'the budget is.*--memory'):
+        list(trajectories.follow(copied_run, plan.measures))
 
 
 def test_a_part_of_the_examples_is_measured_anew_and_is_the_same_part_again(copied_run):
@@ -112,20 +180,19 @@ def test_data_that_are_not_those_of_the_run_are_refused(tiny_run):
     'changes, lost, why',
     [
         ({'model.norm': 'none'}, {'gammas'}, 'has no gammas'),
-        ({'model.block': 'plain'}, {'depth', 'singles'}, 'have no skip'),
+        ({'model.block': 'plain'}, set(kinds.KINDS) - {'gammas'}, 'have no skip'),
+        ({'model.depth': 2}, {'reorder'}, 'none can change places'),
     ],
 )
 def test_what_a_network_lacks_is_left_out_and_said(tiny_run, tmp_path, changes, lost, why):
     tiny = runs.read_config(tiny_run)
     one = config.replace(tiny, {'train.steps': 1, 'seeds': 1} | changes)
     workdir = untrained_run(tmp_path / 'run', one)
-    plan = measures.plan(workdir)
+    plan = measures.plan(workdir, list(kinds.KINDS))
     assert set(plan.impossible) == lost
-    assert set(plan.measures) == set(measures.NAMES) - lost
+    assert set(plan.measures) == set(kinds.KINDS) - lost
     assert all(why in reason for reason in plan.impossible.values())
-    assert [visit.damage for visit in trajectories.follow(workdir, plan.measures)] == [
-        '',
-        '',
-    ]
+    cheap = {name: plan.measures[name] for name in kinds.DEFAULT if name in plan.measures}
+    assert [visit.damage for visit in trajectories.follow(workdir, cheap)] == ['', '']
     with pytest.raises(trajectories.AnalysisError, match=why):
         measures.plan(workdir, sorted(lost))

@@ -62,6 +62,24 @@ def test_other_settings_and_damaged_records_are_measured_again(copied_run):
     assert [step for step, _ in seen] == [4]
 
 
+def test_the_steps_that_are_asked_for_are_visited_and_others_keep_their_records(copied_run):
+    one = measure([])
+    assert trajectories.choose(copied_run, 'last') == [6]
+    assert trajectories.choose(copied_run, '4,0') == [0, 4]
+    visits = list(trajectories.follow(copied_run, {'norm': one}, at=[4]))
+    assert [visit.step for visit in visits] == [4]
+    list(trajectories.follow(copied_run, {'norm': measure([], again=True)}, at=[6]))
+    steps = [int(found.step) for found in trajectories.current(copied_run, 'norm', one)]
+    assert steps == [4]  # the record at 6 has other settings
+    assert len(trajectories.read(copied_run, 'norm', Norm)) == 2
+
+
+@pytest.mark.parametrize('which', ['3', '2,5', 'first', ''])
+def test_a_step_that_is_not_there_is_refused_with_those_that_are(copied_run, which):
+    with pytest.raises(trajectories.AnalysisError, match=r'no step .*0,2,4,6'):
+        trajectories.choose(copied_run, which)
+
+
 def test_a_record_of_a_checkpoint_that_has_changed_is_measured_again(copied_run):
     seen = []
     follow(copied_run, measure(seen))

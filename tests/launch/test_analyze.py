@@ -44,22 +44,53 @@ def workdir(tmp_path_factory):
     return folder
 
 
+def names(folder):
+    return {path.name for path in folder.iterdir()}
+
+
 def test_an_analysis_writes_records_and_pictures_and_a_table_and_goes_on(workdir):
     done = launch('analyze', f'--workdir={workdir}', '--examples=20', '--seeds=all')
     assert done.returncode == 0, done.stderr
-    assert 'cost: at most 30 forward passes of 20 test examples' in done.stdout
+    assert 'cost: at most 24 forward, 6 backward passes of 20 test examples' in done.stdout
     steps = (0, 2, 4)
-    assert {path.name for path in (workdir / 'records').iterdir()} == {
+    assert names(workdir / 'records') == {
         f'{name}-{step:08d}.npz' for name in ('gammas', 'depth', 'singles') for step in steps
     }
-    assert {path.name for path in (workdir / 'pictures').iterdir()} == {
+    assert names(workdir / 'pictures') == {
         f'{name}.{kind}' for name in ('gammas', 'depth', 'singles') for kind in ('png', 'pdf')
     }
     for column in ('error %', 'E[r] incoherent', 'E[r] coherent', 'mean |gamma|'):
         assert column in done.stdout
     assert '±' in done.stdout and 'Data: gaussians' in done.stdout
-    again = launch('analyze', f'--workdir={workdir}', '--examples=20')
-    assert again.stdout.count('there already: gammas, depth, singles') == 3
+
+
+def test_all_other_measures_of_the_last_step_and_what_is_there_is_kept(workdir):
+    dear = ('pairs', 'random', 'greedy', 'reorder', 'paths', 'interactions', 'influence')
+    done = launch(
+        'analyze',
+        f'--workdir={workdir}',
+        f'--what=gammas,{",".join(dear)}',
+        '--steps=last',
+        '--seed=0',
+        '--examples=20',
+        '--examples_at_once=20',
+        '--memory=1',
+        '--random=2',
+        '--probes=2',
+    )
+    assert done.returncode == 0, done.stderr
+    assert '1 checkpoint (step 4), 1 network of 3 blocks' in done.stdout
+    for line in ('paths         3 forward, 7 backward', 'interactions  2.33 forward'):
+        assert line in done.stdout
+    assert f'measured gammas, {", ".join(dear)}' in done.stdout
+    for name in dear:
+        assert f'{name}-network0-00000004.npz' in names(workdir / 'records')
+        assert {f'{name}-network0.{kind}' for kind in ('png', 'pdf')} <= names(workdir / 'pictures')
+    for column in ('two deleted', 'half deleted', 'one swap', 'mean length k', 'closure'):
+        assert column in done.stdout
+    assert all(len(line) <= 120 for line in done.stdout.splitlines() if '  ' in line)
+    again = launch('analyze', f'--workdir={workdir}', '--what=gammas', '--steps=4', '--seed=0')
+    assert 'there already: gammas' in again.stdout
 
 
 @pytest.mark.parametrize(

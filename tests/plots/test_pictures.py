@@ -1,92 +1,118 @@
 """Pictures of an analysis: files as promised, the same bytes again, one seed or many."""
 
-from typing import NamedTuple
+import io
+import math
 
 import numpy as np
 import pytest
 from matplotlib import colors
 
-from resnet_dyn.plots import depth, gammas, lesions, style
+from resnet_dyn.analysis import kinds
+from resnet_dyn.plots import (
+    depth,
+    gammas,
+    influence,
+    interactions,
+    lesions,
+    orders,
+    paths,
+    style,
+)
 
-
-class Gammas(NamedTuple):
-    step: np.ndarray
-    norms_N: np.ndarray
-    mean_SLN: np.ndarray
-    spread_SLN: np.ndarray
-    stem_mean_S: np.ndarray
-    stem_spread_S: np.ndarray
-
-
-class DepthLaw(NamedTuple):
-    step: np.ndarray
-    gains_SL: np.ndarray
-    incoherent_SR: np.ndarray
-    coherent_SR: np.ndarray
-    incoherent_mean_S: np.ndarray
-    coherent_mean_S: np.ndarray
-
-
-class SingleLesions(NamedTuple):
-    step: np.ndarray
-    full_error_S: np.ndarray
-    error_SL: np.ndarray
+L, J, N = 9, 10, 5
+SHAPES = {  # of fields whose N counts norms or orders, without their axis of networks
+    'mean_SLN': (L, 2),
+    'spread_SLN': (L, 2),
+    'loss_SJN': (4, N),
+    'error_SJN': (4, N),
+}
+AXES = {'L': L, 'R': L + 1, 'J': J, 'N': L + 1}
+FIXED = {
+    'norms_N': np.array(['norm_0', 'norm_1']),
+    'deleted_J': np.arange(J),
+    'swaps_J': np.array([1, 2, 4, 8]),
+    'kendall_JN': np.linspace(1 / 3, -0.2, 4 * N).reshape(4, N),
+    'paths_R': np.array([math.comb(L, k) for k in range(L + 1)], float),
+    'probes': np.array(8),
+}
+PICTURES = {
+    'gammas': gammas.profiles,
+    'depth': depth.law,
+    'singles': lesions.singles,
+    'pairs': lesions.pairs,
+    'random': lesions.random,
+    'greedy': lesions.greedy,
+    'reorder': orders.reorder,
+    'paths': paths.spectrum,
+    'interactions': interactions.spectra,
+    'influence': influence.influences,
+}
 
 
 def numbers(shape, step):
     return np.random.default_rng(step).uniform(0.1, 1.0, shape)
 
 
-def gamma_records(seeds, steps):
-    return [
-        Gammas(
-            np.array(t),
-            np.array(['norm_0', 'norm_1']),
-            numbers((seeds, 9, 2), t),
-            numbers((seeds, 9, 2), t),
-            np.full(seeds, np.nan),
-            np.full(seeds, np.nan),
-        )
-        for t in steps
-    ]
+def field(name, seeds, step):
+    """Made-up numbers of the shape that the name of a field gives."""
+    if name == 'step':
+        return np.array(step)
+    if name == 'deleted_SL':
+        return np.stack([np.random.default_rng(s).permutation(L) for s in range(seeds)])
+    if name in FIXED:
+        return FIXED[name]
+    if name.startswith('stem'):
+        return np.full(seeds, np.nan)
+    axes = name.rpartition('_')[2].removeprefix('S')
+    return numbers((seeds, *SHAPES.get(name, [AXES[axis] for axis in axes])), step)
 
 
-def depth_records(seeds, steps):
-    law = [numbers((seeds, 10), t) for t in steps]
-    return [
-        DepthLaw(np.array(t), numbers((seeds, 9), t), w, w, w.mean(-1), w.max(-1))
-        for t, w in zip(steps, law, strict=True)
-    ]
-
-
-def lesion_records(seeds, steps):
-    return [SingleLesions(np.array(t), numbers(seeds, t), numbers((seeds, 9), t)) for t in steps]
-
-
-PICTURES = {
-    'gammas': (gammas.profiles, gamma_records),
-    'depth': (depth.law, depth_records),
-    'singles': (lesions.singles, lesion_records),
-}
+def made_up(name, seeds, steps):
+    kind = kinds.KINDS[name].record
+    return [kind(*(field(name, seeds, step) for name in kind._fields)) for step in steps]
 
 
 @pytest.mark.parametrize('name', PICTURES)
-@pytest.mark.parametrize('seeds, steps', [(3, (0, 50, 100)), (1, (0,))])
-def test_a_picture_is_a_png_and_a_pdf_of_many_networks_or_one(name, seeds, steps, tmp_path):
-    draw, records = PICTURES[name]
+@pytest.mark.parametrize('seeds, steps', [(3, (0, 50, 100)), (1, (7,))])
+def test_every_measure_has_a_picture_of_many_networks_and_steps_or_one(name, seeds, steps):
     with style.context():
-        fig = draw(records(seeds, steps), 'Heading', 'Data: 50 Gaussians.')
-        png, pdf = style.save(fig, tmp_path / 'pictures' / name)
-    assert (png.name, pdf.name) == (f'{name}.png', f'{name}.pdf')
+        fig = PICTURES[name](made_up(name, seeds, steps), 'Heading', 'Data: 50 Gaussians.')
+        fig.savefig(file := io.BytesIO(), dpi=30)
+    assert file.getvalue().startswith(b'\x89PNG')
+
+
+def test_a_picture_is_saved_as_png_and_pdf(tmp_path):
+    with style.context():
+        fig = depth.law(made_up('depth', 2, (0, 50)), 'Heading', 'Note.')
+        png, pdf = style.save(fig, tmp_path / 'pictures' / 'depth')
+    assert (png.name, pdf.name) == ('depth.png', 'depth.pdf')
     assert png.read_bytes().startswith(b'\x89PNG')
     assert pdf.read_bytes().startswith(b'%PDF')
+
+
+def test_a_random_curve_of_one_draw_has_no_standard_error_and_is_drawn():
+    (record,) = made_up('random', 1, (7,))
+    nothing = np.full_like(record.error_se_SJ, np.nan)
+    record = record._replace(error_se_SJ=nothing, loss_se_SJ=nothing)
+    lesions.random([record], 'Heading', 'Note.').savefig(io.BytesIO(), dpi=30)
+
+
+def test_bins_of_tau_hold_all_orders_and_never_part_equal_ones():
+    x_JN = np.array([[1.0, 1.0, 0.5], [0.5, 0.5, 0.0]])
+    centres, mean_SX = orders.binned_means(x_JN, np.stack([x_JN, 2 * x_JN]))
+    np.testing.assert_allclose(mean_SX, [centres, 2 * centres])
+    assert set(centres) <= {0.0, 0.5, 1.0, 0.75, 0.25}
+
+
+def test_shares_by_length_add_up_to_one():
+    np.testing.assert_allclose(paths.shares(np.array([[1.0, 3.0], [2.0, 2.0]])).sum(-1), [1, 1])
 
 
 def test_the_same_numbers_give_the_same_bytes(tmp_path):
     written = []
     for folder in ('first', 'again'):
         with style.context():
-            fig = lesions.singles(lesion_records(3, (0, 50)), 'Heading', 'Note.')
+            fig = lesions.singles(made_up('singles', 3, (0, 50)), 'Heading', 'Note.')
             written.append(style.save(fig, tmp_path / folder / 'singles'))
     for first, again in zip(*written, strict=True):
         assert first.read_bytes() == again.read_bytes()

@@ -1,0 +1,111 @@
+"""The gradient by path length: what all paths through k branches carry back to the first block.
+
+    prod_l (S_l + t J_l)^T v = sum_k t^k G_k        G_k    the sum of the gradients of C(L, k) paths
+                                                    S_k    the sum of their squared norms
+
+for every example by itself: v is the gradient of its own cross-entropy, and the network is
+linearised at its full forward pass. |G_k|^2 counts what paths of one length add up to, S_k what
+they are each; S_k / C(L, k) is the mean square of one path, which Veit et al. 2016 (figure 6)
+sampled. The forward analogue u_k sends h_0 through the linearised blocks. Length k stands at index
+k: it is the paper's r = k + 1.
+"""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from resnet_dyn.analysis import scope as scope_lib
+from resnet_dyn.kernels import path_gradients
+from resnet_dyn.models import stack as stack_lib
+
+
+class PathSpectrum(NamedTuple):
+    """Spectra of S networks at one checkpoint; means are over examples."""
+
+    step: np.ndarray  # ()
+    sum_norm_SR: np.ndarray  # sqrt(mean |G_k|^2)
+    root_energy_SR: np.ndarray  # sqrt(mean S_k), estimated from `probes` draws
+    energy_se_SR: np.ndarray  # standard error of mean S_k over the draws
+    forward_norm_SR: np.ndarray  # sqrt(mean |u_k|^2)
+    paths_R: np.ndarray  # C(L, k)
+    closure_S: np.ndarray  # |sum_k G_k - gradient| / |gradient|, all examples together
+    probes: np.ndarray  # ()
+
+
+def measure(step: int, stacks: Sequence, scope: scope_lib.Scope) -> PathSpectrum:
+    """The spectra at h_0 of networks with running statistics."""
+    L = stacks[0].num_blocks
+
+    def backward(stack, inputs, labels, key):
+        return _backward(stack, inputs, labels, key, scope.probes)
+
+    sums = scope_lib.totals(backward, stacks, scope.turn(0, 2), scope.key('paths'))
+    forward_SR = scope_lib.totals(_forward, stacks, scope.turn(1, 2))
+    squares_SR, energy_SR, variance_SR, gap_S, gradient_S = sums
+
+    def root_mean(total):
+        return np.sqrt(np.maximum(total, 0) / scope.examples).astype(np.float32)
+
+    return PathSpectrum(
+        step=np.array(step),
+        sum_norm_SR=root_mean(squares_SR),
+        root_energy_SR=root_mean(energy_SR),
+        energy_se_SR=(np.sqrt(variance_SR) / scope.examples).astype(np.float32),
+        forward_norm_SR=root_mean(forward_SR),
+        paths_R=np.array([math.comb(L, k) for k in range(L + 1)], np.float64),
+        closure_S=np.sqrt(gap_S / gradient_S).astype(np.float32),
+        probes=np.array(scope.probes),
+    )
+
+
+def cost(L: int, scope: scope_lib.Scope) -> scope_lib.Cost:
+    """(L + 1) / 2 backward passes for G_k, as many for each probe, and the gradient itself.
+
+    And (L + 1) / 2 passes of forward derivatives for u_k, counted as forward passes.
+    """
+    spectrum = (L + 1) / 2
+    return scope_lib.Cost(spectrum + 1, (1 + scope.probes) * spectrum + 1)
+
+
+@jax.jit(static_argnames='probes')
+def _backward(stack, inputs, labels, key, probes):
+    """Sums over examples: |G_k|^2, S_k, its variance, |sum_k G_k - gradient|^2, |gradient|^2.
+
+    Examples do not meet (running statistics), so that the gradients of the summed loss are those
+    of each; the signs of the draws are each example's own, so that variances add up.
+    """
+
+    def loss(logits):
+        return optax.softmax_cross_entropy_with_integer_labels(logits, labels).sum()
+
+    def from_h0(h):
+        stemless = dataclasses.replace(stack, stem=_as_it_is)
+        return loss(stack_lib.apply(stemless, h, jnp.ones(stack.num_blocks, h.dtype)))
+
+    parts = path_gradients.by_length(stack, inputs, loss)
+    energies = path_gradients.energies(stack, inputs, loss, key, probes, per_example=True)
+    energy_RB, error_RB = energies
+    gradient = jax.grad(from_h0)(stack_lib.stem(stack, inputs))
+    gap = parts.sum(0) - gradient
+    squares = (gap**2).sum(), (gradient**2).sum()
+    return _squares(parts), energy_RB.sum(1), (error_RB**2).sum(1), *squares
+
+
+@jax.jit
+def _forward(stack, inputs, labels):
+    return _squares(path_gradients.forward_by_length(stack, inputs))
+
+
+def _as_it_is(params, h):
+    return h
+
+
+def _squares(parts_R):
+    """Squared norms by length, over examples and units."""
+    return (parts_R.reshape(len(parts_R), -1) ** 2).sum(1)
