@@ -54,7 +54,7 @@ _AT_ONCE = flags.DEFINE_integer(
 _MEMORY = flags.DEFINE_float(
     'memory',
     None,
-    'GiB for the activations of lesions and the tables of interactions; unset: half of what is free',
+    'GiB for activations of lesions and tables of interactions; unset: half of what is free',
     lower_bound=0,
 )
 _RANDOM = flags.DEFINE_integer(
