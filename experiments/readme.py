@@ -17,15 +17,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from resnet_dyn import records
-from resnet_dyn.analysis import depth_measures, lesion_curves, trajectories
+from resnet_dyn.analysis import depth_measures, kinds, lesion_curves, summaries, trajectories
 from resnet_dyn.training import metrics
 
 ROOT = pathlib.Path(__file__).parent.parent
 BEGIN, END = '<!-- numbers: begin -->', '<!-- numbers: end -->'
+SHOWN = ('singles', 'depth', 'random', 'pairs', 'reorder', 'paths', 'interactions')
 PICTURES = {
     'figure1/figure1.png': 'figure1.png',
-    'cifar/pictures/singles.png': 'singles.png',
-    'cifar/pictures/depth.png': 'depth.png',
+    **{f'cifar/pictures/{name}.png': f'{name}.png' for name in SHOWN},
     'theorems/counts.png': 'counts.png',
 }
 
@@ -142,6 +142,76 @@ def cifar_rows(workdir: pathlib.Path) -> Iterator[Row]:
     )
 
 
+def ensemble_rows(workdir: pathlib.Path) -> Iterator[Row]:
+    """The virtual ensemble of the trained ResNet at its last analysed step, measure by measure."""
+    folder, found = workdir / 'cifar', False
+    for name, numbers in ENSEMBLE.items():
+        there = trajectories.read(folder, name, kinds.KINDS[name].record)
+        if not there:
+            continue
+        found, record = True, there[-1]
+        _, origin = records.load(trajectories.path(folder, name, int(record.step)))
+        command = f'`{python_command(origin["command"])}`'
+        networks = next(len(value) for field, value in record._asdict().items() if '_S' in field)
+        for claim, number in numbers(record):
+            yield Row(claim, number, str(networks), device(origin['device']), command)
+    if not found:
+        raise FileNotFoundError(
+            f'{folder}/records: run launch.analyze --what={",".join(ENSEMBLE)} on it first'
+        )
+
+
+def _random_numbers(record):
+    yield (
+        'its error with half of its blocks deleted at random, %',
+        plus_minus(100 * summaries.half_deleted_error(record)),
+    )
+
+
+def _pair_numbers(record):
+    errors_SP = 100 * summaries.pair_errors(record)
+    ends = (errors_SP.min(1), errors_SP.mean(1), errors_SP.max(1))
+    claim = 'its error without two blocks, %: the pair missed least; mean; worst'
+    yield claim, '; '.join(map(plus_minus, ends))
+
+
+def _reorder_numbers(record):
+    yield (
+        f'its error after random swaps of equal blocks, %: {record.swaps_J[0]}; '
+        f'{record.swaps_J[-1]}',
+        '; '.join(plus_minus(100 * record.error_SJN[:, j].mean(1)) for j in (0, -1)),
+    )
+
+
+def _path_numbers(record):
+    yield (
+        'share of the energy of its gradient in paths of at most half of the blocks (of all paths: '
+        f'{summaries.short_paths(record):.3g})',
+        plus_minus(summaries.short_share(record)),
+    )
+    yield (
+        'its gradient less the sum of the parts by path length, relative norm',
+        plus_minus(record.closure_S),
+    )
+
+
+def _interaction_numbers(record):
+    yield (
+        f'share of the variance of its logits over all {2 ** (record.walsh_SR.shape[1] - 1):,} '
+        'sub-networks that blocks make by themselves',
+        plus_minus(summaries.alone_share(record)),
+    )
+
+
+ENSEMBLE = {
+    'random': _random_numbers,
+    'pairs': _pair_numbers,
+    'reorder': _reorder_numbers,
+    'paths': _path_numbers,
+    'interactions': _interaction_numbers,
+}
+
+
 def train_benchmark_rows(workdir: pathlib.Path) -> Iterator[Row]:
     """Speed beside PyTorch, and growth of the compile time."""
     found, row = _benchmark(workdir, 'train')
@@ -180,6 +250,7 @@ def theorem_rows(workdir: pathlib.Path) -> Iterator[Row]:
 SOURCES = {
     'Figure 1': figure1_rows,
     'the CIFAR-10 run': cifar_rows,
+    'the ensemble of the CIFAR-10 run': ensemble_rows,
     'the benchmark of training': train_benchmark_rows,
     'the benchmark of the theory': theory_benchmark_rows,
     'the theorems': theorem_rows,

@@ -30,8 +30,8 @@ def reorder(records_T, heading: str, note: str):
         axes.axhline(full, color=style.GREY, linewidth=0.8, linestyle=':', label='as trained')
     by_tau.set(title=f'By how much is out of order, step {steps_T[-1]:,}')
     by_tau.set(xlabel="Kendall's τ (1: as trained)", ylabel='test error (%)')
-    by_tau.set_xlim(min(0.0, last.kendall_JN.min()) - 0.02, 1.02)
-    by_tau.invert_xaxis()
+    margin = 0.04 * (1 - last.kendall_JN.min()) + 0.005
+    by_tau.set_xlim(1 + margin, last.kendall_JN.min() - margin)
     by_tau.set_ylim(0, None)
     by_tau.legend(loc='lower right', ncols=2)
     for colour, record in zip(colours_T[:-1], records_T[:-1], strict=True):

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from experiments import readme
+from resnet_dyn import records
+from resnet_dyn.analysis import path_spectra, trajectories
 
 DEVICE = {'platform': 'cpu', 'kind': 'cpu', 'count': 1, 'cpu_cores': 2}
 
@@ -42,6 +44,29 @@ def test_a_benchmark_becomes_rows_and_a_second_run_changes_nothing(root):
     assert '| 0.89 |  | 2 CPU cores | `python -m launch.benchmark --what=train` |' in text
     assert '0.53 (0.51 to 0.57)' in text
     assert run(root)[2] == text
+
+
+def test_the_ensemble_of_a_run_becomes_rows_with_the_command_of_each_measure(root):
+    folder = root / 'build' / 'cifar'
+    (folder / 'checkpoints' / '7').mkdir(parents=True)
+    paths = path_spectra.PathSpectrum(
+        step=np.array(7),
+        sum_norm_SR=np.ones((2, 3)),
+        root_energy_SR=np.sqrt([[4.0, 4.0, 2.0], [6.0, 3.0, 1.0]]),
+        energy_se_SR=np.zeros((2, 3)),
+        forward_norm_SR=np.ones((2, 3)),
+        paths_R=np.array([1.0, 2.0, 1.0]),
+        closure_S=np.array([1e-7, 3e-7]),
+        probes=np.array(8),
+    )
+    origin = {'device': DEVICE, 'command': 'python -m launch.analyze --what=paths --steps=last'}
+    records.save(trajectories.path(folder, 'paths', 7), paths, origin)
+    _, lines, text = run(root)
+    rows = [line for line in text.splitlines() if '--what=paths --steps=last' in line]
+    assert len(rows) == 2
+    assert '(of all paths: 0.75) | 0.85 ± 0.071 | 2 | 2 CPU cores |' in rows[0]
+    assert '| 2e-07 ± 1.4e-07 |' in rows[1]
+    assert not any(line.startswith('the ensemble') for line in lines)
 
 
 def test_pictures_are_copied_to_docs(root):
