@@ -2,6 +2,7 @@
 
     python -m launch.benchmark --what=train
     python -m launch.benchmark --what=theory
+    python -m launch.benchmark --what=kernels
 
 With --workdir the numbers are written there too, as benchmark_<what>.json with their provenance.
 """
@@ -18,7 +19,7 @@ from launch import given, main
 flags.adopt_module_key_flags(config_flags)
 flags.adopt_module_key_flags(main)
 
-_WHAT = flags.DEFINE_enum('what', 'train', ['train', 'theory'], 'which benchmark')
+_WHAT = flags.DEFINE_enum('what', 'train', ['train', 'theory', 'kernels'], 'which benchmark')
 
 
 def benchmark(stop: main.Stop) -> int:

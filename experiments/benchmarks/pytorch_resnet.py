@@ -58,3 +58,36 @@ def steps(batch: int, number: int) -> Callable[[], None]:
             optimizer.step()
 
     return run
+
+
+def lesions(depth: int, batch: int, masks_ML) -> Callable[[], list[float]]:
+    """A call that scores masks one after the other, the stem once, deleted blocks skipped."""
+    net = resnet(depth).eval()
+    stem, blocks, head = net[:3], net[3:-3], net[-3:]
+    images = torch.randn(batch, 3, 32, 32).to(memory_format=torch.channels_last)
+    labels = torch.arange(batch) % 10
+
+    @torch.no_grad()
+    def run():
+        losses, h_0 = [], stem(images)
+        for mask in masks_ML:
+            h = h_0
+            for block, gate in zip(blocks, mask, strict=True):
+                h = block(h) if gate else functional.relu(block.skip(h))
+            losses.append(functional.cross_entropy(head(h), labels).item())
+        return losses
+
+    return run
+
+
+def block_evaluations(depth: int, batch: int) -> dict[str, Callable[[], object]]:
+    """A call for one block of each width that runs it on a batch."""
+    blocks = resnet(depth).eval()[3:-3]
+    calls = {}
+    for width, side in ((16, 32), (32, 16), (64, 8)):
+        block = next(b for b in blocks if not b.extra and b.conv_0.in_channels == width)
+        h = torch.randn(batch, width, side, side).relu().to(memory_format=torch.channels_last)
+        calls[f'PyTorch, {side}x{side}x{width}'] = torch.no_grad()(
+            lambda block=block, h=h: block(h)
+        )
+    return calls

@@ -5,14 +5,20 @@ import time
 from collections.abc import Callable, Mapping
 
 
-def in_turn(contestants: Mapping[str, Callable[[], object]], rounds: int, pause: float = 0.0):
+def in_turn(
+    contestants: Mapping[str, Callable[[], object]],
+    rounds: int,
+    pause: float = 0.0,
+    warm_up: bool = True,
+):
     """Seconds of each contestant in each round, {name: [seconds]}; one untimed call goes before.
 
     A contestant returns when its work is done (`jax.block_until_ready`). `pause` seconds between
-    them let the spinning threads of one library's pool come to rest before the next begins.
+    them let the spinning threads of one library's pool come to rest before the next begins. Without
+    `warm_up` the untimed call is left out, for work of minutes that the caller has compiled.
     """
     seconds = {name: [] for name in contestants}
-    for run in contestants.values():
+    for run in contestants.values() if warm_up else ():
         run()
     for _ in range(rounds):
         for name, run in contestants.items():

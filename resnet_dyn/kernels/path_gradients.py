@@ -61,8 +61,8 @@ def by_length(
     on to the inputs, (L+1, *inputs.shape). Raises ValueError for an order outside 0..L.
     """
     cut = _order(stack, order)
-    states, v = _linearise(stack, inputs, loss)
-    lengths_K, _ = _backward(stack, states, v, cut, lengths_at_once)
+    linearised = _linearise(stack, inputs, loss)
+    lengths_K, _ = _backward(stack, linearised, cut, lengths_at_once)
     if through_stem:
         _, pull = jax.vjp(lambda x: stack_lib.stem(stack, x), inputs)
         lengths_K = lax.map(lambda g: pull(g)[0], lengths_K)
@@ -79,9 +79,8 @@ def by_length_at_blocks(
     what is longer is reduce(0). `reduce` takes an array of h's shape to one of a fixed small shape,
     a norm say: all the gradients would be L times the memory of `by_length`.
     """
-    states, v = _linearise(stack, inputs, loss)
-    L = stack_lib.num_blocks(stack)
-    _, seen_LK = _backward(stack, states, v, L, lengths_at_once, reduce)
+    linearised, L = _linearise(stack, inputs, loss), stack_lib.num_blocks(stack)
+    _, seen_LK = _backward(stack, linearised, L, lengths_at_once, reduce)
     return seen_LK
 
 
@@ -109,13 +108,13 @@ def energies(
     if probes < 1:
         raise ValueError(f'probes={probes}: draw at least 1')
     cut = _order(stack, order)
-    states, v = _linearise(stack, inputs, loss)
+    linearised = _linearise(stack, inputs, loss)
     shape = (stack_lib.num_blocks(stack),) + ((len(inputs),) if per_example else ())
     kept = 2 if per_example else 1  # axes of G that are not summed over
 
     def probe(key):
-        signs_L = jax.random.rademacher(key, shape, v.dtype)
-        lengths_K, _ = _backward(stack, states, v, cut, lengths_at_once, signs_L=signs_L)
+        signs_L = jax.random.rademacher(key, shape, linearised[-1].dtype)
+        lengths_K, _ = _backward(stack, linearised, cut, lengths_at_once, signs_L=signs_L)
         return (lengths_K**2).sum(tuple(range(kept, lengths_K.ndim)))
 
     energy_NK = lax.map(probe, jax.random.split(key, probes))
@@ -154,8 +153,7 @@ def forward_by_length(stack, inputs, order: int | None = None, lengths_at_once: 
 
         def body(params, carry, number, stage=stage, chunk=chunk):
             h, lengths_K = carry
-            out, push = _pushforward(stage, params, h)
-            return (out, _shift(lengths_K, out, number, cut, push, chunk)), None
+            return _push_forward(lengths_K, stage, params, h, number, cut, chunk), None
 
         numbers_N = jnp.arange(done, done + stage.length)
         carry = (h, _pad(lengths_K, rows))
@@ -170,17 +168,7 @@ def path_gradient(stack, inputs, loss: Callable, path_L):
 
     Gates act on the backward pass alone; the linearisation is that of the full forward pass.
     """
-    states, g = _linearise(stack, inputs, loss)
-    parts = stack_lib.split(stack, stack_lib.check_gates(stack, path_L))
-    for stage, h_N, taken_N in zip(stack.stages[::-1], states[::-1], parts[::-1], strict=True):
-
-        def body(params, g, xs, stage=stage):
-            h, taken = xs
-            pull = _pullback(stage, params, h)
-            return lax.cond(taken != 0, lambda g: pull(g)[1], lambda g: pull(g)[0], g), None
-
-        g, _ = stack_lib.scan_stage(stage, body, g, (h_N, taken_N), reverse=True)
-    return g
+    return _along(stack, _linearise(stack, inputs, loss), path_L)
 
 
 @functools.partial(jax.jit, static_argnames=('loss', 'length', 'num'))
@@ -196,43 +184,63 @@ def sampled(stack, inputs, loss: Callable, key, length: int, num: int):
     if num < 1:
         raise ValueError(f'num={num}: sample at least 1 path')
 
+    linearised = _linearise(stack, inputs, loss)
+
     def one(key):
         path_L = (jax.random.permutation(key, L) < length).astype(jnp.float32)
-        return (path_gradient(stack, inputs, loss, path_L) ** 2).sum()
+        return (_along(stack, linearised, path_L) ** 2).sum()
 
     return lax.map(one, jax.random.split(key, num))
 
 
+class _Pulls(NamedTuple):
+    """The transposed Jacobians of a block, or of a stage's stacked, as `jax.vjp` gives them."""
+
+    merge: Callable | None  # None is the identity, here and below
+    skip: Callable | None
+    branch: Callable
+
+
 def _linearise(stack, inputs, loss):
-    """h at the input of every block, (n, *h.shape) a stage, and v, the gradient at h_L."""
-    h, states = stack_lib.stem(stack, inputs), []
+    """The `_Pulls` of every stage at the full forward pass, and v, the gradient at h_L."""
+    h, pulls = stack_lib.stem(stack, inputs), []
     for stage in stack.stages:
 
-        def body(params, h, gate, stage=stage):
-            return stack_lib.block(stage, params, h, gate), h
+        def body(params, h, _, stage=stage):
+            branch, skip = _addends(stage, params)
+            total, pull_branch = jax.vjp(branch, h)
+            pull_skip = pull_merge = None
+            if stage.skippable and stage.skip is not None:
+                skipped, pull_skip = jax.vjp(skip, h)
+                total = total + skipped
+            elif stage.skippable:
+                total = total + h
+            if stage.merge is not None:
+                total, pull_merge = jax.vjp(stage.merge, total)
+            return total, _Pulls(pull_merge, pull_skip, pull_branch)
 
-        h, h_N = stack_lib.scan_stage(stage, body, h, jnp.ones(stage.length, h.dtype))
-        states.append(h_N)
-    return states, jax.grad(lambda h: loss(stack_lib.head(stack, h)))(h)
+        h, here = stack_lib.scan_stage(stage, body, h, jnp.ones(stage.length))
+        pulls.append(here)
+    return pulls, jax.grad(lambda h: loss(stack_lib.head(stack, h)))(h)
 
 
-def _backward(stack, states, v, cut, lengths_at_once, reduce=None, signs_L=None):
+def _backward(stack, linearised, cut, lengths_at_once, reduce=None, signs_L=None):
     """(G_k up to k = cut, and reduce(G_k) at every depth), from the last block to the first."""
+    pulls, v = linearised
     blocks, done = stack_lib.num_blocks(stack), 0
     signs_L = jnp.ones(blocks, v.dtype) if signs_L is None else signs_L
     seen = [] if reduce is None else [_seen(reduce, v[None], blocks)[None]]
     lengths_K, parts = v[None], stack_lib.split(stack, signs_L)
-    for stage, h_N, signs_N in zip(stack.stages[::-1], states[::-1], parts[::-1], strict=True):
-        rows, chunk = _rows(done + stage.length, cut, h_N[0], lengths_at_once)
+    for stage, pulls_N, signs_N in zip(stack.stages[::-1], pulls[::-1], parts[::-1], strict=True):
+        rows, chunk = _rows(done + stage.length, cut, lengths_K[0], lengths_at_once)
 
-        def body(params, lengths_K, xs, stage=stage, chunk=chunk):
-            h, sign, number = xs
-            pull = _pullback(stage, params, h, sign)
-            lengths_K = _shift(lengths_K, h, number, cut, pull, chunk)
+        def body(_, lengths_K, xs, stage=stage, chunk=chunk):
+            pull, sign, number = xs
+            lengths_K = _pull_back(lengths_K, stage, pull, sign, number, cut, chunk)
             return lengths_K, None if reduce is None else _seen(reduce, lengths_K, blocks)
 
         numbers_N = jnp.arange(done, done + stage.length)[::-1]
-        xs, lengths_K = (h_N, signs_N, numbers_N), _pad(lengths_K, rows)
+        xs, lengths_K = (pulls_N, signs_N, numbers_N), _pad(lengths_K, rows)
         lengths_K, here = stack_lib.scan_stage(stage, body, lengths_K, xs, reverse=True)
         if reduce is not None:
             seen.append(here)
@@ -240,72 +248,92 @@ def _backward(stack, states, v, cut, lengths_at_once, reduce=None, signs_L=None)
     return lengths_K[: cut + 1], jnp.concatenate(seen[::-1]) if seen else None
 
 
-def _shift(lengths_K, out, number, cut, linear, chunk: int):
-    """G'_k = S G_k + J G_{k-1} where linear(g) is (S g, J g), each of the shape of `out`.
+def _along(stack, linearised, path_L):
+    """g_P of one path."""
+    pulls, g = linearised
+    parts = stack_lib.split(stack, stack_lib.check_gates(stack, path_L))
+    for stage, pulls_N, taken_N in zip(stack.stages[::-1], pulls[::-1], parts[::-1], strict=True):
 
-    The lengths 0..number are there; `chunk` of them go at once, up to k = cut and no further than
-    to the end of the chunk.
+        def body(_, g, xs, stage=stage):
+            pull, taken = xs
+            g = g if pull.merge is None else pull.merge(g)[0]
+
+            def branch(g):
+                return pull.branch(g)[0]
+
+            def skip(g):
+                if not stage.skippable:
+                    return jnp.zeros_like(branch(g))
+                return g if pull.skip is None else pull.skip(g)[0]
+
+            return lax.cond(taken != 0, branch, skip, g), None
+
+        g, _ = stack_lib.scan_stage(stage, body, g, (pulls_N, taken_N), reverse=True)
+    return g
+
+
+def _pull_back(lengths_K, stage, pull: _Pulls, sign, number, cut, chunk: int):
+    """G_k <- S^T D^T G_k + sign J^T D^T G_{k-1}, D the merge."""
+
+    def merge(g):
+        return g if pull.merge is None else pull.merge(g)[0]
+
+    def branch(g):
+        moved = pull.branch(merge(g))[0]
+        return sign.reshape(sign.shape + (1,) * (g.ndim - 1) * bool(sign.ndim)) * moved
+
+    if not stage.skippable:
+        shape = jax.eval_shape(branch, lengths_K[0])
+        return _shifted(lengths_K, lambda g: jnp.zeros_like(shape), branch, number, cut, chunk)
+    if pull.skip is not None:
+        return _shifted(lengths_K, lambda g: pull.skip(merge(g))[0], branch, number, cut, chunk)
+    settle = None if pull.merge is None else lambda there, moved: merge(there) + moved
+    return _shifted(lengths_K, None, branch, number, cut, chunk, settle)
+
+
+def _push_forward(lengths_K, stage, params, h, number, cut, chunk: int):
+    """The block's output at h, and u_k <- D (S u_k + J u_{k-1}), D the merge."""
+    branch, skip = _addends(stage, params)
+    out, push_branch = jax.linearize(branch, h)
+    push_skip = settle = None
+    if not stage.skippable:
+        shape = out
+        push_skip = lambda u: jnp.zeros_like(shape)  # noqa: E731
+    elif stage.skip is None:
+        out = out + h
+    else:
+        skipped, push_skip = jax.linearize(skip, h)
+        out = out + skipped
+    if stage.merge is not None:
+        out, push_merge = jax.linearize(stage.merge, out)
+        settle = lambda there, moved: push_merge(there + moved)  # noqa: E731
+    return out, _shifted(lengths_K, push_skip, push_branch, number, cut, chunk, settle)
+
+
+def _shifted(lengths_K, through, branch, number, cut, chunk: int, settle=None):
+    """settle(through(g_k), branch(g_{k-1})), by default their sum, where 0..number are there.
+
+    `through` None is the identity. `chunk` products with the branch go at once, up to k = cut (or
+    its chunk's end), the longest first: so every g_k is read before its own place is written, and
+    XLA makes no second copy of all lengths.
     """
-    same = lengths_K.shape[1:] == out.shape
-    new_K = lengths_K if same else jnp.zeros((len(lengths_K), *out.shape), lengths_K.dtype)
+    settle = jnp.add if settle is None else settle
+    summed_K = lengths_K if through is None else jax.vmap(through)(lengths_K)
     trips = jnp.minimum(number, cut) // chunk + 1
 
-    def step(i, carry):
-        new_K, below = carry
-        g_C = lax.dynamic_slice_in_dim(new_K if same else lengths_K, i * chunk, chunk)
+    def step(i, summed_K):
+        start = (trips - 1 - i) * chunk
+        g_C = lax.dynamic_slice_in_dim(summed_K if through is None else lengths_K, start, chunk)
+        there_C = lax.dynamic_slice_in_dim(summed_K, start + 1, chunk)
         if chunk == 1:
-            skip_C, branch_C = (a[None] for a in linear(g_C[0]))
+            settled_C = settle(there_C[0], branch(g_C[0]))[None]
         else:
-            skip_C, branch_C = jax.vmap(linear)(g_C)
-        shifted_C = jnp.concatenate([below[None], branch_C[:-1]])
-        return lax.dynamic_update_slice_in_dim(new_K, skip_C + shifted_C, i * chunk, 0), branch_C[
-            -1
-        ]
+            settled_C = jax.vmap(settle)(there_C, jax.vmap(branch)(g_C))
+        return lax.dynamic_update_slice_in_dim(summed_K, settled_C, start + 1, 0)
 
-    new_K, below = lax.fori_loop(0, trips, step, (new_K, jnp.zeros_like(out, new_K.dtype)))
-    return lax.dynamic_update_slice_in_dim(new_K, below[None], trips * chunk, 0)
-
-
-def _pullback(stage, params, h, sign=1.0):
-    """g -> (S^T g, sign J^T g) of one block at h; zeros for the skip that is not there."""
-    branch, skip = _addends(stage, params)
-    value, pull_branch = jax.vjp(branch, h)
-    sign = jnp.asarray(sign, h.dtype)
-    if sign.ndim:  # one for each example
-        sign = sign.reshape(sign.shape + (1,) * (h.ndim - 1))
-    pull_skip = pull_merge = lambda g: (g,)
-    if stage.skip is not None:
-        _, pull_skip = jax.vjp(skip, h)
-    if stage.merge is not None:
-        total = value + skip(h) if stage.skippable else value
-        _, pull_merge = jax.vjp(stage.merge, total)
-
-    def pull(g):
-        (g,) = pull_merge(g)
-        (through_branch,) = pull_branch(g)
-        (through_skip,) = pull_skip(g) if stage.skippable else (jnp.zeros_like(through_branch),)
-        return through_skip, sign * through_branch
-
-    return pull
-
-
-def _pushforward(stage, params, h):
-    """The block's output at h, and u -> (S u, J u), both after the merge."""
-    branch, skip = _addends(stage, params)
-    value, push_branch = jax.linearize(branch, h)
-    skipped, push_skip = (h, lambda u: u) if stage.skip is None else jax.linearize(skip, h)
-    total = value + skipped if stage.skippable else value
-    out, push_merge = total, lambda u: u
-    if stage.merge is not None:
-        out, push_merge = jax.linearize(stage.merge, total)
-
-    def push(u):
-        through_branch = push_merge(push_branch(u))
-        if not stage.skippable:
-            return jnp.zeros_like(through_branch), through_branch
-        return push_merge(push_skip(u)), through_branch
-
-    return out, push
+    summed_K = lax.fori_loop(0, trips, step, summed_K)
+    first = settle(summed_K[0], jnp.zeros_like(summed_K[0]))
+    return lax.dynamic_update_slice_in_dim(summed_K, first[None], 0, 0)
 
 
 def _addends(stage, params):
@@ -330,7 +358,7 @@ def _rows(done: int, cut: int, h, lengths_at_once: int | None) -> tuple[int, int
     """Rows that the lengths of `done` blocks need, in whole chunks and one above; the chunk."""
     if lengths_at_once is None:
         busy = _BUSY.get(jax.default_backend(), _BUSY_ELSEWHERE)
-        lengths_at_once = min(8, math.ceil(busy / h.size))
+        lengths_at_once = min(8, max(2, math.ceil(busy / h.size)))
     highest = min(done - 1, cut)
     chunk = max(1, min(lengths_at_once, highest + 1))
     return (highest // chunk + 1) * chunk + 1, chunk

@@ -247,6 +247,11 @@ def headless(stack: ResidualStack) -> ResidualStack:
     return dataclasses.replace(stack, stem_params=(), stages=())
 
 
+def without_stem(stack: ResidualStack) -> ResidualStack:
+    """The stack that takes h_0 for its input."""
+    return dataclasses.replace(stack, stem_params=(), stem=_nothing, min_batch=1)
+
+
 def shapes(stack: ResidualStack, x) -> tuple[list, list]:
     """Shape and dtype of each block's input, and of each block's output; nothing is computed."""
     h, before, after = jax.eval_shape(stem, stack, x), [], []
@@ -310,6 +315,10 @@ def check_gates(stack: ResidualStack, gates):
             'give one gate a block (masks of shape (M, L) go to kernels.lesions.score)'
         )
     return gates
+
+
+def _nothing(params, h):
+    return h
 
 
 @dataclasses.dataclass(frozen=True)
