@@ -1,11 +1,18 @@
-"""Launchers as a user starts them: in a process of their own, from the top of the checkout."""
+"""Launchers as a user starts them, in a process of their own; or called within this one."""
 
+import contextlib
+import importlib
+import io
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 
 import pytest
+from absl.testing import flagsaver
+
+from launch import main
 
 TOP = pathlib.Path(__file__).parent.parent.parent
 ENVIRONMENT = {
@@ -44,3 +51,25 @@ def launched(start):
         return process.returncode, out, err
 
     return launched
+
+
+@pytest.fixture(scope='session')
+def called():
+    """called('train', '--workdir=W', ...): as `launched`, for the price of no new process."""
+
+    def called(launcher, *flags):
+        job = getattr(importlib.import_module(f'launch.{launcher}'), launcher)
+        out, err = io.StringIO(), io.StringIO()
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+        with (
+            flagsaver.flagsaver(),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+            pytest.raises(SystemExit) as exit,
+        ):
+            main.run(job, [f'launch/{launcher}.py', *flags])
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        return exit.value.code, out.getvalue(), err.getvalue()
+
+    return called
