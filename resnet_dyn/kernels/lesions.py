@@ -253,8 +253,8 @@ class _Scores(NamedTuple):
     functions: tuple[tuple[str, Callable], ...]
 
     def __call__(self, output, labels):
-        finite = jnp.isfinite(jnp.stack([jnp.isfinite(a).all() for a in jax.tree.leaves(output)]))
-        return {name: function(output, labels) for name, function in self.functions}, finite.all()
+        finite = jnp.stack([jnp.isfinite(a).all() for a in jax.tree.leaves(output)]).all()
+        return {name: function(output, labels) for name, function in self.functions}, finite
 
 
 class _OverSeeds(NamedTuple):

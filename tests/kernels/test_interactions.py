@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import reference_values_paths as reference
 
-from resnet_dyn.kernels import interactions, masks
+from resnet_dyn.kernels import interactions, lesions, masks
+from resnet_dyn.models import presets, stack
 
 
 def table(L, *trailing):
@@ -160,3 +161,16 @@ def test_a_net_without_blocks_has_one_coefficient_and_no_shares():
     assert interactions.moebius([3.0]).tolist() == interactions.walsh([3.0]).tolist() == [3.0]
     assert interactions.by_order([3.0]).tolist() == [9.0]
     assert interactions.shapley([3.0]).shape == (0,)
+
+
+def test_sampled_shapley_values_agree_with_those_of_all_sub_networks_within_their_errors():
+    model = presets.fully_connected(5, 6, 3)
+    x = jax.random.normal(jax.random.key(1), (6, 4))
+    net = stack.from_model(model, jax.jit(model.init)(jax.random.key(0), x))
+    labels = jnp.arange(6) % 3
+    table = lesions.score(net, x, labels, masks.all_masks(4))['loss']
+    found, error = interactions.sampled_shapley(net, x, labels, jax.random.key(2), 200)
+    assert (abs(found - interactions.shapley(table)) < 5 * error).all()
+    assert found.sum() == pytest.approx(table[-1] - table[0], abs=1e-5)
+    with pytest.raises(ValueError, match='num=0'):
+        interactions.sampled_shapley(net, x, labels, jax.random.key(2), 0)

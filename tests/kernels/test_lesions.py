@@ -16,12 +16,12 @@ def setting(block='preact'):
     return model, jax.jit(model.init)(jax.random.key(0), x), x, labels
 
 
-@pytest.mark.parametrize(('block', 'chunk'), [('preact', 1), ('postact', 4), ('paper', 64)])
-def test_scores_equal_a_loop_over_gated_forward_passes(block, chunk):
+@pytest.mark.parametrize(('block', 'width'), [('preact', 1), ('postact', 4), ('paper', 64)])
+def test_scores_equal_a_loop_over_gated_forward_passes(block, width):
     model, variables, x, labels = setting(block)
     whole = stack.from_model(model, variables)
     masks_ML = masks.up_to(6, 1)
-    scores = lesions.score(whole, x, labels, masks_ML, ('loss', 'error', 'logits'), chunk)
+    scores = lesions.score(whole, x, labels, masks_ML, ('loss', 'error', 'logits'), width=width)
     forward = jax.jit(model.apply)
     for mask, loss, error, logits in zip(
         masks_ML, scores['loss'], scores['error'], scores['logits'], strict=True
@@ -52,7 +52,7 @@ def test_logits_that_are_not_finite_are_named_with_their_mask():
     branches = [lambda h: jnp.log(h), lambda h: -2 * h]
     foreign = stack.from_functions(lambda x: x, branches[::-1], lambda h: h)
     x = jnp.ones((2, 3))
-    with pytest.raises(ValueError, match=r'mask 1 are not finite: \[1.0, 1.0\]'):
+    with pytest.raises(ValueError, match=r'logits of mask 1, \[1.0, 1.0\], are not finite'):
         lesions.score(foreign, x, jnp.zeros(2, int), [[0.0, 1.0], [1.0, 1.0]])
 
 
@@ -60,3 +60,97 @@ def test_an_unknown_metric_is_refused():
     model, variables, x, labels = setting()
     with pytest.raises(ValueError, match="no metric 'los'"):
         lesions.score(stack.from_model(model, variables), x, labels, masks.single(6), ('los',))
+
+
+@pytest.mark.parametrize('how', ['map', 'vmap'])
+def test_eight_seeds_as_one_call_equal_seed_by_seed(how):
+    model, _, x, labels = setting()
+    keys = jax.random.split(jax.random.key(3), 8)
+    stacks = [stack.from_model(model, jax.jit(model.init)(key, x)) for key in keys]
+    together = lesions.score_seeds(stacks, x, labels, masks.single(6), how=how)
+    for s, whole in enumerate(stacks):
+        alone = lesions.score(whole, x, labels, masks.single(6))
+        np.testing.assert_allclose(together['loss'][s], alone['loss'], rtol=1e-5)
+        np.testing.assert_array_equal(together['error'][s], alone['error'])
+
+
+def test_greedy_deletes_the_block_that_is_missed_least_at_every_turn():
+    model, variables, x, labels = setting()
+    whole = stack.from_model(model, variables)
+    table = lesions.score(whole, x, labels, masks.all_masks(6))['loss']
+    found, kept = lesions.greedy(whole, x, labels, 4), 2**6 - 1
+    for block, value in zip(found.deleted_J, found.value_J, strict=True):
+        choices = {b: table[kept - 2**b] for b in range(6) if kept >> b & 1}
+        assert block == min(choices, key=choices.get)
+        kept -= 2**block
+        np.testing.assert_allclose(value, table[kept], rtol=1e-5)
+
+
+def test_random_curves_average_over_their_masks():
+    model, variables, x, labels = setting()
+    whole = stack.from_model(model, variables)
+    singles = lesions.score(whole, x, labels, masks.single(6), ('loss',))['loss']
+    curve = lesions.random_curve(whole, x, labels, jax.random.key(0), [0, 1], 40, ('loss',))['loss']
+    full = lesions.mean_loss(stack.apply(whole, x, jnp.ones(6)), labels)
+    assert curve.mean_J[0] == pytest.approx(float(full), rel=1e-5)
+    assert curve.error_J[0] == pytest.approx(0, abs=1e-6)
+    assert abs(curve.mean_J[1] - singles.mean()) < 5 * curve.error_J[1]
+    assert curve.error_J[1] == pytest.approx(singles.std() / 40**0.5, rel=0.4)  # of 40 draws
+
+
+def test_first_order_lesions_are_the_slope_of_the_loss_in_each_gate():
+    model, variables, x, labels = setting()
+    whole = stack.from_model(model, variables)
+    found = lesions.first_order(whole, x, labels)
+    nearly = 1 - 1e-2 * np.eye(6, dtype=np.float32)
+    above = 1 + 1e-2 * np.eye(6, dtype=np.float32)
+    low, high = (lesions.score(whole, x, labels, m)['loss'] for m in (nearly, above))
+    np.testing.assert_allclose(found, (low - high) / 2e-2, rtol=2e-2, atol=2e-3)  # differences
+
+
+def test_mean_ablation_leaves_the_mean_of_the_branch_in_place_of_the_block():
+    model, variables, x, labels = setting('postact')
+    whole = stack.from_model(model, variables)
+    ablated = lesions.mean_ablated(whole, x)
+    full = stack.apply(whole, x, jnp.ones(6))
+    np.testing.assert_allclose(stack.apply(ablated, x, jnp.ones(6)), full, rtol=1e-4, atol=1e-5)
+    (stage,) = whole.stages
+    params = [jax.tree.map(lambda a, l=l: a[l], stage.params) for l in range(6)]
+    h = stack.stem(whole, x)
+    for l in range(6):
+        branch = stage.branch(params[l], h)
+        branch = jnp.tile(branch.mean(0, keepdims=True), (6, 1)) if l == 2 else branch
+        h = jax.nn.relu(h + branch)
+    found = lesions.score(ablated, x, labels, masks.single(6)[2:3], ('logits',))['logits']
+    np.testing.assert_allclose(found[0], stack.head(whole, h), rtol=1e-4, atol=1e-5)
+
+
+def test_batch_statistics_are_neither_cut_nor_taken_of_one_example():
+    model, variables, x, labels = setting()
+    whole = stack.from_model(model, variables, 'batch')
+    with pytest.raises(ValueError, match='as one batch, which cannot be cut'):
+        lesions.score(whole, x, labels, masks.single(6), examples_at_once=3)
+    with pytest.raises(ValueError, match='needs at least 2 examples'):
+        lesions.score(whole, x[:1], labels[:1], masks.single(6))
+
+
+@pytest.mark.parametrize(
+    ('masks_ML', 'message'),
+    [
+        (np.ones((2, 5)), 'L=6 blocks'),
+        (np.array([[1, 1, 1, 1, 1, 1], [1, 1, np.nan, 1, 1, 1]]), 'mask 1 is not finite'),
+        (np.ones((0, 6)), 'no masks to score'),
+    ],
+)
+def test_masks_that_do_not_fit_are_refused(masks_ML, message):
+    model, variables, x, labels = setting()
+    with pytest.raises(ValueError, match=message):
+        lesions.score(stack.from_model(model, variables), x, labels, masks_ML)
+
+
+def test_functions_of_ones_own_are_not_put_together_from_parts():
+    model, variables, x, labels = setting()
+    whole = stack.from_model(model, variables)
+    top = {'top': lambda logits, labels: logits.max()}
+    with pytest.raises(ValueError, match="metric 'top' cannot be put together"):
+        lesions.score(whole, x, labels, masks.single(6), top, examples_at_once=3)

@@ -1,0 +1,236 @@
+"""The gradient by path length: against every single path, published values, and jax.grad."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import reference_values_paths as reference
+
+from resnet_dyn.kernels import masks, path_gradients
+from resnet_dyn.models import presets, stack
+
+ACTIVATIONS = {'tanh': jnp.tanh, 'relu': jax.nn.relu, 'linear': lambda a: a}
+PATHS = masks.all_masks(8)
+LENGTHS = PATHS.sum(1).astype(int)
+
+
+def reference_net(activation, merge=None):
+    """The net of eight blocks as one stage; one example."""
+
+    def branch(weights, h):
+        into, out = weights
+        return reference.SCALE * ACTIVATIONS[activation](h @ into.T) @ out.T
+
+    weights = (jnp.asarray(reference.IN), jnp.asarray(reference.OUT))
+    stages = (stack.Stage(weights, branch, 8, merge=merge),)
+    return stack.ResidualStack((), stages, (), lambda p, x: x, lambda p, h: h)
+
+
+def read_out(h):
+    return (h @ jnp.asarray(reference.READOUT, h.dtype)).sum()
+
+
+def of_all_paths(net, x):
+    """g_P of all 2^8 paths, (256, width), by jax.jacobian and plain matrix products."""
+    h, skips, branches = x[0], [], []
+    (stage,) = net.stages
+    for l in range(8):
+        params = jax.tree.map(lambda a, l=l: a[l], stage.params)
+        merge = (lambda a: a) if stage.merge is None else stage.merge
+        total = h + stage.branch(params, h)
+        through = jax.jacobian(merge)(total)
+        skips.append(through)
+        branches.append(through @ jax.jacobian(lambda h, p=params: stage.branch(p, h))(h))
+        h = merge(total)
+    gradients = np.tile(reference.READOUT, (256, 1))
+    for l in reversed(range(8)):
+        taken = PATHS[:, l : l + 1] == 1
+        gradients = np.where(taken, gradients @ branches[l], gradients @ skips[l])
+    return gradients
+
+
+@pytest.mark.parametrize('activation', ACTIVATIONS)
+def test_lengths_of_the_reference_net_are_the_published_ones(activation):
+    expected = reference.VALUES[activation]
+    with jax.enable_x64(True):
+        net, x = reference_net(activation), jnp.asarray(reference.STEM)[None]
+        lengths_K = path_gradients.by_length(net, x, read_out)
+        np.testing.assert_allclose(path_gradients.norms(lengths_K) ** 2, expected['G2'], rtol=1e-9)
+        forward_K = path_gradients.forward_by_length(net, x)
+        np.testing.assert_allclose((forward_K**2).sum((1, 2)), expected['F2'], rtol=1e-9)
+        np.testing.assert_allclose(
+            forward_K[:, 0] @ reference.READOUT, expected['vF'], rtol=1e-9, atol=1e-15
+        )
+
+
+@pytest.mark.parametrize('activation', ACTIVATIONS)
+def test_energies_agree_with_all_paths_within_their_errors(activation):
+    expected, probes = reference.VALUES[activation], 4000
+    with jax.enable_x64(True):
+        net, x = reference_net(activation), jnp.asarray(reference.STEM)[None]
+        found, error = path_gradients.energies(net, x, read_out, jax.random.key(0), probes)
+        # Five standard errors; k = 0 and k = L have one path each, and no variance.
+        assert (abs(found - np.array(expected['S'])) <= 5 * error + 1e-12).all()
+        np.testing.assert_allclose(
+            error[1:-1] ** 2 * probes, expected['varR'][1:-1], rtol=0.25
+        )  # a variance from 4000 draws of a heavy tail
+        rms = path_gradients.sampled(net, x, read_out, jax.random.key(1), 3, 600)
+        spread = 5 * rms.std() / np.sqrt(600)
+        assert abs(rms.mean() - expected['S'][3] / 56) <= spread
+
+
+@pytest.mark.parametrize('lengths_at_once', [1, 3])
+def test_lengths_are_sums_over_all_paths_where_relus_follow_the_addition(lengths_at_once):
+    with jax.enable_x64(True):
+        net = reference_net('tanh', jax.nn.relu)
+        x = jnp.abs(jnp.asarray(reference.STEM))[None]
+        single_P = of_all_paths(net, x)
+        lengths_K = path_gradients.by_length(net, x, read_out, lengths_at_once=lengths_at_once)
+        for k in range(9):
+            expected = single_P[k == LENGTHS].sum(0)
+            np.testing.assert_allclose(lengths_K[k, 0], expected, rtol=1e-10, atol=1e-14)
+        one = path_gradients.path_gradient(net, x, read_out, PATHS[77])
+        np.testing.assert_allclose(one[0], single_P[77], rtol=1e-10, atol=1e-14)
+        cut = path_gradients.by_length(net, x, read_out, 3, lengths_at_once=lengths_at_once)
+        np.testing.assert_allclose(cut, lengths_K[:4], rtol=1e-12)
+
+
+def test_a_block_whose_relu_is_dead_on_the_forward_pass_stops_what_goes_through_it():
+    with jax.enable_x64(True):
+        net = reference_net('relu')
+        into, out = net.stages[0].params
+        into = into.at[3].set(-jnp.abs(into[3]))  # below 0 for every positive h
+        dead = stack.Stage((into, jnp.abs(out)), net.stages[0].branch, 8)
+        net = stack.with_stages(net, [dead])
+        x = jnp.abs(jnp.asarray(reference.STEM))[None]
+        lengths_K = path_gradients.by_length(net, x, read_out)
+        single_P = of_all_paths(net, x)
+        assert (single_P[PATHS[:, 3] == 1] == 0).all()
+        np.testing.assert_allclose(
+            lengths_K[:, 0], [single_P[k == LENGTHS].sum(0) for k in range(9)], rtol=1e-12
+        )
+        assert (lengths_K[8] == 0).all()  # every path of 8 branches takes the dead one
+
+
+def convolutional(depth, block, statistics='running'):
+    model = presets.cifar_resnet(depth, block)
+    x = jax.random.normal(jax.random.key(1), (3, 4, 4, 3))
+    variables = jax.jit(model.init)(jax.random.key(0), x)
+    return stack.from_model(model, variables, statistics), x
+
+
+def dense(block):
+    model = presets.fully_connected(5, 6, 3, block)
+    x = jax.random.normal(jax.random.key(1), (4, 5))
+    return stack.from_model(model, jax.jit(model.init)(jax.random.key(0), x)), x
+
+
+def cross_entropy(logits_BK):
+    return -jax.nn.log_softmax(logits_BK)[:, 1].mean()
+
+
+def relative(found, expected):
+    return jnp.linalg.norm(found - expected) / jnp.linalg.norm(expected)
+
+
+@pytest.mark.parametrize(
+    ('depth', 'block', 'statistics'), [(8, 'preact', 'batch'), (14, 'postact', 'running')]
+)
+def test_lengths_of_a_resnet_sum_to_its_gradient(depth, block, statistics):
+    net, x = convolutional(depth, block, statistics)
+
+    @jax.jit
+    def gradient(net, h_0):
+        gates_L = jnp.ones(net.num_blocks)
+        return jax.grad(lambda h: cross_entropy(stack.apply(stack.without_stem(net), h, gates_L)))(
+            h_0
+        )
+
+    expected = gradient(net, jax.jit(stack.stem)(net, x))
+    assert relative(path_gradients.by_length(net, x, cross_entropy).sum(0), expected) < 1e-5
+
+
+def test_lengths_are_carried_through_the_stem_and_seen_at_every_depth():
+    net, x = dense('postact')
+    at_inputs_K = path_gradients.by_length(net, x, cross_entropy, through_stem=True)
+    expected = jax.grad(lambda x: cross_entropy(stack.apply(net, x, jnp.ones(4))))(x)
+    assert relative(at_inputs_K.sum(0), expected) < 1e-5
+    seen_LK = path_gradients.by_length_at_blocks(net, x, cross_entropy, jnp.linalg.norm)
+    lengths_K = path_gradients.by_length(net, x, cross_entropy)
+    np.testing.assert_allclose(seen_LK[0], path_gradients.norms(lengths_K), rtol=1e-5)
+    tail = stack.with_stages(net, [stage_from(net.stages[0], 3)])
+    h_3 = stack.stem(net, x)
+    for l in range(3):
+        params = jax.tree.map(lambda a, l=l: a[l], net.stages[0].params)
+        h_3 = stack.block(net.stages[0], params, h_3, 1.0)
+    last_K = path_gradients.by_length(stack.without_stem(tail), h_3, cross_entropy)
+    np.testing.assert_allclose(seen_LK[3, :2], path_gradients.norms(last_K), rtol=1e-5)
+    assert all((seen_LK[l, 5 - l :] == 0).all() for l in range(5))
+
+
+def stage_from(stage, start):
+    params = jax.tree.map(lambda a: a[start:], stage.params)
+    return stack.Stage(
+        params, stage.branch, stage.length - start, stage.skip, stage.merge, stage.skippable
+    )
+
+
+def test_forward_lengths_of_a_preact_resnet_sum_to_its_linearised_signal():
+    net, x = convolutional(8, 'preact')
+    h_0 = jax.jit(stack.stem)(net, x)
+    twin = stack.with_forward_derivatives(stack.without_stem(net))
+
+    def last(h):
+        for stage in twin.stages:
+
+            def body(params, h, gate, stage=stage):
+                return stack.block(stage, params, h, gate), None
+
+            h, _ = stack.scan_stage(stage, body, h, jnp.ones(stage.length))
+        return h
+
+    _, expected = jax.jit(lambda h: jax.jvp(last, (h,), (h,)))(h_0)
+    found = path_gradients.forward_by_length(net, x).sum(0)
+    assert jnp.linalg.norm(found - expected) < 1e-5 * jnp.linalg.norm(expected)
+
+
+def test_lengths_and_energies_of_examples_are_their_own_and_pass_through_vmap_over_seeds():
+    model = presets.fully_connected(5, 6, 3)
+    x = jax.random.normal(jax.random.key(1), (4, 5))
+    keys = jax.random.split(jax.random.key(0), 2)
+    nets = [stack.from_model(model, jax.jit(model.init)(key, x)) for key in keys]
+    together = jax.tree.map(lambda *leaves: jnp.stack(leaves), *nets)
+
+    def loss(logits_BK):
+        return (logits_BK**2).sum()
+
+    both = jax.vmap(lambda net: path_gradients.by_length(net, x, loss))(together)
+    alone = path_gradients.by_length(nets[1], x[2:3], loss)
+    np.testing.assert_allclose(both[1][:, 2:3], alone, rtol=2e-5, atol=1e-5)
+    energies = path_gradients.energies(nets[1], x, loss, jax.random.key(2), 400, per_example=True)
+    one = path_gradients.energies(nets[1], x[2:3], loss, jax.random.key(3), 400)
+    assert energies.energy_K.shape == (5, 4)
+    apart = abs(energies.energy_K[:, 2] - one.energy_K)
+    bound = 5 * jnp.hypot(energies.error_K[:, 2], one.error_K) + 1e-3 * one.energy_K
+    assert (apart <= bound).all()  # five standard errors, and float32 where there is no variance
+
+
+def test_blocks_without_a_skip_have_the_longest_path_alone():
+    net, x = dense('plain')
+    norms_K = path_gradients.norms(path_gradients.by_length(net, x, jnp.sum))
+    assert (norms_K[:4] == 0).all()
+    assert norms_K[4] > 0
+
+
+@pytest.mark.parametrize(
+    ('call', 'message'),
+    [
+        (lambda net, x: path_gradients.by_length(net, x, read_out, order=9), 'order=9'),
+        (lambda net, x: path_gradients.energies(net, x, read_out, None, 0), 'probes=0'),
+        (lambda net, x: path_gradients.sampled(net, x, read_out, None, 9, 1), 'length=9'),
+        (lambda net, x: path_gradients.sampled(net, x, read_out, None, 1, 0), 'num=0'),
+    ],
+)
+def test_orders_and_counts_that_are_not_there_are_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call(reference_net('tanh'), jnp.asarray(reference.STEM, jnp.float32)[None])

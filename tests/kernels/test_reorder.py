@@ -1,0 +1,109 @@
+"""Orders of blocks: equal to the blocks applied one by one, and refused where h does not fit."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from resnet_dyn.kernels import lesions, masks, reorder
+from resnet_dyn.models import presets, stack
+
+L = 5
+
+
+def net():
+    model = presets.fully_connected(6, 8, 3, 'postact')
+    x = jax.random.normal(jax.random.key(1), (4, 5))
+    return stack.from_model(model, jax.jit(model.init)(jax.random.key(0), x)), x
+
+
+def by_hand(whole, x, order):
+    h, located = stack.stem(whole, x), stack.locate(whole)
+    for step in order:
+        addends = []
+        for block in np.atleast_1d(step):
+            stage, index = located[block]
+            stage = whole.stages[stage]
+            addends.append(stage.branch(jax.tree.map(lambda a, i=index: a[i], stage.params), h))
+        h = jax.nn.relu(h + sum(addends))
+    return stack.head(whole, h)
+
+
+def test_orders_equal_their_blocks_applied_one_by_one():
+    whole, x = net()
+    orders = [
+        tuple(range(L)),
+        reorder.swap(L, 1, 3),
+        reorder.reverse(L, 0, 4),
+        reorder.repeat(L, 2, 3),
+        reorder.repeat(L, 4, 0),
+        reorder.parallel(L, 1, 4),
+    ]
+    found = reorder.score(whole, x, jnp.arange(4) % 3, orders, ('logits',))['logits']
+    expected = [by_hand(whole, x, order) for order in orders]
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_the_builders_give_the_orders_that_they_name():
+    assert reorder.swap(4, 0, 2) == (2, 1, 0, 3)
+    assert reorder.reverse(4, 1, 4) == (0, 3, 2, 1)
+    assert reorder.repeat(3, 1) == (0, 1, 1, 2)
+    assert reorder.parallel(4, 1, 3) == (0, (1, 2), 3)
+
+
+def test_random_swaps_stay_within_their_group_and_one_swap_moves_two_blocks():
+    whole, _ = net()
+    groups = [[0, 1], [2, 3, 4]]
+    for order in reorder.random_swaps(jax.random.key(0), whole, 1, 20, groups):
+        moved = [block for place, block in enumerate(order) if place != block]
+        assert moved in ([1, 0], *([b, a] for a, b in ((2, 3), (3, 4), (2, 4))))
+    for order in reorder.permute(jax.random.key(1), whole, 20, groups):
+        assert set(order[:2]) == {0, 1}
+    shuffled = reorder.permute(jax.random.key(2), whole, 50)
+    assert len(set(shuffled)) > 30
+
+
+def test_kendalls_tau_counts_the_pairs_out_of_order():
+    for order in ([0, 1, 2, 3], [3, 2, 1, 0], [1, 0, 2, 3], [2, 3, 0, 1]):
+        turned = sum(order[i] > order[j] for j in range(4) for i in range(j))
+        assert reorder.kendall_tau(order) == pytest.approx(1 - 4 * turned / 12)
+    with pytest.raises(ValueError, match='no permutation'):
+        reorder.kendall_tau([0, 0, 1])
+
+
+@pytest.mark.parametrize(
+    ('order', 'message'),
+    [
+        ((0, 9), 'blocks are 0..5'),
+        ((1, 2, 2, 3, 4, 5), 'order 1 gives block 2 an input of shape'),
+        ((0, 1, 3, 2, 4, 5), 'order 1 gives block 3 an input of shape'),
+        ((0, 1, (2, 3), 4, 5), 'no identity as its skip'),
+        ((0, 1, 2, 3), 'ends in shape'),
+    ],
+)
+def test_orders_that_h_does_not_fit_are_refused_before_anything_runs(order, message):
+    model = presets.cifar_resnet(14)  # blocks 2 and 4 change the shape
+    x = jnp.ones((2, 8, 8, 3))
+    shapes = jax.eval_shape(model.init, jax.random.key(0), x)
+    zeros = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
+    whole = stack.from_model(model, zeros)
+    with pytest.raises(ValueError, match=message):
+        reorder.score(whole, x, jnp.zeros(2, int), [tuple(range(6)), order])
+
+
+def test_a_network_of_single_stages_names_its_groups():
+    foreign = stack.from_functions(lambda x: x, [jnp.tanh, jnp.sin], lambda h: h)
+    with pytest.raises(ValueError, match='groups'):
+        reorder.random_swaps(jax.random.key(0), foreign, 1, 1)
+    assert reorder.random_swaps(jax.random.key(0), foreign, 1, 1, [[0, 1]]) == [(1, 0)]
+
+
+def test_leaving_blocks_out_is_deleting_them():
+    whole, x = net()
+    labels = jnp.arange(4) % 3
+    orders = [[b for b in range(L) if mask[b]] for mask in masks.exactly(L, 2)]
+    np.testing.assert_allclose(
+        reorder.score(whole, x, labels, orders)['loss'],
+        lesions.score(whole, x, labels, masks.exactly(L, 2))['loss'],
+        rtol=1e-6,
+    )
