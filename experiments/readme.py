@@ -227,6 +227,33 @@ def train_benchmark_rows(workdir: pathlib.Path) -> Iterator[Row]:
         )
 
 
+def kernels_benchmark_rows(workdir: pathlib.Path) -> Iterator[Row]:
+    """What the kernels cost in passes through the network, and beside PyTorch's loop."""
+    found, row = _benchmark(workdir, 'kernels')
+    for key, what in (
+        ('singles', 'all single deletions of ResNet-56, forward passes'),
+        ('pairs', 'all pairs of ResNet-56, forward passes'),
+        ('exhaustive', 'all 2^12 sub-networks of ResNet-26, forward passes'),
+        ('spectrum', 'exact path spectrum of ResNet-110, VJP passes'),
+    ):
+        passes, bound = found[key]['passes'][0], found[key]['bound']
+        yield row(f'{what}; over the bound of {bound:.1f}', f'{passes:.1f}; {passes / bound:.2f}')
+    for key, what in (
+        ('singles', 'single deletions of ResNet-56'),
+        ('exhaustive', 'all sub-networks of ResNet-26'),
+    ):
+        if 'pytorch_over_ours' in found[key]:
+            yield row(
+                f"time of PyTorch's loop that skips deleted blocks over ours, {what}",
+                f'{found[key]["pytorch_over_ours"][0]:.2f}',
+            )
+    growths = (found['compile'][key]['growth'] for key in ('lesions', 'spectrum'))
+    yield row(
+        'compile time for ResNet-110 over ResNet-20: lesions; path spectrum',
+        '; '.join(f'{growth:.2f}' for growth in growths),
+    )
+
+
 def theory_benchmark_rows(workdir: pathlib.Path) -> Iterator[Row]:
     """Seconds of the theory's heavy functions."""
     found, row = _benchmark(workdir, 'theory')
@@ -252,6 +279,7 @@ SOURCES = {
     'the CIFAR-10 run': cifar_rows,
     'the ensemble of the CIFAR-10 run': ensemble_rows,
     'the benchmark of training': train_benchmark_rows,
+    'the benchmark of the kernels': kernels_benchmark_rows,
     'the benchmark of the theory': theory_benchmark_rows,
     'the theorems': theorem_rows,
 }

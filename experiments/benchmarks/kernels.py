@@ -2,11 +2,11 @@
 
 Command: python -m launch.benchmark --what=kernels
 What: postact CIFAR ResNets (He et al. 2015; Veit et al.'s nets), 32x32x3, float32, random weights,
-running statistics, batch 128, for the spectrum 64. Single deletions and pairs of ResNet-56 (L = 27) and all 2^12 masks of
-ResNet-26 (L = 12), in forward passes; the exact path spectrum of ResNet-110 (L = 54) in VJP passes:
-one product from the loss to h_0, its residuals at hand, no parameter gradients. Beside them, timed
-in turn in the same process, vmap over the masks and the plain PyTorch loop over masks that skips
-deleted blocks (eager, channels_last, a thread a core), where PyTorch can be imported.
+running statistics. Batch 128: single deletions and pairs of ResNet-56 (L = 27) and all 2^12 masks
+of ResNet-26 (L = 12), in forward passes. Batch 64: the exact path spectrum of ResNet-110 (L = 54)
+in VJP passes, one product from the loss to h_0, residuals at hand, no parameter gradients. Beside
+them, timed in turn in the same process, vmap over the masks and the plain PyTorch loop over masks
+that skips deleted blocks (eager, channels_last, a thread a core), where PyTorch can be imported.
 Expect: singles within 1.4 (L+1)/2 forward passes, pairs within 1.6 of their distinct prefixes, all
 masks within 1.6 block evaluations each, the spectrum within 1.3 (L+1)/2 VJP passes; compile time of
 ResNet-110 at most twice that of ResNet-20; PyTorch's loop 1.4 times slower for singles and 3.5
