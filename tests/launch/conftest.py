@@ -22,6 +22,19 @@ ENVIRONMENT = {
     'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
     'JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES': '0',
 }
+SHORT = (
+    '--config.seeds=2',
+    '--config.data.classes=3',
+    '--config.data.dimension=4',
+    '--config.data.train_size=256',
+    '--config.data.test_size=64',
+    '--config.model.depth=4',
+    '--config.model.width=8',
+    '--config.train.batch_size=32',
+    '--config.train.steps=20',
+    '--config.checkpoint.every=5',
+    '--config.log.tensorboard=false',
+)
 
 
 @pytest.fixture(scope='session')
@@ -73,3 +86,18 @@ def called():
         return exit.value.code, out.getvalue(), err.getvalue()
 
     return called
+
+
+@pytest.fixture(scope='session')
+def short():
+    """The flags of a short run: 2 networks of 3 blocks, checkpoints at 0, 5, .., 20."""
+    return SHORT
+
+
+@pytest.fixture(scope='session')
+def finished(called, short, tmp_path_factory):
+    """The workdir of that run when it is done; to be copied before anything is done to it."""
+    workdir = tmp_path_factory.mktemp('finished') / 'run'
+    status, out, err = called('train', f'--workdir={workdir}', *short)
+    assert (status, err) == (0, '') and 'test accuracy' in out.splitlines()[-1]
+    return workdir

@@ -11,7 +11,8 @@ import pytest
 from resnet_dyn import config
 from resnet_dyn.training import checkpoints, metrics
 
-SMALL = (
+LONG = (
+    '--config.seeds=2',
     '--config.data.classes=4',
     '--config.data.dimension=6',
     '--config.data.train_size=256',
@@ -19,11 +20,6 @@ SMALL = (
     '--config.model.depth=3',
     '--config.model.width=8',
     '--config.train.batch_size=32',
-)
-SHORT = (*SMALL, '--config.train.steps=20', '--config.checkpoint.every=5')
-LONG = (
-    *SMALL,
-    '--config.seeds=2',
     '--config.train.steps=1500',
     '--config.checkpoint.every=100',
     '--config.checkpoint.keep=3',
@@ -33,18 +29,9 @@ LONG = (
 )
 
 
-@pytest.fixture(scope='module')
-def finished(called, tmp_path_factory):
-    """The workdir of a short run that is done."""
-    workdir = tmp_path_factory.mktemp('finished') / 'run'
-    status, out, err = called('train', f'--workdir={workdir}', *SHORT)
-    assert (status, err) == (0, '') and 'test accuracy' in out.splitlines()[-1]
-    return workdir
-
-
 @pytest.fixture
 def copy(finished, tmp_path):
-    """A copy of that workdir, to be harmed."""
+    """A copy of the short run's workdir, to be harmed."""
     return shutil.copytree(finished, tmp_path / 'copy')
 
 
@@ -83,13 +70,13 @@ def test_bad_flags_are_refused_in_a_paragraph(launched, tmp_path):
     assert not any(tmp_path.iterdir())
 
 
-def test_a_workdir_that_will_not_do_is_refused_and_left_alone(called, copy, tmp_path):
+def test_a_workdir_that_will_not_do_is_refused_and_left_alone(called, short, copy, tmp_path):
     file = tmp_path / 'file'
     file.write_text('mine')
-    _assert_refused(called('train', f'--workdir={file}', *SHORT), str(file), 'folder')
+    _assert_refused(called('train', f'--workdir={file}', *short), str(file), 'folder')
     assert file.read_text() == 'mine'
     before = _contents(copy)
-    other = called('train', f'--workdir={copy}', *SHORT, '--config.seed=5', '--config.seeds=2')
+    other = called('train', f'--workdir={copy}', *short, '--config.seed=5', '--config.seeds=3')
     _assert_refused(other, 'config.seed:', 'config.seeds:', 'another workdir')
     assert _contents(copy) == before
 
@@ -102,18 +89,18 @@ def test_an_absent_data_set_is_refused_with_the_folder_looked_in(called, tmp_pat
     assert not (tmp_path / 'run').exists()
 
 
-def test_a_finished_run_started_again_says_so(called, copy):
+def test_a_finished_run_started_again_says_so(called, short, copy):
     before = _contents(copy)
-    status, out, err = called('train', f'--workdir={copy}', *SHORT)
+    status, out, err = called('train', f'--workdir={copy}', *short)
     assert (status, err) == (0, '') and 'finished' in out and _contents(copy) == before
 
 
-def test_damaged_checkpoints_are_said_aloud_and_trained_again(called, finished, copy):
+def test_damaged_checkpoints_are_said_aloud_and_trained_again(called, short, finished, copy):
     for step, harm in ((20, _truncated), (15, _one_bit_flipped)):
         files = (path for path in (copy / 'checkpoints' / str(step)).rglob('*') if path.is_file())
         largest = max(files, key=lambda path: path.stat().st_size)
         largest.write_bytes(harm(largest.read_bytes()))
-    status, out, err = called('train', f'--workdir={copy}', *SHORT)
+    status, out, err = called('train', f'--workdir={copy}', *short)
     assert status == 0 and 'restored at step 10' in out
     assert err.startswith('warning: ') and 'lost step 20' in err and 'step 15' in err
     _assert_same_end(copy, finished)
@@ -128,10 +115,12 @@ def _one_bit_flipped(data):
     return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
 
 
-def test_an_empty_checkpoint_folder_is_said_aloud_and_training_starts_over(called, finished, copy):
+def test_an_empty_checkpoint_folder_is_said_aloud_and_training_starts_over(
+    called, short, finished, copy
+):
     shutil.rmtree(copy / 'checkpoints')
     (copy / 'checkpoints').mkdir()
-    status, _, err = called('train', f'--workdir={copy}', *SHORT)
+    status, _, err = called('train', f'--workdir={copy}', *short)
     assert status == 0 and err.startswith('warning: ') and 'step 0' in err
     _assert_same_end(copy, finished)
 
