@@ -126,7 +126,10 @@ def _measures(kinds, model, meta, view, watch) -> dict[str, trajectories.Measure
             if watch is not None:
                 watch(what := f'step {step:,}, {name}', 0, 1)
                 seen = view._replace(progress=functools.partial(watch, what))
-            return kind.function(step, stacks.at(step, variables), seen)
+            try:
+                return kind.function(step, stacks.at(step, variables), seen)
+            except ValueError as error:  # of kernels: memory, outputs that are not finite
+                raise trajectories.AnalysisError(f'{name} at step {step:,}: {error}') from error
 
         settings = {field: getattr(view, field) for field in kind.depends}
         return trajectories.Measure(

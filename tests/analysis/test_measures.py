@@ -142,7 +142,7 @@ def test_logits_over_the_memory_budget_are_refused_with_both_flags(tiny_run):
 
 def test_activations_over_the_memory_budget_are_an_error_that_says_so(copied_run):
     plan = measures.plan(copied_run, ['singles'], budget=1000)
-    with pytest.raises(ValueError, match=r'the budget is.*--memory'):
+    with pytest.raises(trajectories.AnalysisError, match=r'singles at step 0: .*--memory'):
         list(trajectories.follow(copied_run, plan.measures))
 
 
