@@ -5,6 +5,7 @@ In every name j counts *deleted* blocks. Blocks are numbered 0..L-1 from the inp
 
 import itertools
 import math
+from collections.abc import Sequence
 
 import jax
 import numpy as np
@@ -77,6 +78,28 @@ def runs(L: int, length: int) -> np.ndarray:
     index = np.arange(L)
     start_M1 = np.arange(L - length + 1)[:, None]
     return (~((index >= start_M1) & (index < start_M1 + length))).astype(np.float32)
+
+
+def from_names(names: Sequence[str], deleted: Sequence[Sequence[str]]) -> np.ndarray:
+    """One mask for each list of names of blocks to delete; `names` are those of all L blocks.
+
+    Two lists may be the same; within a list a name counts once. Raises ValueError for a name that
+    no block has, or that two have.
+    """
+    names = list(names)
+    _check(len(names))
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f'two blocks have the name {twice!r}: give every block one of its own')
+    index = {name: block for block, name in enumerate(names)}
+    masks_ML = np.ones((len(deleted), len(names)), np.float32)
+    for row, wanted in zip(masks_ML, deleted, strict=True):
+        if isinstance(wanted, str):
+            raise ValueError(f'{wanted!r} is one name: give a list of names for each mask')
+        if unknown := [name for name in wanted if name not in index]:
+            raise ValueError(f'no block {unknown[0]!r}: the blocks are {", ".join(names)}')
+        row[[index[name] for name in wanted]] = 0
+    return masks_ML
 
 
 def check(masks, L: int) -> np.ndarray:

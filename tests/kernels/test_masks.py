@@ -87,3 +87,15 @@ def test_runs_delete_adjacent_blocks():
 def test_impossible_sets_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_masks_from_names_delete_the_blocks_of_these_names():
+    names = ['conv2_1', 'conv2_2', 'conv3_1']
+    found = masks.from_names(names, [['conv3_1'], [], ['conv2_1', 'conv2_2'], ['conv3_1']])
+    np.testing.assert_array_equal(found, [[1, 1, 0], [1, 1, 1], [0, 0, 1], [1, 1, 0]])
+    with pytest.raises(ValueError, match="no block 'conv9': the blocks are conv2_1"):
+        masks.from_names(names, [['conv9']])
+    with pytest.raises(ValueError, match="two blocks have the name 'a'"):
+        masks.from_names(['a', 'a'], [])
+    with pytest.raises(ValueError, match='give a list of names'):
+        masks.from_names(names, ['conv2_1'])
