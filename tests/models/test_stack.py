@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import random_variables
 
 from resnet_dyn import config
 from resnet_dyn.models import blocks, presets, stack
@@ -26,14 +27,8 @@ def network(family, block, norm):
         model, shape = bottlenecks(block, norm), (3, 8, 8, 3)
     else:
         model, shape = presets.fully_connected(4, 8, 5, block, norm), (3, 6)
-    x = jax.random.normal(jax.random.key(1), shape)
-    variables = jax.jit(model.init)(jax.random.key(0), x)
-    noise = itertools.count(2)
-    for collection in set(variables) - {'params'}:  # averages and gammas unlike each other
-        variables[collection] = jax.tree.map(
-            lambda a: a * (1 + 0.3 * jax.random.uniform(jax.random.key(next(noise)), a.shape)),
-            variables[collection],
-        )
+    x = np.random.default_rng(1).normal(size=shape).astype(np.float32)
+    variables = random_variables.of(model, x)
     return model, variables, x
 
 
@@ -112,8 +107,13 @@ def test_a_gated_network_is_the_cut_one_when_compiled():
 def test_batch_statistics_are_those_of_exactly_these_inputs():
     model, variables, x = network('cifar_resnet', 'preact', 'batch')
     whole = stack.from_model(model, variables, statistics='batch')
-    expected, _ = model.apply(variables, x, train=True, mutable=['batch_stats'])
-    np.testing.assert_allclose(stack.apply(whole, x, jnp.ones(6)), expected, rtol=1e-5, atol=1e-5)
+
+    @jax.jit
+    def run(whole, variables):
+        logits, _ = model.apply(variables, x, train=True, mutable=['batch_stats'])
+        return stack.apply(whole, x, jnp.ones(6)), logits
+
+    np.testing.assert_allclose(*run(whole, variables), rtol=1e-5, atol=1e-5)
     with pytest.raises(ValueError, match='batch of 1'):
         stack.apply(whole, x[:1], jnp.ones(6))
 
@@ -135,16 +135,17 @@ def test_stacks_of_one_model_share_one_compiled_program():
 
 def test_vmap_over_gates_and_over_seeds_equal_loops():
     model, variables, x = network('fully_connected', 'preact', 'batch')
-    gates_ML = jax.random.uniform(jax.random.key(5), (4, 3))
+    gates_ML = np.random.default_rng(5).uniform(size=(4, 3)).astype(np.float32)
     whole = stack.from_model(model, variables)
-    batched = jax.vmap(stack.apply, (None, None, 0))(whole, x, gates_ML)
-    looped = jnp.stack([stack.apply(whole, x, gates) for gates in gates_ML])
+    batched = jax.jit(jax.vmap(stack.apply, (None, None, 0)))(whole, x, gates_ML)
+    run = jax.jit(stack.apply)
+    looped = jnp.stack([run(whole, x, gates) for gates in gates_ML])
     np.testing.assert_allclose(batched, looped, rtol=1e-5, atol=1e-6)
-    seeds = jax.tree.map(lambda a: jnp.stack([a, 2 * a]), variables)
-    stacks = jax.vmap(lambda v: stack.apply(stack.from_model(model, v), x, gates_ML[0]))(seeds)
     double = stack.from_model(model, jax.tree.map(lambda a: 2 * a, variables))
+    seeds = jax.tree.map(lambda a, b: np.stack([a, b]), whole, double)
+    stacks = jax.jit(jax.vmap(stack.apply, (0, None, None)))(seeds, x, gates_ML[0])
     np.testing.assert_allclose(stacks[0], looped[0], rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(stacks[1], stack.apply(double, x, gates_ML[0]), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(stacks[1], run(double, x, gates_ML[0]), rtol=1e-5, atol=1e-6)
 
 
 def test_a_hand_written_network_is_a_stack_by_its_functions():
@@ -153,7 +154,7 @@ def test_a_hand_written_network_is_a_stack_by_its_functions():
     foreign = stack.from_functions(
         lambda x: 2 * x, branches, lambda h: h.sum(-1), skips=[None, lambda h: -h, None]
     )
-    x = jax.random.normal(jax.random.key(0), (5, 4))
+    x = np.random.default_rng(3).normal(size=(5, 4)).astype(np.float32)
     h = 2 * np.asarray(x)
     h = h + np.tanh(h @ weights[0])
     h = -h
