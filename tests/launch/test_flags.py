@@ -9,16 +9,21 @@ from resnet_dyn import config
 
 @pytest.fixture
 def parsed():
-    """parsed('--config.seeds=3'): the config of these flags."""
+    """parsed('--config.seeds=3'): the config of these flags; nothing of them stays behind."""
 
     def parsed(*arguments):
-        flags.FLAGS.unparse_flags()
-        for leaf in config.leaves():
-            flags.FLAGS[f'config.{leaf.path}'].unparse()
+        forget()
         flags.FLAGS(['launch', *arguments])
         return config_flags.config()
 
-    return parsed
+    yield parsed
+    forget()
+
+
+def forget():
+    flags.FLAGS.unparse_flags()
+    for leaf in config.leaves():
+        flags.FLAGS[f'config.{leaf.path}'].unparse()
 
 
 def test_without_flags_the_config_is_the_default(parsed):
