@@ -12,9 +12,8 @@ from resnet_dyn.models import norms
 @pytest.mark.parametrize('centred', [True, False], ids=['batch', 'rms'])
 def test_written_gradients_equal_derived_ones(shape, centred):
     with jax.enable_x64(True):
-        keys = jax.random.split(jax.random.key(0), 2)
-        x = jax.random.normal(keys[0], shape, jnp.float64) + 2
-        cotangent = jax.random.normal(keys[1], shape, jnp.float64)
+        x, cotangent = np.random.default_rng(0).normal(size=(2, *shape))
+        x = x + 2
         gamma, bias = jnp.array([1.0, 2.0, -0.5]), jnp.array([0.0, 1.0, 2.0])
         results = []
         for function in (norms.standardise, norms.standardise_plain):
@@ -29,10 +28,11 @@ def test_written_gradients_equal_derived_ones(shape, centred):
 @pytest.mark.parametrize('gradients', ['plain', 'xla'])
 def test_batch_norm_has_mean_bias_and_standard_deviation_gamma(gradients):
     norm = norms.Norm('batch', 3.0, gradients)
-    x = 100 + jax.random.normal(jax.random.key(0), (64, 4, 4, 2))
+    x = (100 + np.random.default_rng(0).normal(size=(64, 4, 4, 2))).astype(np.float32)
     variables = norm.init(jax.random.key(1), x, False)
     y, new = norm.apply(variables, x, True, mutable=['batch_stats'])
-    np.testing.assert_allclose(y.mean((0, 1, 2)), 0, atol=1e-4)
+    # a mean of about 100 is known to some 8 epsilons of it, and gamma triples that
+    np.testing.assert_allclose(y.mean((0, 1, 2)), 0, atol=3e-4)
     np.testing.assert_allclose(y.std((0, 1, 2)), 3, rtol=1e-4)
     mean = new['batch_stats']['mean']
     np.testing.assert_allclose(mean, 0.1 * np.asarray(x).mean((0, 1, 2)), rtol=1e-5)
@@ -40,7 +40,7 @@ def test_batch_norm_has_mean_bias_and_standard_deviation_gamma(gradients):
 
 def test_rms_norm_divides_by_the_uncentred_second_moment():
     norm = norms.Norm('rms', 1.0)
-    x = 3 + jax.random.normal(jax.random.key(0), (512, 2))
+    x = (3 + np.random.default_rng(0).normal(size=(512, 2))).astype(np.float32)
     variables = norm.init(jax.random.key(1), x, False)
     y = norm.apply(variables, x, True, mutable=['batch_stats'])[0]
     np.testing.assert_allclose((y**2).mean(0), 1, rtol=1e-4)
@@ -50,7 +50,7 @@ def test_rms_norm_divides_by_the_uncentred_second_moment():
 
 def test_inference_takes_the_running_averages_and_changes_none():
     norm = norms.Norm('batch')
-    x = jax.random.normal(jax.random.key(0), (16, 2))
+    x = np.random.default_rng(0).normal(size=(16, 2)).astype(np.float32)
     variables = norm.init(jax.random.key(1), x, False)
     np.testing.assert_allclose(
         norm.apply(variables, x, False), x / np.sqrt(1 + norms.EPSILON), rtol=1e-6

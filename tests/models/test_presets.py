@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import random_variables
 
 from resnet_dyn import config
 from resnet_dyn.models import gammas, presets
@@ -11,6 +12,10 @@ from resnet_dyn.models import gammas, presets
 CIFAR_SIZES = {20: 269_722, 32: 464_154, 44: 658_586, 56: 853_018, 110: 1_727_962}
 IMAGENET_SIZES = {18: 11_689_512, 34: 21_797_672, 50: 25_557_032, 101: 44_549_160}
 KINDS = [(block, 'batch') for block in config.BLOCKS] + [('preact', 'rms'), ('paper', 'none')]
+
+
+def images():
+    return np.random.default_rng(1).normal(size=(4, 8, 8, 3)).astype(np.float32)
 
 
 def trainable(model, shape):
@@ -56,9 +61,10 @@ def test_the_names_of_the_variables_are_stage_block_and_norm():
 
 def test_by_block_lists_the_gammas_of_the_branches_in_forward_order():
     model = presets.cifar_resnet(14, 'postact')
-    tree = model.init(jax.random.key(0), jnp.zeros((2, 8, 8, 3)))['gammas']
-    tree['stage_0']['norm_1']['gamma'] = jnp.outer(jnp.arange(2.0), jnp.ones(16))
-    tree['stage_3']['norm_1']['gamma'] = jnp.full((1, 64), 7.0)
+    shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((2, 8, 8, 3)))['gammas']
+    tree = jax.tree.map(lambda leaf: np.ones(leaf.shape, leaf.dtype), shapes)
+    tree['stage_0']['norm_1']['gamma'] = np.outer(np.arange(2.0), np.ones(16))
+    tree['stage_3']['norm_1']['gamma'] = np.full((1, 64), 7.0)
     blocks = gammas.by_block(tree)
     assert [block['norm_1'].shape for block in blocks] == [(16,)] * 2 + [(32,)] * 2 + [(64,)] * 2
     mean_L, std_L = gammas.mean_abs(tree)
@@ -67,7 +73,8 @@ def test_by_block_lists_the_gammas_of_the_branches_in_forward_order():
 
 
 def test_without_norm_there_are_no_gammas_and_asking_says_so():
-    variables = presets.fully_connected(norm='none').init(jax.random.key(0), jnp.zeros((2, 5)))
+    model = presets.fully_connected(norm='none')
+    variables = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((2, 5)))
     assert list(variables) == ['params']
     with pytest.raises(ValueError, match='norm none has no gammas'):
         gammas.by_block({})
@@ -76,9 +83,8 @@ def test_without_norm_there_are_no_gammas_and_asking_says_so():
 @pytest.mark.parametrize(('block', 'norm'), KINDS)
 def test_open_gates_are_the_plain_forward_and_training_moves_the_averages(block, norm):
     model = presets.cifar_resnet(8, block, norm)
-    x = jax.random.normal(jax.random.key(1), (4, 8, 8, 3))
-
-    variables = model.init(jax.random.key(0), x)
+    x = images()
+    variables = random_variables.of(model, x)
 
     @jax.jit
     def run(variables):
@@ -97,30 +103,36 @@ def test_open_gates_are_the_plain_forward_and_training_moves_the_averages(block,
 
 def test_a_closed_gate_is_not_gamma_zero_because_the_bias_stays():
     model = presets.fully_connected(depth=3, width=6, classes=2)
-    x = jax.random.normal(jax.random.key(1), (4, 5))
-    variables = model.init(jax.random.key(0), x)
-    variables['params']['stage_0']['norm_0']['bias'] += 1.0
-    closed = model.apply(variables, x, jnp.zeros(2))
-    variables['gammas']['stage_0']['norm_0']['gamma'] *= 0.0
-    assert not jnp.allclose(model.apply(variables, x), closed)
+    x = np.random.default_rng(1).normal(size=(4, 5)).astype(np.float32)
+    variables = random_variables.of(model, x)
+    variables['params']['stage_0']['norm_0']['bias'] += 1
+    run = jax.jit(model.apply)
+    closed = run(variables, x, np.zeros(2))
+    variables['gammas']['stage_0']['norm_0']['gamma'] *= 0
+    assert not jnp.allclose(run(variables, x, np.ones(2)), closed)
 
 
 @pytest.mark.parametrize('block', ['preact', 'postact', 'paper'])
 def test_zero_init_makes_every_branch_vanish_at_the_start(block):
     model = presets.fully_connected(3, 6, 5, block, zero_init=True)
-    x = jax.random.normal(jax.random.key(1), (4, 7))
-    variables = model.init(jax.random.key(0), x)
-    closed = model.apply(variables, x, jnp.zeros(model.num_blocks))
-    np.testing.assert_allclose(model.apply(variables, x), closed, rtol=1e-6, atol=1e-6)
+    x = np.random.default_rng(1).normal(size=(4, 7)).astype(np.float32)
+
+    @jax.jit
+    def run(key):
+        variables = model.init(key, x)
+        return [model.apply(variables, x, gates) for gates in (None, jnp.zeros(2))]
+
+    found, closed = run(jax.random.key(0))
+    np.testing.assert_allclose(found, closed, rtol=1e-6, atol=1e-6)
 
 
 def test_bfloat16_computes_in_bfloat16_and_keeps_float32_variables():
     model = presets.cifar_resnet(8, dtype=jnp.bfloat16)
-    x = jax.random.normal(jax.random.key(1), (4, 8, 8, 3))
-    variables = model.init(jax.random.key(0), x)
+    x = images()
+    variables = random_variables.of(model, x)
     assert {a.dtype for a in jax.tree.leaves(variables)} == {jnp.dtype('float32')}
-    logits = model.apply(variables, x)
-    exact = presets.cifar_resnet(8).apply(variables, x)
+    logits = jax.jit(model.apply)(variables, x)
+    exact = jax.jit(presets.cifar_resnet(8).apply)(variables, x)
     assert logits.dtype == jnp.float32
     # bfloat16 has 8 bits: 0.4 % a rounding, over some twenty of them
     np.testing.assert_allclose(logits, exact, atol=0.1 * float(jnp.abs(exact).max()))
@@ -144,9 +156,10 @@ def test_an_impossible_network_is_refused(make, message):
 
 def test_gates_of_the_wrong_shape_are_refused():
     model = presets.fully_connected(depth=3, width=6, classes=2)
-    variables = model.init(jax.random.key(0), jnp.zeros((1, 5)))
+    x = np.zeros((1, 5), np.float32)
+    variables = random_variables.of(model, x)
     with pytest.raises(ValueError, match='L=2'):
-        model.apply(variables, jnp.zeros((1, 5)), jnp.ones(3))
+        jax.eval_shape(model.apply, variables, x, np.ones(3))
 
 
 def test_a_config_names_the_preset():
