@@ -6,10 +6,17 @@ import numpy as np
 import pytest
 
 from resnet_dyn import config, records
-from resnet_dyn.analysis import depth_measures, kinds, lesion_curves, measures, trajectories
+from resnet_dyn.analysis import (
+    depth_measures,
+    kinds,
+    lesion_curves,
+    measures,
+    needs,
+    trajectories,
+)
 from resnet_dyn.data import batches, datasets
 from resnet_dyn.kernels import lesions
-from resnet_dyn.models import stack
+from resnet_dyn.models import presets, stack
 from resnet_dyn.training import checkpoints, runs
 
 DEAR = [name for name in kinds.KINDS if name not in kinds.DEFAULT]
@@ -176,12 +183,17 @@ def test_data_that_are_not_those_of_the_run_are_refused(tiny_run):
     assert measures.plan(tiny_run, ['gammas'], data=other).examples == 0
 
 
+@pytest.mark.parametrize('depth, why', [(8, 'none can change places'), (14, '')])
+def test_reordering_needs_two_blocks_of_equal_shape(depth, why):
+    facts = needs.Facts(config.Model(), presets.cifar_resnet(depth), 10, None)
+    assert why in needs.equal_blocks(facts) and bool(why) == bool(needs.equal_blocks(facts))
+
+
 @pytest.mark.parametrize(
     'changes, lost, why',
     [
         ({'model.norm': 'none'}, {'gammas'}, 'has no gammas'),
         ({'model.block': 'plain'}, set(kinds.KINDS) - {'gammas'}, 'have no skip'),
-        ({'model.depth': 2}, {'reorder'}, 'none can change places'),
     ],
 )
 def test_what_a_network_lacks_is_left_out_and_said(tiny_run, tmp_path, changes, lost, why):
