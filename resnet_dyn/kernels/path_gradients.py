@@ -32,16 +32,16 @@ _BUSY_ELSEWHERE = 2**25
 class Energies(NamedTuple):
     """S_k by path length and the standard errors of its estimate."""
 
-    energy_K: jax.Array  # (L+1,), or (L+1, B) by example
-    error_K: jax.Array  # sample standard deviation / sqrt(probes); NaN for one probe
+    energy_R: jax.Array  # (L+1,), or (L+1, B) by example
+    error_R: jax.Array  # sample standard deviation / sqrt(probes); NaN for one probe
 
 
 class Spectrum(NamedTuple):
     """The two sizes of the gradient that paths of each length carry, (L+1,)."""
 
-    sum_norm_K: jax.Array  # |G_k|: of their sum, cross terms and all
-    root_energy_K: jax.Array  # sqrt(S_k): the root of the sum of their squares
-    energy_error_K: jax.Array  # standard error of S_k
+    sum_norm_R: jax.Array  # |G_k|: of their sum, cross terms and all
+    root_energy_R: jax.Array  # sqrt(S_k): the root of the sum of their squares
+    energy_error_R: jax.Array  # standard error of S_k
 
 
 @functools.partial(jax.jit, static_argnames=('loss', 'order', 'through_stem', 'lengths_at_once'))
@@ -66,11 +66,11 @@ def by_length(
     """
     cut = _order(stack, order)
     linearised = _linearise(stack, inputs, loss)
-    lengths_K, _ = _backward(stack, linearised, cut, lengths_at_once)
+    lengths_R, _ = _backward(stack, linearised, cut, lengths_at_once)
     if through_stem:
         _, pull = jax.vjp(lambda x: stack_lib.stem(stack, x), inputs)
-        lengths_K = lax.map(lambda g: pull(g)[0], lengths_K)
-    return lengths_K
+        lengths_R = lax.map(lambda g: pull(g)[0], lengths_R)
+    return lengths_R
 
 
 @functools.partial(jax.jit, static_argnames=('loss', 'reduce', 'lengths_at_once'))
@@ -84,8 +84,8 @@ def by_length_at_blocks(
     a norm say: all the gradients would be L times the memory of `by_length`.
     """
     linearised, L = _linearise(stack, inputs, loss), stack_lib.num_blocks(stack)
-    _, seen_LK = _backward(stack, linearised, L, lengths_at_once, reduce)
-    return seen_LK
+    _, seen_LR = _backward(stack, linearised, L, lengths_at_once, reduce)
+    return seen_LR
 
 
 @functools.partial(
@@ -118,25 +118,25 @@ def energies(
 
     def probe(key):
         signs_L = jax.random.rademacher(key, shape, linearised[-1].dtype)
-        lengths_K, _ = _backward(stack, linearised, cut, lengths_at_once, signs_L=signs_L)
-        return (lengths_K**2).sum(tuple(range(kept, lengths_K.ndim)))
+        lengths_R, _ = _backward(stack, linearised, cut, lengths_at_once, signs_L=signs_L)
+        return (lengths_R**2).sum(tuple(range(kept, lengths_R.ndim)))
 
-    energy_NK = lax.map(probe, jax.random.split(key, probes))
+    energy_NR = lax.map(probe, jax.random.split(key, probes))
     if probes == 1:
-        return Energies(energy_NK[0], jnp.full_like(energy_NK[0], jnp.nan))
-    return Energies(energy_NK.mean(0), energy_NK.std(0, ddof=1) / math.sqrt(probes))
+        return Energies(energy_NR[0], jnp.full_like(energy_NR[0], jnp.nan))
+    return Energies(energy_NR.mean(0), energy_NR.std(0, ddof=1) / math.sqrt(probes))
 
 
 def spectrum(stack, inputs, loss: Callable, key, probes: int, **options) -> Spectrum:
     """|G_k| beside sqrt(S_k): equal only where paths of one length are orthogonal in pairs."""
-    lengths_K = by_length(stack, inputs, loss, **options)
-    energy_K, error_K = energies(stack, inputs, loss, key, probes, **options)
-    return Spectrum(norms(lengths_K), jnp.sqrt(energy_K), error_K)
+    lengths_R = by_length(stack, inputs, loss, **options)
+    energy_R, error_R = energies(stack, inputs, loss, key, probes, **options)
+    return Spectrum(norms(lengths_R), jnp.sqrt(energy_R), error_R)
 
 
-def norms(lengths_K, kept: int = 1):
+def norms(lengths_R, kept: int = 1):
     """The 2-norm of each G_k over all but the first `kept` axes (2: of each example apart)."""
-    return jnp.sqrt((lengths_K**2).sum(tuple(range(kept, lengths_K.ndim))))
+    return jnp.sqrt((lengths_R**2).sum(tuple(range(kept, lengths_R.ndim))))
 
 
 @functools.partial(jax.jit, static_argnames=('order', 'lengths_at_once'))
@@ -151,19 +151,19 @@ def forward_by_length(stack, inputs, order: int | None = None, lengths_at_once: 
     stack = stack_lib.with_forward_derivatives(stack)
     cut = _order(stack, order)
     h, done = stack_lib.stem(stack, inputs), 0
-    lengths_K = h[None]
+    lengths_R = h[None]
     for stage in stack.stages:
         rows, chunk = _rows(done + stage.length, cut, h, lengths_at_once)
 
         def body(params, carry, number, stage=stage, chunk=chunk):
-            h, lengths_K = carry
-            return _push_forward(lengths_K, stage, params, h, number, cut, chunk), None
+            h, lengths_R = carry
+            return _push_forward(lengths_R, stage, params, h, number, cut, chunk), None
 
         numbers_N = jnp.arange(done, done + stage.length)
-        carry = (h, _pad(lengths_K, rows))
-        (h, lengths_K), _ = stack_lib.scan_stage(stage, body, carry, numbers_N)
+        carry = (h, _pad(lengths_R, rows))
+        (h, lengths_R), _ = stack_lib.scan_stage(stage, body, carry, numbers_N)
         done += stage.length
-    return lengths_K[: cut + 1]
+    return lengths_R[: cut + 1]
 
 
 @functools.partial(jax.jit, static_argnames='loss')
@@ -234,22 +234,22 @@ def _backward(stack, linearised, cut, lengths_at_once, reduce=None, signs_L=None
     blocks, done = stack_lib.num_blocks(stack), 0
     signs_L = jnp.ones(blocks, v.dtype) if signs_L is None else signs_L
     seen = [] if reduce is None else [_seen(reduce, v[None], blocks)[None]]
-    lengths_K, parts = v[None], stack_lib.split(stack, signs_L)
+    lengths_R, parts = v[None], stack_lib.split(stack, signs_L)
     for stage, pulls_N, signs_N in zip(stack.stages[::-1], pulls[::-1], parts[::-1], strict=True):
-        rows, chunk = _rows(done + stage.length, cut, lengths_K[0], lengths_at_once)
+        rows, chunk = _rows(done + stage.length, cut, lengths_R[0], lengths_at_once)
 
-        def body(_, lengths_K, xs, stage=stage, chunk=chunk):
+        def body(_, lengths_R, xs, stage=stage, chunk=chunk):
             pull, sign, number = xs
-            lengths_K = _pull_back(lengths_K, stage, pull, sign, number, cut, chunk)
-            return lengths_K, None if reduce is None else _seen(reduce, lengths_K, blocks)
+            lengths_R = _pull_back(lengths_R, stage, pull, sign, number, cut, chunk)
+            return lengths_R, None if reduce is None else _seen(reduce, lengths_R, blocks)
 
         numbers_N = jnp.arange(done, done + stage.length)[::-1]
-        xs, lengths_K = (pulls_N, signs_N, numbers_N), _pad(lengths_K, rows)
-        lengths_K, here = stack_lib.scan_stage(stage, body, lengths_K, xs, reverse=True)
+        xs, lengths_R = (pulls_N, signs_N, numbers_N), _pad(lengths_R, rows)
+        lengths_R, here = stack_lib.scan_stage(stage, body, lengths_R, xs, reverse=True)
         if reduce is not None:
             seen.append(here)
         done += stage.length
-    return lengths_K[: cut + 1], jnp.concatenate(seen[::-1]) if seen else None
+    return lengths_R[: cut + 1], jnp.concatenate(seen[::-1]) if seen else None
 
 
 def _along(stack, linearised, path_L):
@@ -276,7 +276,7 @@ def _along(stack, linearised, path_L):
     return g
 
 
-def _pull_back(lengths_K, stage, pull: _Pulls, sign, number, cut, chunk: int):
+def _pull_back(lengths_R, stage, pull: _Pulls, sign, number, cut, chunk: int):
     """G_k <- S^T D^T G_k + sign J^T D^T G_{k-1}, D the merge."""
 
     def merge(g):
@@ -287,15 +287,15 @@ def _pull_back(lengths_K, stage, pull: _Pulls, sign, number, cut, chunk: int):
         return sign.reshape(sign.shape + (1,) * (g.ndim - 1) * bool(sign.ndim)) * moved
 
     if not stage.skippable:
-        shape = jax.eval_shape(branch, lengths_K[0])
-        return _shifted(lengths_K, lambda g: jnp.zeros_like(shape), branch, number, cut, chunk)
+        shape = jax.eval_shape(branch, lengths_R[0])
+        return _shifted(lengths_R, lambda g: jnp.zeros_like(shape), branch, number, cut, chunk)
     if pull.skip is not None:
-        return _shifted(lengths_K, lambda g: pull.skip(merge(g))[0], branch, number, cut, chunk)
+        return _shifted(lengths_R, lambda g: pull.skip(merge(g))[0], branch, number, cut, chunk)
     settle = None if pull.merge is None else lambda there, moved: merge(there) + moved
-    return _shifted(lengths_K, None, branch, number, cut, chunk, settle)
+    return _shifted(lengths_R, None, branch, number, cut, chunk, settle)
 
 
-def _push_forward(lengths_K, stage, params, h, number, cut, chunk: int):
+def _push_forward(lengths_R, stage, params, h, number, cut, chunk: int):
     """The block's output at h, and u_k <- D (S u_k + J u_{k-1}), D the merge."""
     branch, skip = _addends(stage, params)
     out, push_branch = jax.linearize(branch, h)
@@ -311,10 +311,10 @@ def _push_forward(lengths_K, stage, params, h, number, cut, chunk: int):
     if stage.merge is not None:
         out, push_merge = jax.linearize(stage.merge, out)
         settle = lambda there, moved: push_merge(there + moved)  # noqa: E731
-    return out, _shifted(lengths_K, push_skip, push_branch, number, cut, chunk, settle)
+    return out, _shifted(lengths_R, push_skip, push_branch, number, cut, chunk, settle)
 
 
-def _shifted(lengths_K, through, branch, number, cut, chunk: int, settle=None):
+def _shifted(lengths_R, through, branch, number, cut, chunk: int, settle=None):
     """settle(through(g_k), branch(g_{k-1})), by default their sum, where 0..number are there.
 
     `through` None is the identity. `chunk` products with the branch go at once, up to k = cut (or
@@ -322,22 +322,22 @@ def _shifted(lengths_K, through, branch, number, cut, chunk: int, settle=None):
     XLA makes no second copy of all lengths.
     """
     settle = jnp.add if settle is None else settle
-    summed_K = lengths_K if through is None else jax.vmap(through)(lengths_K)
+    summed_R = lengths_R if through is None else jax.vmap(through)(lengths_R)
     trips = jnp.minimum(number, cut) // chunk + 1
 
-    def step(i, summed_K):
+    def step(i, summed_R):
         start = (trips - 1 - i) * chunk
-        g_C = lax.dynamic_slice_in_dim(summed_K if through is None else lengths_K, start, chunk)
-        there_C = lax.dynamic_slice_in_dim(summed_K, start + 1, chunk)
+        g_C = lax.dynamic_slice_in_dim(summed_R if through is None else lengths_R, start, chunk)
+        there_C = lax.dynamic_slice_in_dim(summed_R, start + 1, chunk)
         if chunk == 1:
             settled_C = settle(there_C[0], branch(g_C[0]))[None]
         else:
             settled_C = jax.vmap(settle)(there_C, jax.vmap(branch)(g_C))
-        return lax.dynamic_update_slice_in_dim(summed_K, settled_C, start + 1, 0)
+        return lax.dynamic_update_slice_in_dim(summed_R, settled_C, start + 1, 0)
 
-    summed_K = lax.fori_loop(0, trips, step, summed_K)
-    first = settle(summed_K[0], jnp.zeros_like(summed_K[0]))
-    return lax.dynamic_update_slice_in_dim(summed_K, first[None], 0, 0)
+    summed_R = lax.fori_loop(0, trips, step, summed_R)
+    first = settle(summed_R[0], jnp.zeros_like(summed_R[0]))
+    return lax.dynamic_update_slice_in_dim(summed_R, first[None], 0, 0)
 
 
 def _addends(stage, params):
@@ -348,14 +348,14 @@ def _addends(stage, params):
     )
 
 
-def _seen(reduce, lengths_K, blocks: int):
+def _seen(reduce, lengths_R, blocks: int):
     """reduce(G_k) of the rows k = 0..L, of which the last may not be there yet."""
-    return jax.vmap(reduce)(_pad(lengths_K, blocks + 1)[: blocks + 1])
+    return jax.vmap(reduce)(_pad(lengths_R, blocks + 1)[: blocks + 1])
 
 
-def _pad(lengths_K, rows: int):
-    more = max(0, rows - len(lengths_K))
-    return jnp.pad(lengths_K, [(0, more)] + [(0, 0)] * (lengths_K.ndim - 1))
+def _pad(lengths_R, rows: int):
+    more = max(0, rows - len(lengths_R))
+    return jnp.pad(lengths_R, [(0, more)] + [(0, 0)] * (lengths_R.ndim - 1))
 
 
 def _rows(done: int, cut: int, h, lengths_at_once: int | None) -> tuple[int, int]:

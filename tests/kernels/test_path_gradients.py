@@ -54,12 +54,12 @@ def test_lengths_of_the_reference_net_are_the_published_ones(activation):
     expected = reference.VALUES[activation]
     with jax.enable_x64(True):
         net, x = reference_net(activation), jnp.asarray(reference.STEM)[None]
-        lengths_K = path_gradients.by_length(net, x, read_out)
-        np.testing.assert_allclose(path_gradients.norms(lengths_K) ** 2, expected['G2'], rtol=1e-9)
-        forward_K = path_gradients.forward_by_length(net, x)
-        np.testing.assert_allclose((forward_K**2).sum((1, 2)), expected['F2'], rtol=1e-9)
+        lengths_R = path_gradients.by_length(net, x, read_out)
+        np.testing.assert_allclose(path_gradients.norms(lengths_R) ** 2, expected['G2'], rtol=1e-9)
+        forward_R = path_gradients.forward_by_length(net, x)
+        np.testing.assert_allclose((forward_R**2).sum((1, 2)), expected['F2'], rtol=1e-9)
         np.testing.assert_allclose(
-            forward_K[:, 0] @ reference.READOUT, expected['vF'], rtol=1e-9, atol=1e-15
+            forward_R[:, 0] @ reference.READOUT, expected['vF'], rtol=1e-9, atol=1e-15
         )
 
 
@@ -85,14 +85,14 @@ def test_lengths_are_sums_over_all_paths_where_relus_follow_the_addition(lengths
         net = reference_net('tanh', jax.nn.relu)
         x = jnp.abs(jnp.asarray(reference.STEM))[None]
         single_P = of_all_paths(net, x)
-        lengths_K = path_gradients.by_length(net, x, read_out, lengths_at_once=lengths_at_once)
+        lengths_R = path_gradients.by_length(net, x, read_out, lengths_at_once=lengths_at_once)
         for k in range(9):
             expected = single_P[k == LENGTHS].sum(0)
-            np.testing.assert_allclose(lengths_K[k, 0], expected, rtol=1e-10, atol=1e-14)
+            np.testing.assert_allclose(lengths_R[k, 0], expected, rtol=1e-10, atol=1e-14)
         one = path_gradients.path_gradient(net, x, read_out, PATHS[77])
         np.testing.assert_allclose(one[0], single_P[77], rtol=1e-10, atol=1e-14)
         cut = path_gradients.by_length(net, x, read_out, 3, lengths_at_once=lengths_at_once)
-        np.testing.assert_allclose(cut, lengths_K[:4], rtol=1e-12)
+        np.testing.assert_allclose(cut, lengths_R[:4], rtol=1e-12)
 
 
 def test_a_block_whose_relu_is_dead_on_the_forward_pass_stops_what_goes_through_it():
@@ -103,13 +103,13 @@ def test_a_block_whose_relu_is_dead_on_the_forward_pass_stops_what_goes_through_
         dead = stack.Stage((into, jnp.abs(out)), net.stages[0].branch, 8)
         net = stack.with_stages(net, [dead])
         x = jnp.abs(jnp.asarray(reference.STEM))[None]
-        lengths_K = path_gradients.by_length(net, x, read_out)
+        lengths_R = path_gradients.by_length(net, x, read_out)
         single_P = of_all_paths(net, x)
         assert (single_P[PATHS[:, 3] == 1] == 0).all()
         np.testing.assert_allclose(
-            lengths_K[:, 0], [single_P[k == LENGTHS].sum(0) for k in range(9)], rtol=1e-12
+            lengths_R[:, 0], [single_P[k == LENGTHS].sum(0) for k in range(9)], rtol=1e-12
         )
-        assert (lengths_K[8] == 0).all()  # every path of 8 branches takes the dead one
+        assert (lengths_R[8] == 0).all()  # every path of 8 branches takes the dead one
 
 
 def convolutional(depth, block, statistics='running'):
@@ -152,20 +152,20 @@ def test_lengths_of_a_resnet_sum_to_its_gradient(depth, block, statistics):
 
 def test_lengths_are_carried_through_the_stem_and_seen_at_every_depth():
     net, x = dense('postact')
-    at_inputs_K = path_gradients.by_length(net, x, cross_entropy, through_stem=True)
+    at_inputs_R = path_gradients.by_length(net, x, cross_entropy, through_stem=True)
     expected = jax.grad(lambda x: cross_entropy(stack.apply(net, x, jnp.ones(4))))(x)
-    assert relative(at_inputs_K.sum(0), expected) < 1e-5
-    seen_LK = path_gradients.by_length_at_blocks(net, x, cross_entropy, jnp.linalg.norm)
-    lengths_K = path_gradients.by_length(net, x, cross_entropy)
-    np.testing.assert_allclose(seen_LK[0], path_gradients.norms(lengths_K), rtol=1e-5)
+    assert relative(at_inputs_R.sum(0), expected) < 1e-5
+    seen_LR = path_gradients.by_length_at_blocks(net, x, cross_entropy, jnp.linalg.norm)
+    lengths_R = path_gradients.by_length(net, x, cross_entropy)
+    np.testing.assert_allclose(seen_LR[0], path_gradients.norms(lengths_R), rtol=1e-5)
     tail = stack.with_stages(net, [stage_from(net.stages[0], 3)])
     h_3 = stack.stem(net, x)
     for l in range(3):
         params = jax.tree.map(lambda a, l=l: a[l], net.stages[0].params)
         h_3 = stack.block(net.stages[0], params, h_3, 1.0)
-    last_K = path_gradients.by_length(stack.without_stem(tail), h_3, cross_entropy)
-    np.testing.assert_allclose(seen_LK[3, :2], path_gradients.norms(last_K), rtol=1e-5)
-    assert all((seen_LK[l, 5 - l :] == 0).all() for l in range(5))
+    last_R = path_gradients.by_length(stack.without_stem(tail), h_3, cross_entropy)
+    np.testing.assert_allclose(seen_LR[3, :2], path_gradients.norms(last_R), rtol=1e-5)
+    assert all((seen_LR[l, 5 - l :] == 0).all() for l in range(5))
 
 
 def stage_from(stage, start):
@@ -209,17 +209,17 @@ def test_lengths_and_energies_of_examples_are_their_own_and_pass_through_vmap_ov
     np.testing.assert_allclose(both[1][:, 2:3], alone, rtol=2e-5, atol=1e-5)
     energies = path_gradients.energies(nets[1], x, loss, jax.random.key(2), 400, per_example=True)
     one = path_gradients.energies(nets[1], x[2:3], loss, jax.random.key(3), 400)
-    assert energies.energy_K.shape == (5, 4)
-    apart = abs(energies.energy_K[:, 2] - one.energy_K)
-    bound = 5 * jnp.hypot(energies.error_K[:, 2], one.error_K) + 1e-3 * one.energy_K
+    assert energies.energy_R.shape == (5, 4)
+    apart = abs(energies.energy_R[:, 2] - one.energy_R)
+    bound = 5 * jnp.hypot(energies.error_R[:, 2], one.error_R) + 1e-3 * one.energy_R
     assert (apart <= bound).all()  # five standard errors, and float32 where there is no variance
 
 
 def test_blocks_without_a_skip_have_the_longest_path_alone():
     net, x = dense('plain')
-    norms_K = path_gradients.norms(path_gradients.by_length(net, x, jnp.sum))
-    assert (norms_K[:4] == 0).all()
-    assert norms_K[4] > 0
+    norms_R = path_gradients.norms(path_gradients.by_length(net, x, jnp.sum))
+    assert (norms_R[:4] == 0).all()
+    assert norms_R[4] > 0
 
 
 @pytest.mark.parametrize(
