@@ -81,7 +81,7 @@ def single(step: int, stacks: Sequence, scope: Scope) -> SingleLesions:
 def pairs(step: int, stacks: Sequence, scope: Scope) -> PairLesions:
     """All C(L, 2) pairs, and each block alone."""
     L = stacks[0].num_blocks
-    masks_ML = masks.up_to(L, 2)
+    masks_ML = masks.up_to(L, min(L, 2))
     loss_SM, error_SM = _scores(stacks, masks_ML, scope)
     ends = [np.flatnonzero(mask_L == 0)[[0, -1]] for mask_L in masks_ML[1:]]
     first_M, last_M = np.array(ends).T

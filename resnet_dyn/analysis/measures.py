@@ -128,7 +128,7 @@ def _measures(kinds, model, meta, view, watch) -> dict[str, trajectories.Measure
                 seen = view._replace(progress=functools.partial(watch, what))
             try:
                 return kind.function(step, stacks.at(step, variables), seen)
-            except ValueError as error:  # of kernels: memory, outputs that are not finite
+            except ValueError as error:  # of kernels: memory, outputs that are NaN
                 raise trajectories.AnalysisError(f'{name} at step {step:,}: {error}') from error
 
         settings = {field: getattr(view, field) for field in kind.depends}

@@ -7,6 +7,7 @@ computed. All functions below take the options of `score` that steer the walk.
 """
 
 import functools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -72,7 +73,8 @@ def score(
     (default: half of the free memory), `width` in masks a compiled call, `mesh` with the axes
     `mask` and `data`, `progress(done, total)` in block evaluations. Raises ValueError for masks of
     the wrong length or not finite, for a deleted block that has no skip, for what does not fit
-    into the budget, and for logits that are not finite, naming the mask.
+    into the budget, and for logits or metrics that are NaN, naming the mask. Functions of your own
+    are traced: they compute by jax.numpy. The labels may be None where the logits alone are asked.
     """
     masks_ML = masks_lib.check(masks, stack_lib.num_blocks(stack))
     if not len(masks_ML):
@@ -100,6 +102,8 @@ def score_seeds(
     `how` is 'map', one network after the other through the same compiled programs, or 'vmap', all
     at once. vmap over the weights of convolutions is slow on the CPU; small dense nets gain by it.
     """
+    if not stacks:
+        raise ValueError('no stacks to score: give one a network')
     if how == 'map':
         results = [score(stack, inputs, labels, masks, metrics, **options) for stack in stacks]
         return {name: np.stack([result[name] for result in results]) for name in results[0]}
@@ -118,7 +122,10 @@ def score_tree(
 ) -> dict[str, np.ndarray]:
     """`score` of any tree of sub-networks; `name(i)` is what an error calls the i-th."""
     functions = functions_of(metrics)
-    inputs, labels = jnp.asarray(inputs), jnp.asarray(labels)
+    inputs = jnp.asarray(inputs)
+    if labels is None and any(function is not _logits for _, function in functions):
+        raise ValueError("labels are None: that goes with metrics=('logits',) alone")
+    labels = jnp.zeros(len(inputs), int) if labels is None else jnp.asarray(labels)
     if len(inputs) != len(labels):
         raise ValueError(f'{len(inputs)} inputs and {len(labels)} labels: give one label an input')
     spans = _spans(stack, len(inputs), examples_at_once, functions)
@@ -127,12 +134,15 @@ def score_tree(
     for number, (start, stop) in enumerate(spans):
         finish = prefix_walk.Finish(_Scores(functions), labels[start:stop])
         found = []
-        for index, (values, finite) in prefix_walk.run(
+        for index, (values, sound) in prefix_walk.run(
             stack, inputs[start:stop], tree, finish, **steer(number)
         ):
-            if not finite.all():
-                bad = index[np.flatnonzero(~finite)[0]]
-                raise ValueError(f'logits of {name(bad)} are not finite')
+            if not sound.all():
+                bad = index[np.flatnonzero(~sound)[0]]
+                raise ValueError(
+                    f'logits of {name(bad)} or a metric of them are NaN: check the inputs, delete '
+                    'fewer blocks or take smaller factors'
+                )
             found.append(values)
         parts.append({key: np.concatenate([f[key] for f in found]) for key, _ in functions})
     weights = [stop - start for start, stop in spans]
@@ -151,12 +161,15 @@ def greedy(
     num = blocks if num is None else num
     if not 0 <= num <= blocks:
         raise ValueError(f'num={num} of L={blocks} blocks to delete: must be in [0, {blocks}]')
+    if metric == 'logits':
+        raise ValueError("metric='logits' is no single number: take loss or error")
     kept, deleted, values = list(range(blocks)), [], []
-    for _ in range(num):
+    for turn in range(num):
         masks_ML = np.zeros((len(kept), blocks), np.float32)
         masks_ML[:, kept] = 1
         masks_ML[np.arange(len(kept)), kept] = 0
-        found = score(stack, inputs, labels, masks_ML, (metric,), **options)[metric]
+        steer = _whole_progress(options, blocks, num, turn)
+        found = score(stack, inputs, labels, masks_ML, (metric,), **steer)[metric]
         best = int(found.argmin())
         values.append(found[best])
         deleted.append(kept.pop(best))
@@ -178,14 +191,19 @@ def random_curve(
     Masks are drawn independently; all are scored in one walk, so that they share their prefixes.
     """
     blocks, deleted = stack_lib.num_blocks(stack), list(deleted)
-    if num < 1:
-        raise ValueError(f'num={num}: take at least 1 mask for each number of deleted blocks')
+    if num < 1 or not deleted:
+        raise ValueError(
+            f'num={num} masks for each of deleted={deleted}: take at least 1 mask and 1 number'
+        )
     keys = jax.random.split(key, len(deleted))
     masks_ML = np.concatenate(
         [masks_lib.random(k, blocks, j, num) for k, j in zip(keys, deleted, strict=True)]
     )
     scores = score(stack, inputs, labels, masks_ML, metrics, **options)
-    return {name: _curve(values.reshape(len(deleted), num)) for name, values in scores.items()}
+    return {
+        name: _curve(values.reshape(len(deleted), num, *values.shape[1:]))
+        for name, values in scores.items()
+    }
 
 
 @functools.partial(jax.jit, static_argnames='loss')
@@ -210,7 +228,8 @@ def mean_ablated(stack, inputs) -> stack_lib.ResidualStack:
         merge(skip(h) + m + g (branch(h) - m)),  m = mean over these inputs of branch(h)
 
     with h as it is in the full network; m keeps the shape of one example. Gate 1 is the network
-    as it was (up to rounding).
+    as it was (up to rounding). Ablate first where seeds are to be put together (`over_seeds`).
+    Raises ValueError for blocks without a skip.
     """
     h = stack_lib.stem(stack, inputs)
     stages = []
@@ -248,13 +267,14 @@ def functions_of(metrics: Metrics) -> tuple[tuple[str, Callable], ...]:
 
 
 class _Scores(NamedTuple):
-    """(output, labels) -> (metrics by name, whether the output is finite)."""
+    """(output, labels) -> (metrics by name, whether all of them and the output are numbers)."""
 
     functions: tuple[tuple[str, Callable], ...]
 
     def __call__(self, output, labels):
-        finite = jnp.stack([jnp.isfinite(a).all() for a in jax.tree.leaves(output)]).all()
-        return {name: function(output, labels) for name, function in self.functions}, finite
+        values = {name: function(output, labels) for name, function in self.functions}
+        number = [~jnp.isnan(a).any() for a in jax.tree.leaves((output, values))]
+        return jax.tree.map(jnp.asarray, values), jnp.stack(number).all()
 
 
 class _OverSeeds(NamedTuple):
@@ -268,8 +288,9 @@ class _OverSeeds(NamedTuple):
 
 def _curve(values_JN: np.ndarray) -> Curve:
     num = values_JN.shape[1]
-    spread_J = values_JN.std(1, ddof=1) if num > 1 else np.full(len(values_JN), np.nan)
-    return Curve(values_JN.mean(1), spread_J / np.sqrt(num))
+    mean_J = values_JN.mean(1)
+    spread_J = values_JN.std(1, ddof=1) if num > 1 else np.full_like(mean_J, np.nan)
+    return Curve(mean_J, spread_J / math.sqrt(num))
 
 
 def _spans(stack, examples: int, at_once: int | None, functions) -> list[tuple[int, int]]:
@@ -299,6 +320,20 @@ def _join(name: str, parts: list[np.ndarray], weights: list[int]) -> np.ndarray:
     if name == 'logits':
         return np.concatenate(parts, axis=1)
     return np.average(parts, axis=0, weights=weights).astype(parts[0].dtype)
+
+
+def _whole_progress(options, blocks: int, num: int, turn: int) -> dict:
+    """The options of one turn of `greedy`, its progress told as a part of all turns."""
+    told = options.get('progress')
+    if told is None:
+        return options
+    prices = [(n - 1) * (n + 2) // 2 for n in range(blocks, blocks - num, -1)]  # singles of n
+
+    def progress(done, total):
+        here = round(prices[turn] * done / total) if total else 0
+        told(sum(prices[:turn]) + here, sum(prices))
+
+    return {**options, 'progress': progress}
 
 
 def _share_progress(walk, spans: int) -> Callable[[int], dict]:

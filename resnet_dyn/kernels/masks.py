@@ -31,6 +31,7 @@ def exactly(L: int, j: int) -> np.ndarray:
 
 def up_to(L: int, j: int) -> np.ndarray:
     """All masks that delete at most j blocks, the full net first."""
+    _check(L, j)
     return np.concatenate([exactly(L, i) for i in range(j + 1)])
 
 
@@ -104,7 +105,14 @@ def from_names(names: Sequence[str], deleted: Sequence[Sequence[str]]) -> np.nda
 
 def check(masks, L: int) -> np.ndarray:
     """Masks as an array (M, L) of finite numbers, else ValueError; one mask (L,) is a row."""
-    masks_ML = np.asarray(masks)
+    try:
+        masks_ML = np.asarray(masks)
+    except ValueError:
+        lengths = [np.size(mask) for mask in masks]
+        raise ValueError(
+            f'masks have rows of different lengths, {min(lengths)} to {max(lengths)}, and the net '
+            f'has L={L} blocks: give (M, {L})'
+        ) from None
     if masks_ML.ndim == 1:
         masks_ML = masks_ML[None]
     if masks_ML.ndim != 2 or masks_ML.shape[1] != L:

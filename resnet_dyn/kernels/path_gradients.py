@@ -67,6 +67,11 @@ def by_length(
     cut = _order(stack, order)
     linearised = _linearise(stack, inputs, loss)
     lengths_R, _ = _backward(stack, linearised, cut, lengths_at_once)
+    if through_stem and not jnp.issubdtype(jnp.result_type(inputs), jnp.inexact):
+        raise ValueError(
+            f'inputs of dtype {jnp.result_type(inputs)} have no gradient: leave through_stem out, '
+            'for the gradient at h_0'
+        )
     if through_stem:
         _, pull = jax.vjp(lambda x: stack_lib.stem(stack, x), inputs)
         lengths_R = lax.map(lambda g: pull(g)[0], lengths_R)
@@ -205,6 +210,18 @@ class _Pulls(NamedTuple):
     branch: Callable
 
 
+def _in_loops(function):
+    """`function` with its loops compiled even under `jax.disable_jit`, where scans cannot stack."""
+
+    @functools.wraps(function)
+    def wrapped(*args, **options):
+        with jax.disable_jit(False):
+            return function(*args, **options)
+
+    return wrapped
+
+
+@_in_loops
 def _linearise(stack, inputs, loss):
     """The `_Pulls` of every stage at the full forward pass, and v, the gradient at h_L."""
     h, pulls = stack_lib.stem(stack, inputs), []
@@ -225,9 +242,13 @@ def _linearise(stack, inputs, loss):
 
         h, here = stack_lib.scan_stage(stage, body, h, jnp.ones(stage.length))
         pulls.append(here)
+    value = jax.eval_shape(lambda h: loss(stack_lib.head(stack, h)), h)
+    if getattr(value, 'shape', None) != ():
+        raise ValueError(f'loss gives {value}: it must be one number, a sum or mean over examples')
     return pulls, jax.grad(lambda h: loss(stack_lib.head(stack, h)))(h)
 
 
+@_in_loops
 def _backward(stack, linearised, cut, lengths_at_once, reduce=None, signs_L=None):
     """(G_k up to k = cut, and reduce(G_k) at every depth), from the last block to the first."""
     pulls, v = linearised
@@ -252,6 +273,7 @@ def _backward(stack, linearised, cut, lengths_at_once, reduce=None, signs_L=None
     return lengths_R[: cut + 1], jnp.concatenate(seen[::-1]) if seen else None
 
 
+@_in_loops
 def _along(stack, linearised, path_L):
     """g_P of one path."""
     pulls, g = linearised
@@ -284,7 +306,7 @@ def _pull_back(lengths_R, stage, pull: _Pulls, sign, number, cut, chunk: int):
 
     def branch(g):
         moved = pull.branch(merge(g))[0]
-        return sign.reshape(sign.shape + (1,) * (g.ndim - 1) * bool(sign.ndim)) * moved
+        return sign.reshape(sign.shape + (1,) * (moved.ndim - 1) * bool(sign.ndim)) * moved
 
     if not stage.skippable:
         shape = jax.eval_shape(branch, lengths_R[0])

@@ -109,8 +109,10 @@ def block_evaluations(masks) -> int:
     cost nothing. Raises ValueError for masks that are not finite or not of shape (M, L).
     """
     masks = np.asarray(masks)
-    if masks.ndim not in (1, 2) or not masks.size:
+    if masks.ndim not in (1, 2) or not masks.shape[-1]:
         raise ValueError(f'masks have shape {masks.shape}: give (M, L), one row a sub-network')
+    if not masks.size:
+        return 0
     return from_masks(masks_lib.check(masks, masks.shape[-1])).evaluations
 
 

@@ -73,7 +73,8 @@ def plan(stack, inputs, tree: prefix_tree.Tree, width=None, budget=None) -> Plan
         raise ValueError(f'width={width}: a chunk has at least 1 node')
     width = min(width, SIZES[0], tree.leaves)
     budget = default_budget() if budget is None else budget
-    while (needed := _bytes(shapes_T, tree, width)) > budget:
+    free = all(stage.skip is None and stage.merge is None for stage in stack.stages)
+    while (needed := _bytes(shapes_T, tree, width, free)) > budget:
         if width == 1:
             raise ValueError(
                 f'{inputs.shape[0]} examples need about {needed / 2**30:.2g} GiB of activations '
@@ -301,11 +302,16 @@ def _shapes(stack, inputs, tree) -> list[jax.ShapeDtypeStruct]:
     return shapes
 
 
-def _bytes(shapes_T, tree, width: int) -> int:
-    """Activations held at the worst moment: a chunk waiting at each depth, and the workspace."""
+def _bytes(shapes_T, tree, width: int, free: bool) -> int:
+    """Activations held at the worst moment: a chunk waiting at each depth, and the workspace.
+
+    Beside its `width` nodes a chunk has as many deleted ones, which are `free` where every skip is
+    the identity and nothing follows it.
+    """
+    held = width if free else 2 * width
     sizes = [math.prod(shape.shape) * shape.dtype.itemsize for shape in shapes_T]
     waiting = sum(
-        size * min(width, len(level.parent_N))
+        size * min(held, len(level.parent_N))
         for size, level in zip(sizes[1:], tree.levels, strict=True)
     )
     return sizes[0] + waiting + WORKSPACE * width * max(sizes)

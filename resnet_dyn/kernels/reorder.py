@@ -83,6 +83,8 @@ def random_swaps(
     `groups` are the blocks that may change places; None: those of each stage. Raises ValueError
     where no group has two.
     """
+    if swaps < 0:
+        raise ValueError(f'swaps={swaps}: must be 0 or more')
     generator, pairs = _generator(key), _pairs(stack, groups)
     orders = np.tile(np.arange(stack_lib.num_blocks(stack)), (num, 1))
     for order in orders:

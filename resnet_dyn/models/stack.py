@@ -10,6 +10,7 @@ A `ResidualStack` is a pytree: it passes through jit, vmap over stacked paramete
 """
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -145,23 +146,26 @@ def over_seeds(stacks: Sequence[ResidualStack]) -> ResidualStack:
     Every function is mapped over the S sets of parameters by vmap; they share the inputs x and the
     gates. Raises ValueError where the stacks are not of one model.
     """
+    if not stacks:
+        raise ValueError('no stacks: give one a network')
     first, *others = stacks
     if any(jax.tree.structure(other) != jax.tree.structure(first) for other in others):
         raise ValueError('the stacks are not of one model: their blocks or functions differ')
     together = jax.tree.map(lambda *leaves: jnp.stack(leaves), *stacks)
+    mapped = functools.partial(_Mapped, seeds=len(stacks))
     stages = [
         dataclasses.replace(
             stage,
             params=jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), stage.params),
-            branch=_Mapped(stage.branch),
-            skip=None if stage.skip is None else _Mapped(stage.skip),
+            branch=mapped(stage.branch),
+            skip=None if stage.skip is None else mapped(stage.skip),
         )
         for stage in together.stages
     ]
     return dataclasses.replace(
         with_stages(together, stages),
-        stem=_Mapped(first.stem, shared=True),
-        head=_Mapped(first.head),
+        stem=mapped(first.stem, shared=True),
+        head=mapped(first.head),
     )
 
 
@@ -187,8 +191,11 @@ def with_stages(stack: ResidualStack, stages: Sequence[Stage]) -> ResidualStack:
 def shift_branch(stage: Stage, amounts) -> Stage:
     """The stage with `amounts` (length, ...) moved from its branches to its skips.
 
-    merge(skip(h) + a + g (branch(h) - a)): open gates change nothing, a closed one leaves a.
+    merge(skip(h) + a + g (branch(h) - a)): open gates change nothing, a closed one leaves a. Raises
+    ValueError for a stage without skips.
     """
+    if not stage.skippable:
+        raise ValueError('a block without a skip has nothing that its mean could be moved to')
     return dataclasses.replace(
         stage,
         params=(stage.params, amounts),
@@ -199,6 +206,8 @@ def shift_branch(stage: Stage, amounts) -> Stage:
 
 def stem(stack: ResidualStack, x):
     """h_0, the first block's input."""
+    if not x.shape[0]:
+        raise ValueError('a batch of 0 examples: give at least one')
     if x.shape[0] < stack.min_batch:
         raise ValueError(
             f"a batch of {x.shape[0]} has no statistics of its own: statistics='batch' needs at "
@@ -356,10 +365,12 @@ class _Mapped:
     """A function of (params, h) over S of both; of one h for all where it is shared."""
 
     function: Callable
+    seeds: int
     shared: bool = False
 
     def __call__(self, params_S, h):
-        return jax.vmap(self.function, (0, None if self.shared else 0))(params_S, h)
+        axes = (0, None if self.shared else 0)
+        return jax.vmap(self.function, axes, axis_size=self.seeds)(params_S, h)
 
 
 @dataclasses.dataclass(frozen=True)

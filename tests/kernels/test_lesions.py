@@ -48,12 +48,35 @@ def test_deleting_a_block_without_a_skip_is_refused():
         lesions.score(stack.from_model(model, variables), x, labels, masks.single(6)[3:])
 
 
-def test_logits_that_are_not_finite_are_named_with_their_mask():
+def test_logits_that_are_nan_are_named_with_their_mask():
     branches = [lambda h: jnp.log(h), lambda h: -2 * h]
     foreign = stack.from_functions(lambda x: x, branches[::-1], lambda h: h)
     x = jnp.ones((2, 3))
-    with pytest.raises(ValueError, match=r'logits of mask 1, \[1.0, 1.0\], are not finite'):
+    with pytest.raises(
+        ValueError, match=r'logits of mask 1, \[1.0, 1.0\], or a metric of them are NaN'
+    ):
         lesions.score(foreign, x, jnp.zeros(2, int), [[0.0, 1.0], [1.0, 1.0]])
+
+
+def test_minus_infinity_in_masked_logits_is_no_error_and_logits_need_no_labels():
+    def head(h):
+        return jnp.concatenate([h, jnp.full((2, 1), -jnp.inf)], axis=1)
+
+    foreign = stack.from_functions(lambda x: x, [jnp.tanh], head)
+    found = lesions.score(foreign, jnp.ones((2, 3)), None, [[1], [0]], ('logits',))['logits']
+    assert (found[..., 3] == -np.inf).all()
+    with pytest.raises(ValueError, match='labels are None'):
+        lesions.score(foreign, jnp.ones((2, 3)), None, [[1]])
+
+
+def test_greedy_tells_its_progress_over_all_turns():
+    model, variables, x, labels = setting()
+    told = []
+    whole = stack.from_model(model, variables)
+    lesions.greedy(whole, x, labels, 3, progress=lambda *now: told.append(now))
+    done = [a for a, _ in told]
+    assert done == sorted(done)
+    assert told[-1] == (20 + 14 + 9, 20 + 14 + 9)
 
 
 def test_an_unknown_metric_is_refused():
@@ -72,6 +95,19 @@ def test_eight_seeds_as_one_call_equal_seed_by_seed(how):
         alone = lesions.score(whole, x, labels, masks.single(6))
         np.testing.assert_allclose(together['loss'][s], alone['loss'], rtol=1e-5)
         np.testing.assert_array_equal(together['error'][s], alone['error'])
+
+
+def test_networks_whose_stem_has_no_parameters_are_mapped_over_seeds_too():
+    def net(scale):
+        stage = stack.Stage(jnp.full((2, 1), scale), lambda w, h: w[0] * h, 2)
+        return stack.ResidualStack((), (stage,), (), identity, identity)
+
+    def identity(params, h):
+        return h
+
+    x, stacks = jnp.eye(3), [net(0.5), net(2.0)]
+    found = lesions.score_seeds(stacks, x, jnp.arange(3), masks.single(2), ('logits',), how='vmap')
+    np.testing.assert_allclose(found['logits'][:, 0], jnp.stack([1.5 * x, 3.0 * x]))
 
 
 def test_greedy_deletes_the_block_that_is_missed_least_at_every_turn():
@@ -140,6 +176,7 @@ def test_batch_statistics_are_neither_cut_nor_taken_of_one_example():
         (np.ones((2, 5)), 'L=6 blocks'),
         (np.array([[1, 1, 1, 1, 1, 1], [1, 1, np.nan, 1, 1, 1]]), 'mask 1 is not finite'),
         (np.ones((0, 6)), 'no masks to score'),
+        ([[1, 0, 1], [1, 1]], 'rows of different lengths, 2 to 3'),
     ],
 )
 def test_masks_that_do_not_fit_are_refused(masks_ML, message):

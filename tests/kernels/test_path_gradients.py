@@ -234,3 +234,38 @@ def test_blocks_without_a_skip_have_the_longest_path_alone():
 def test_orders_and_counts_that_are_not_there_are_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call(reference_net('tanh'), jnp.asarray(reference.STEM, jnp.float32)[None])
+
+
+def test_signs_of_examples_stay_with_them_where_a_block_changes_the_rank_of_h():
+    weights = jnp.asarray(np.random.default_rng(0).normal(size=(1, 9, 9)), jnp.float32)
+
+    def flat(h):
+        return h.reshape(len(h), -1)
+
+    stage = stack.Stage(weights, lambda w, h: jnp.tanh(flat(h) @ w), 1, lambda w, h: flat(h))
+    net = stack.ResidualStack((), (stage,), (), lambda p, x: x, lambda p, h: h)
+    x = jax.random.normal(jax.random.key(0), (3, 3, 3))
+
+    def loss(h):
+        return (h**2).sum()
+
+    found = path_gradients.energies(net, x, loss, jax.random.key(1), 4, per_example=True)
+    lengths_R = path_gradients.by_length(net, x, loss)
+    expected = path_gradients.norms(lengths_R, 2) ** 2  # one path of each length
+    np.testing.assert_allclose(found.energy_R, expected, rtol=1e-5)
+
+
+def test_lengths_without_jit_equal_those_with_it():
+    net, x = dense('preact')
+    compiled = path_gradients.by_length(net, x, cross_entropy)
+    with jax.disable_jit():
+        plain = path_gradients.by_length(net, x, cross_entropy)
+    np.testing.assert_allclose(plain, compiled, rtol=1e-4, atol=1e-6)
+
+
+def test_a_loss_that_is_no_number_is_refused():
+    net, x = dense('preact')
+    with pytest.raises(ValueError, match='must be one number'):
+        path_gradients.by_length(net, x, lambda logits: logits)
+    with pytest.raises(ValueError, match='int32 have no gradient'):
+        path_gradients.by_length(net, x.astype(int), cross_entropy, through_stem=True)
