@@ -99,8 +99,11 @@ def test_eight_seeds_as_one_call_equal_seed_by_seed(how):
 
 def test_networks_whose_stem_has_no_parameters_are_mapped_over_seeds_too():
     def net(scale):
-        stage = stack.Stage(jnp.full((2, 1), scale), lambda w, h: w[0] * h, 2)
+        stage = stack.Stage(jnp.full((2, 1), scale), times, 2)
         return stack.ResidualStack((), (stage,), (), identity, identity)
+
+    def times(weight, h):
+        return weight[0] * h
 
     def identity(params, h):
         return h
