@@ -9,8 +9,9 @@ where a path takes the branch in k blocks and the skip in all others. From the l
 first, G_k <- S_l^T G_k + J_l^T G_{k-1}: L(L+1)/2 products with a branch in all. Signs s_l = +-1,
 drawn at random in front of every J_l, make E |G_k(s)|^2 the sum over single paths of |g_P|^2.
 
-Here k counts branches, the path length of Veit et al. 2016; the paper's r is k + 1. The dynamic
-number of lengths is a loop without reverse derivative: jit, vmap and jvp pass through it.
+Here k counts branches, the path length of Veit et al. 2016; the paper's r is k + 1. All functions
+pass through jit, vmap and jvp; through grad where the G_k at a block have 2^20 elements or fewer
+together, for larger ones go round a loop of dynamic length.
 """
 
 import functools
@@ -27,6 +28,7 @@ from resnet_dyn.models import stack as stack_lib
 # Elements of h that keep a device busy in one call (see `prefix_walk`).
 _BUSY = {'cpu': 2**18}
 _BUSY_ELSEWHERE = 2**25
+_SMALL = 2**20  # elements of all G_k of a block, up to which loops have a reverse derivative
 
 
 class Energies(NamedTuple):
@@ -357,7 +359,15 @@ def _shifted(lengths_R, through, branch, number, cut, chunk: int, settle=None):
             settled_C = jax.vmap(settle)(there_C, jax.vmap(branch)(g_C))
         return lax.dynamic_update_slice_in_dim(summed_R, settled_C, start + 1, 0)
 
-    summed_R = lax.fori_loop(0, trips, step, summed_R)
+    if summed_R.size <= _SMALL:
+        most = (len(lengths_R) - 1) // chunk
+
+        def maybe(summed_R, i):
+            return lax.cond(i < trips, lambda g: step(i, g), lambda g: g, summed_R), None
+
+        summed_R, _ = lax.scan(maybe, summed_R, jnp.arange(most))
+    else:
+        summed_R = lax.fori_loop(0, trips, step, summed_R)
     first = settle(summed_R[0], jnp.zeros_like(summed_R[0]))
     return lax.dynamic_update_slice_in_dim(summed_R, first[None], 0, 0)
 

@@ -269,3 +269,23 @@ def test_a_loss_that_is_no_number_is_refused():
         path_gradients.by_length(net, x, lambda logits: logits)
     with pytest.raises(ValueError, match='int32 have no gradient'):
         path_gradients.by_length(net, x.astype(int), cross_entropy, through_stem=True)
+
+
+def test_small_networks_are_differentiated_through_their_lengths():
+    with jax.enable_x64(True):
+        net, x = reference_net('tanh'), jnp.asarray(reference.STEM)[None]
+
+        def energy(x):
+            return (path_gradients.by_length(net, x, read_out)[3] ** 2).sum()
+
+        along = jnp.ones_like(x)
+        _, slope = jax.jvp(energy, (x,), (along,))
+        np.testing.assert_allclose((jax.grad(energy)(x) * along).sum(), slope, rtol=1e-9)
+
+
+def test_large_and_small_networks_have_the_same_lengths(monkeypatch):
+    net, x = dense('postact')
+    small = path_gradients.by_length(net, x, cross_entropy)
+    monkeypatch.setattr(path_gradients, '_SMALL', 0)
+    large = path_gradients.by_length(net, x, lambda logits: cross_entropy(logits))  # not cached
+    np.testing.assert_allclose(small, large, rtol=1e-6, atol=1e-8)
