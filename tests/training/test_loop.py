@@ -169,10 +169,11 @@ def test_a_last_step_without_its_lines_is_evaluated_again(reference, copy):
 
 
 def test_a_run_of_no_steps_is_evaluated_and_saved(tiny, tmp_path):
-    result = _train(tiny({'train.steps': 0}), tmp_path)
-    assert result.finished and len(result.test_accuracy) == 1
+    cfg = tiny({**CHANGES, 'train.steps': 0})
+    result = _train(cfg, tmp_path)
+    assert result.finished and len(result.test_accuracy) == 2
     assert checkpoints.steps(tmp_path) == [0]
-    assert _train(tiny({'train.steps': 0}), tmp_path) == result
+    assert _train(cfg, tmp_path) == result
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(tiny, tmp_path):
@@ -192,7 +193,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(tiny, tmp_pa
 
 
 def test_a_test_loss_that_is_not_finite_stops_the_run_before_its_step_is_saved(tiny, tmp_path):
-    changes = {'model.norm': 'none', 'train.learning_rate': 1e30, 'train.steps': 1}
+    changes = {'model.norm': 'none', 'train.learning_rate': 1e30, 'train.steps': 1, 'seeds': 2}
     with pytest.raises(loop.TrainingError, match='the test loss at step 1 is'):
         _train(tiny(changes), tmp_path)
     assert checkpoints.steps(tmp_path) == []
