@@ -15,7 +15,6 @@ Wall time: about 7 minutes on 2 cores.
 """
 
 import functools
-import os
 import statistics
 from collections.abc import Callable
 
@@ -203,18 +202,9 @@ def _vmapped(net, images, labels, masks_ML):
     return run
 
 
-def _torch():
-    try:
-        import torch
-    except ImportError:
-        return None
-    torch.set_num_threads(os.cpu_count())
-    return torch
-
-
 def _torch_loop(depth: int, masks_ML: np.ndarray) -> Callable[[], object] | None:
     """The loop over masks in eager PyTorch, or None where it cannot be imported."""
-    if _torch() is None:
+    if timing.pytorch() is None:
         return None
     from experiments.benchmarks import pytorch_resnet
 
@@ -222,7 +212,7 @@ def _torch_loop(depth: int, masks_ML: np.ndarray) -> Callable[[], object] | None
 
 
 def _torch_blocks() -> dict[str, Callable[[], object]]:
-    if _torch() is None:
+    if timing.pytorch() is None:
         return {}
     from experiments.benchmarks import pytorch_resnet
 

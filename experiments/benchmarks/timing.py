@@ -1,5 +1,6 @@
 """Timings taken in turn, so that whatever else a machine does meets all contestants alike."""
 
+import os
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -38,3 +39,13 @@ def ratio(numerator, denominator) -> tuple[float, float, float]:
     """(median, lowest, highest) of the ratios round by round."""
     ratios = [a / b for a, b in zip(numerator, denominator, strict=True)]
     return statistics.median(ratios), min(ratios), max(ratios)
+
+
+def pytorch():
+    """PyTorch, given a thread a core, or None where it cannot be imported: never a dependency."""
+    try:
+        import torch
+    except ImportError:
+        return None
+    torch.set_num_threads(os.cpu_count())
+    return torch

@@ -10,7 +10,6 @@ Expect: on 2 cores at least 0.5 of PyTorch's steps per second; compile time of R
 Wall time: about 2 minutes on 2 cores.
 """
 
-import os
 import statistics
 from collections.abc import Callable
 
@@ -108,11 +107,8 @@ def our_steps() -> Callable[[], object]:
 
 def pytorch_steps() -> Callable[[], object] | None:
     """The same in eager PyTorch, or None where it cannot be imported."""
-    try:
-        import torch
-    except ImportError:
+    if timing.pytorch() is None:
         return None
     from experiments.benchmarks import pytorch_resnet
 
-    torch.set_num_threads(os.cpu_count())
     return pytorch_resnet.steps(BATCH, STEPS)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from resnet_dyn import config
 from resnet_dyn.analysis import interaction_spectra
 from resnet_dyn.analysis import scope as scope_lib
-from resnet_dyn.kernels import interactions, prefix_walk
+from resnet_dyn.kernels import devices, interactions
 from resnet_dyn.models import network
 
 
@@ -74,7 +74,7 @@ def all_sub_networks(facts: Facts) -> str:
             f'{scope.exhaustive} unless asked for; {mend}'
         )
     needed = interaction_spectra.table_bytes(L, facts.classes, scope)
-    allowed = prefix_walk.default_budget() if scope.budget is None else scope.budget
+    allowed = devices.default_budget() if scope.budget is None else scope.budget
     if needed > allowed:
         return (
             f'the logits of all {2**L:,} sub-networks on {min(scope.at_once, scope.examples):,} '

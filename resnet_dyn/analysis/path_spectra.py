@@ -10,7 +10,6 @@ sampled. The forward analogue u_k sends h_0 through the linearised blocks. Lengt
 k: it is the paper's r = k + 1.
 """
 
-import dataclasses
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -85,8 +84,8 @@ def _backward(stack, inputs, labels, key, probes):
         return optax.softmax_cross_entropy_with_integer_labels(logits, labels).sum()
 
     def from_h0(h):
-        stemless = dataclasses.replace(stack, stem=_as_it_is)
-        return loss(stack_lib.apply(stemless, h, jnp.ones(stack.num_blocks, h.dtype)))
+        gates_L = jnp.ones(stack.num_blocks, h.dtype)
+        return loss(stack_lib.apply(stack_lib.without_stem(stack), h, gates_L))
 
     parts = path_gradients.by_length(stack, inputs, loss)
     energies = path_gradients.energies(stack, inputs, loss, key, probes, per_example=True)
@@ -100,10 +99,6 @@ def _backward(stack, inputs, labels, key, probes):
 @jax.jit
 def _forward(stack, inputs, labels):
     return _squares(path_gradients.forward_by_length(stack, inputs))
-
-
-def _as_it_is(params, h):
-    return h
 
 
 def _squares(parts_R):

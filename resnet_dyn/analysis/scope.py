@@ -15,6 +15,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from resnet_dyn.kernels import prefix_walk
+
 STREAMS = {'random': 1, 'reorder': 2, 'paths': 3}  # of the measures that draw
 
 
@@ -61,7 +63,7 @@ class Scope(NamedTuple):
 
     def turn(self, number: int, turns: int) -> 'Scope':
         """The same, its progress that of turn `number` of so many equal ones."""
-        return self._replace(progress=_share(self.progress, number, turns))
+        return self._replace(progress=prefix_walk.share(self.progress, number, turns))
 
 
 class Walk(NamedTuple):
@@ -89,7 +91,7 @@ def walks(stacks: Sequence, scope: Scope) -> Iterator[Walk]:
             part=start // scope.at_once,
             inputs=scope.inputs[rows],
             labels=scope.labels[rows],
-            progress=_share(scope.progress, number, turns),
+            progress=prefix_walk.share(scope.progress, number, turns),
         )
 
 
@@ -116,9 +118,3 @@ def _each(function, stacks, how, *shared):
         return jax.vmap(lambda stack: function(stack, *shared))(together)
     (stack,) = stacks
     return jax.tree.map(lambda array: array[None], function(stack, *shared))
-
-
-def _share(progress, number: int, turns: int):
-    if progress is None:
-        return None
-    return lambda done, total: progress(number * total + done, turns * total)

@@ -111,7 +111,7 @@ def follow(
             due = {
                 name: measure
                 for name, measure in measures.items()
-                if not _is_current(path(workdir, name, step, seed), measure, fingerprint)
+                if _current(path(workdir, name, step, seed), measure, fingerprint) is None
             }
             variables = _variables(workdir, step, due, seed) if due else {}
         except checkpoints.CheckpointError as error:
@@ -132,10 +132,11 @@ def current(workdir, name: str, measure: Measure, seed: int | None = None) -> li
     for step in steps(workdir):
         here = path(workdir, name, step, seed)
         try:
-            if _is_current(here, measure, _fingerprint(workdir, step)):
-                found.append(records.load(here, measure.kind)[0])
+            record = _current(here, measure, _fingerprint(workdir, step))
         except checkpoints.CheckpointError:
             continue
+        if record is not None:
+            found.append(record)
     return found
 
 
@@ -193,9 +194,10 @@ def _settings(measure: Measure, fingerprint: int) -> dict[str, Any]:
     return {**measure.settings, 'checkpoint': fingerprint}
 
 
-def _is_current(file: pathlib.Path, measure: Measure, fingerprint: int) -> bool:
+def _current(file: pathlib.Path, measure: Measure, fingerprint: int) -> tuple | None:
+    """The record in the file if it is of these settings and this checkpoint."""
     try:
-        _, origin = records.load(file, measure.kind)
+        record, origin = records.load(file, measure.kind)
     except records.RecordError:
-        return False
-    return origin.get('settings') == _settings(measure, fingerprint)
+        return None
+    return record if origin.get('settings') == _settings(measure, fingerprint) else None

@@ -65,13 +65,7 @@ def measure(stack: stack_lib.ResidualStack, inputs, loss: Callable) -> Influence
         for stage, nudge in zip(stack.stages, nudges, strict=True):
             h, here = stack_lib.scan_stage(stage, lambda *a, s=stage: _block(s, *a), h, nudge)
             seen.append(here)
-        value = jnp.asarray(loss(stack_lib.head(stack, h)))
-        if value.shape:
-            raise ValueError(
-                f'loss gives shape {value.shape}: it must give a scalar, such as the mean over '
-                'the examples'
-            )
-        return value, (first, seen)
+        return stack_lib.scalar_loss(stack, h, loss), (first, seen)
 
     # The gradient at skip + branch is the derivative by a nudge of zeros that is added there.
     scalars = [jnp.zeros(stage.length) for stage in stack.stages]

@@ -27,10 +27,9 @@ tables give JAX results by pure functions (jit, vmap, grad). Whole numbers becom
 import math
 from typing import NamedTuple
 
-import jax
 import numpy as np
 
-from resnet_dyn.kernels import lesions
+from resnet_dyn.kernels import lesions, masks
 from resnet_dyn.models import stack as stack_lib
 
 LARGEST = 20  # blocks; a table of 2^20 float32 values is 4 MiB
@@ -130,8 +129,7 @@ def sampled_shapley(
     if num < 1:
         raise ValueError(f'num={num}: sample at least 1 order')
     L = stack_lib.num_blocks(stack)
-    seed = np.asarray(jax.random.bits(key, (4,), 'uint32'))
-    order_NL = np.random.default_rng(seed).permuted(np.tile(np.arange(L), (num, 1)), axis=1)
+    order_NL = masks.host_generator(key).permuted(np.tile(np.arange(L), (num, 1)), axis=1)
     turn_NL = np.argsort(order_NL, axis=1)  # when each block joins
     masks_NML = (turn_NL[:, None] < np.arange(L + 1)[:, None]).astype(np.float32)
     found = lesions.score(stack, inputs, labels, masks_NML.reshape(-1, L), (metric,), **options)

@@ -118,7 +118,7 @@ def score_seeds(
 
 
 def score_tree(
-    stack, inputs, labels, tree, metrics, name, examples_at_once=None, **walk
+    stack, inputs, labels, tree, metrics, name, examples_at_once=None, progress=None, **walk
 ) -> dict[str, np.ndarray]:
     """`score` of any tree of sub-networks; `name(i)` is what an error calls the i-th."""
     functions = functions_of(metrics)
@@ -129,13 +129,13 @@ def score_tree(
     if len(inputs) != len(labels):
         raise ValueError(f'{len(inputs)} inputs and {len(labels)} labels: give one label an input')
     spans = _spans(stack, len(inputs), examples_at_once, functions)
-    steer = _share_progress(walk, len(spans))
     parts = []
     for number, (start, stop) in enumerate(spans):
         finish = prefix_walk.Finish(_Scores(functions), labels[start:stop])
         found = []
+        steer = {**walk, 'progress': prefix_walk.share(progress, number, len(spans))}
         for index, (values, sound) in prefix_walk.run(
-            stack, inputs[start:stop], tree, finish, **steer(number)
+            stack, inputs[start:stop], tree, finish, **steer
         ):
             if not sound.all():
                 bad = index[np.flatnonzero(~sound)[0]]
@@ -334,18 +334,3 @@ def _whole_progress(options, blocks: int, num: int, turn: int) -> dict:
         told(sum(prices[:turn]) + here, sum(prices))
 
     return {**options, 'progress': progress}
-
-
-def _share_progress(walk, spans: int) -> Callable[[int], dict]:
-    """The options of each walk, its progress counted over all of them."""
-    told = walk.get('progress')
-    if told is None:
-        return lambda number: walk
-
-    def steer(number):
-        def progress(done, total):
-            told(number * total + done, spans * total)
-
-        return {**walk, 'progress': progress}
-
-    return steer

@@ -47,7 +47,7 @@ def random(key, L: int, j: int, num: int, replace: bool = True) -> np.ndarray:
     """`num` masks that delete j blocks each, uniformly; without `replace`, all different."""
     _check(L, j)
     _check_rows(num, f'random(num={num})')
-    generator = _generator(key)
+    generator = host_generator(key)
     if replace:
         return _delete_first(generator.random((num, L)), j)
     total = math.comb(L, j)
@@ -70,7 +70,7 @@ def bernoulli(key, L: int, keep: float, num: int) -> np.ndarray:
     _check_rows(num, f'bernoulli(num={num})')
     if not 0 <= keep <= 1:
         raise ValueError(f'keep={keep} is no probability: it must be in [0, 1]')
-    return (_generator(key).random((num, L)) < keep).astype(np.float32)
+    return (host_generator(key).random((num, L)) < keep).astype(np.float32)
 
 
 def runs(L: int, length: int) -> np.ndarray:
@@ -126,15 +126,16 @@ def check(masks, L: int) -> np.ndarray:
     return masks_ML
 
 
+def host_generator(key) -> np.random.Generator:
+    """NumPy's generator seeded by a JAX key: draws of any shape, and nothing to compile."""
+    return np.random.default_rng(np.asarray(jax.random.bits(key, (4,), 'uint32')))
+
+
 def _delete_first(noise_ML: np.ndarray, j: int) -> np.ndarray:
     masks_ML = np.ones(noise_ML.shape, np.float32)
     deleted = np.argsort(noise_ML, axis=1)[:, :j]
     np.put_along_axis(masks_ML, deleted, 0, axis=1)
     return masks_ML
-
-
-def _generator(key) -> np.random.Generator:
-    return np.random.default_rng(np.asarray(jax.random.bits(key, (4,), 'uint32')))
 
 
 def _check(L: int, j: int = 0) -> None:

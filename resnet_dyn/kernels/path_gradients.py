@@ -23,11 +23,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from resnet_dyn.kernels import devices
 from resnet_dyn.models import stack as stack_lib
 
-# Elements of h that keep a device busy in one call (see `prefix_walk`).
-_BUSY = {'cpu': 2**18}
-_BUSY_ELSEWHERE = 2**25
 _SMALL = 2**20  # elements of all G_k of a block, up to which loops have a reverse derivative
 
 
@@ -66,8 +64,7 @@ def by_length(
     sum met `jax.grad` within 1e-6 on trained ResNets, but within 1e-2 alone on an untrained
     ResNet-110 whose activations explode (5e-15 in float64).
     """
-    cut = _order(stack, order)
-    linearised = _linearise(stack, inputs, loss)
+    cut, linearised = _order(stack, order), _linearise(stack, inputs, loss)
     lengths_R, _ = _backward(stack, linearised, cut, lengths_at_once)
     if through_stem and not jnp.issubdtype(jnp.result_type(inputs), jnp.inexact):
         raise ValueError(
@@ -116,28 +113,29 @@ def energies(
     examples do not meet in the forward pass (not with statistics='batch'). Raises ValueError for
     fewer than 1 probe.
     """
-    if probes < 1:
-        raise ValueError(f'probes={probes}: draw at least 1')
-    cut = _order(stack, order)
-    linearised = _linearise(stack, inputs, loss)
+    cut, linearised = _order(stack, order), _linearise(stack, inputs, loss)
     shape = (stack_lib.num_blocks(stack),) + ((len(inputs),) if per_example else ())
-    kept = 2 if per_example else 1  # axes of G that are not summed over
-
-    def probe(key):
-        signs_L = jax.random.rademacher(key, shape, linearised[-1].dtype)
-        lengths_R, _ = _backward(stack, linearised, cut, lengths_at_once, signs_L=signs_L)
-        return (lengths_R**2).sum(tuple(range(kept, lengths_R.ndim)))
-
-    energy_NR = lax.map(probe, jax.random.split(key, probes))
-    if probes == 1:
-        return Energies(energy_NR[0], jnp.full_like(energy_NR[0], jnp.nan))
-    return Energies(energy_NR.mean(0), energy_NR.std(0, ddof=1) / math.sqrt(probes))
+    return _energies(stack, linearised, key, probes, shape, cut, lengths_at_once)
 
 
-def spectrum(stack, inputs, loss: Callable, key, probes: int, **options) -> Spectrum:
-    """|G_k| beside sqrt(S_k): equal only where paths of one length are orthogonal in pairs."""
-    lengths_R = by_length(stack, inputs, loss, **options)
-    energy_R, error_R = energies(stack, inputs, loss, key, probes, **options)
+@functools.partial(jax.jit, static_argnames=('loss', 'probes', 'order', 'lengths_at_once'))
+def spectrum(
+    stack,
+    inputs,
+    loss: Callable,
+    key,
+    probes: int,
+    order: int | None = None,
+    lengths_at_once: int | None = None,
+) -> Spectrum:
+    """|G_k| beside sqrt(S_k): equal only where paths of one length are orthogonal in pairs.
+
+    Arguments and errors as in `by_length` and `energies`; the network is linearised once for both.
+    """
+    cut, linearised = _order(stack, order), _linearise(stack, inputs, loss)
+    lengths_R, _ = _backward(stack, linearised, cut, lengths_at_once)
+    shape = (stack_lib.num_blocks(stack),)
+    energy_R, error_R = _energies(stack, linearised, key, probes, shape, cut, lengths_at_once)
     return Spectrum(norms(lengths_R), jnp.sqrt(energy_R), error_R)
 
 
@@ -230,11 +228,10 @@ def _linearise(stack, inputs, loss):
     for stage in stack.stages:
 
         def body(params, h, _, stage=stage):
-            branch, skip = _addends(stage, params)
-            total, pull_branch = jax.vjp(branch, h)
+            total, pull_branch = jax.vjp(functools.partial(stage.branch, params), h)
             pull_skip = pull_merge = None
             if stage.skippable and stage.skip is not None:
-                skipped, pull_skip = jax.vjp(skip, h)
+                skipped, pull_skip = jax.vjp(functools.partial(stage.skip, params), h)
                 total = total + skipped
             elif stage.skippable:
                 total = total + h
@@ -244,10 +241,7 @@ def _linearise(stack, inputs, loss):
 
         h, here = stack_lib.scan_stage(stage, body, h, jnp.ones(stage.length))
         pulls.append(here)
-    value = jax.eval_shape(lambda h: loss(stack_lib.head(stack, h)), h)
-    if getattr(value, 'shape', None) != ():
-        raise ValueError(f'loss gives {value}: it must be one number, a sum or mean over examples')
-    return pulls, jax.grad(lambda h: loss(stack_lib.head(stack, h)))(h)
+    return pulls, jax.grad(lambda h: stack_lib.scalar_loss(stack, h, loss))(h)
 
 
 @_in_loops
@@ -275,6 +269,23 @@ def _backward(stack, linearised, cut, lengths_at_once, reduce=None, signs_L=None
     return lengths_R[: cut + 1], jnp.concatenate(seen[::-1]) if seen else None
 
 
+def _energies(stack, linearised, key, probes, shape, cut, lengths_at_once) -> Energies:
+    """The mean of |G_k(s)|^2 over draws of signs of `shape`: (L,), or (L, B) for each example."""
+    if probes < 1:
+        raise ValueError(f'probes={probes}: draw at least 1')
+    kept = len(shape)  # axes of G that are not summed over
+
+    def probe(key):
+        signs_L = jax.random.rademacher(key, shape, linearised[-1].dtype)
+        lengths_R, _ = _backward(stack, linearised, cut, lengths_at_once, signs_L=signs_L)
+        return (lengths_R**2).sum(tuple(range(kept, lengths_R.ndim)))
+
+    energy_NR = lax.map(probe, jax.random.split(key, probes))
+    if probes == 1:
+        return Energies(energy_NR[0], jnp.full_like(energy_NR[0], jnp.nan))
+    return Energies(energy_NR.mean(0), energy_NR.std(0, ddof=1) / math.sqrt(probes))
+
+
 @_in_loops
 def _along(stack, linearised, path_L):
     """g_P of one path."""
@@ -284,45 +295,47 @@ def _along(stack, linearised, path_L):
 
         def body(_, g, xs, stage=stage):
             pull, taken = xs
-            g = g if pull.merge is None else pull.merge(g)[0]
-
-            def branch(g):
-                return pull.branch(g)[0]
-
-            def skip(g):
-                if not stage.skippable:
-                    return jnp.zeros_like(branch(g))
-                return g if pull.skip is None else pull.skip(g)[0]
-
+            skip, branch = _transposed(stage, pull, g)
             return lax.cond(taken != 0, branch, skip, g), None
 
         g, _ = stack_lib.scan_stage(stage, body, g, (pulls_N, taken_N), reverse=True)
     return g
 
 
-def _pull_back(lengths_R, stage, pull: _Pulls, sign, number, cut, chunk: int):
-    """G_k <- S^T D^T G_k + sign J^T D^T G_{k-1}, D the merge."""
+def _transposed(stage, pull: _Pulls, g) -> tuple[Callable, Callable]:
+    """g -> S^T D^T g and g -> J^T D^T g, D the merge; without a skip the first gives zeros."""
 
     def merge(g):
         return g if pull.merge is None else pull.merge(g)[0]
 
     def branch(g):
-        moved = pull.branch(merge(g))[0]
-        return sign.reshape(sign.shape + (1,) * (moved.ndim - 1) * bool(sign.ndim)) * moved
+        return pull.branch(merge(g))[0]
 
     if not stage.skippable:
-        shape = jax.eval_shape(branch, lengths_R[0])
-        return _shifted(lengths_R, lambda g: jnp.zeros_like(shape), branch, number, cut, chunk)
-    if pull.skip is not None:
-        return _shifted(lengths_R, lambda g: pull.skip(merge(g))[0], branch, number, cut, chunk)
-    settle = None if pull.merge is None else lambda there, moved: merge(there) + moved
-    return _shifted(lengths_R, None, branch, number, cut, chunk, settle)
+        shape = jax.eval_shape(branch, g)
+        return lambda g: jnp.zeros_like(shape), branch
+    return merge if pull.skip is None else lambda g: pull.skip(merge(g))[0], branch
+
+
+def _pull_back(lengths_R, stage, pull: _Pulls, sign, number, cut, chunk: int):
+    """G_k <- S^T D^T G_k + sign J^T D^T G_{k-1}, D the merge."""
+
+    skip, branch = _transposed(stage, pull, lengths_R[0])
+
+    def signed(g):
+        moved = branch(g)
+        return sign.reshape(sign.shape + (1,) * (moved.ndim - 1) * bool(sign.ndim)) * moved
+
+    if pull.skip is not None or not stage.skippable:
+        return _shifted(lengths_R, skip, signed, number, cut, chunk)
+    # S is the identity: the merge goes over g_k in the loop, not over all of them before it.
+    settle = None if pull.merge is None else lambda there, moved: skip(there) + moved
+    return _shifted(lengths_R, None, signed, number, cut, chunk, settle)
 
 
 def _push_forward(lengths_R, stage, params, h, number, cut, chunk: int):
     """The block's output at h, and u_k <- D (S u_k + J u_{k-1}), D the merge."""
-    branch, skip = _addends(stage, params)
-    out, push_branch = jax.linearize(branch, h)
+    out, push_branch = jax.linearize(functools.partial(stage.branch, params), h)
     push_skip = settle = None
     if not stage.skippable:
         shape = out
@@ -330,7 +343,7 @@ def _push_forward(lengths_R, stage, params, h, number, cut, chunk: int):
     elif stage.skip is None:
         out = out + h
     else:
-        skipped, push_skip = jax.linearize(skip, h)
+        skipped, push_skip = jax.linearize(functools.partial(stage.skip, params), h)
         out = out + skipped
     if stage.merge is not None:
         out, push_merge = jax.linearize(stage.merge, out)
@@ -372,14 +385,6 @@ def _shifted(lengths_R, through, branch, number, cut, chunk: int, settle=None):
     return lax.dynamic_update_slice_in_dim(summed_R, first[None], 0, 0)
 
 
-def _addends(stage, params):
-    """The branch and the skip of one block, each a function of h alone."""
-    return (
-        lambda h: stack_lib.addends(stage, params, h, 1.0)[0],
-        lambda h: stack_lib.addends(stage, params, h, 1.0)[1],
-    )
-
-
 def _seen(reduce, lengths_R, blocks: int):
     """reduce(G_k) of the rows k = 0..L, of which the last may not be there yet."""
     return jax.vmap(reduce)(_pad(lengths_R, blocks + 1)[: blocks + 1])
@@ -393,8 +398,7 @@ def _pad(lengths_R, rows: int):
 def _rows(done: int, cut: int, h, lengths_at_once: int | None) -> tuple[int, int]:
     """Rows that the lengths of `done` blocks need, in whole chunks and one above; the chunk."""
     if lengths_at_once is None:
-        busy = _BUSY.get(jax.default_backend(), _BUSY_ELSEWHERE)
-        lengths_at_once = min(8, max(2, math.ceil(busy / h.size)))
+        lengths_at_once = min(8, max(2, devices.worth_together(h.size)))
     highest = min(done - 1, cut)
     chunk = max(1, min(lengths_at_once, highest + 1))
     return (highest // chunk + 1) * chunk + 1, chunk

@@ -55,9 +55,14 @@ class Tree(NamedTuple):
         return len(self.levels[-1].parent_N)
 
     @property
+    def prices(self) -> np.ndarray:
+        """The number of branches that each step computes, (len(steps),)."""
+        return np.array([step.evaluations for step in self.steps])
+
+    @property
     def evaluations(self) -> int:
         """The number of branches that all nodes compute together."""
-        prices = np.array([step.evaluations for step in self.steps])
+        prices = self.prices
         return int(sum(prices[level.step_N].sum() for level in self.levels))
 
 
@@ -90,9 +95,8 @@ def split(tree: Tree, parts: int) -> list[tuple[Tree, np.ndarray]]:
     codes_UT = _sequences(tree)
     if parts == 1 or len(codes_UT) == 1:
         return [(tree._replace(leaf_M=np.arange(len(codes_UT))), np.arange(len(codes_UT)))]
-    prices = np.array([step.evaluations for step in tree.steps])
     fresh_UT = np.arange(codes_UT.shape[1]) >= _first_new(codes_UT)[:, None]
-    spent_U = np.cumsum((prices[codes_UT] * fresh_UT).sum(1))
+    spent_U = np.cumsum((tree.prices[codes_UT] * fresh_UT).sum(1))
     goals = spent_U[-1] * np.arange(1, parts) / parts
     ends = [0, *np.searchsorted(spent_U, goals, side='right'), len(codes_UT)]
     return [

@@ -13,7 +13,6 @@ are sharded along `data`. The parts never talk to one another.
 import collections
 import functools
 import math
-import os
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -22,17 +21,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from resnet_dyn.kernels import prefix_tree
+from resnet_dyn.kernels import devices, prefix_tree
 from resnet_dyn.models import stack as stack_lib
 
 SIZES = (64, 16, 4, 1)  # nodes in one compiled call
 WORKSPACE = 6  # activations that computing a block needs beside its input, an estimate
 _IN_FLIGHT = 2  # results per place that may be outstanding: bounds how far the host runs ahead
-
-# Elements of h that keep a device busy in one call. On the CPU more buys nothing: batches of
-# ResNets fill it alone. Elsewhere a guess until measured.
-_BUSY = {'cpu': 2**18}
-_BUSY_ELSEWHERE = 2**25
 
 
 class Plan(NamedTuple):
@@ -40,7 +34,6 @@ class Plan(NamedTuple):
 
     width: int  # nodes in a chunk, at most
     bytes: int  # activations held at the worst moment, estimated
-    evaluations: int  # block evaluations
 
 
 class Finish(NamedTuple):
@@ -48,15 +41,6 @@ class Finish(NamedTuple):
 
     function: Callable[[Any, Any], Any]
     extra: Any = None
-
-
-def default_budget(device: jax.Device | None = None) -> int:
-    """Half of the memory that is free: the device's where it says, else that of the machine."""
-    device = jax.devices()[0] if device is None else device
-    stats = device.memory_stats() if device.platform != 'cpu' else None
-    if stats and 'bytes_limit' in stats:
-        return (stats['bytes_limit'] - stats.get('bytes_in_use', 0)) // 2
-    return os.sysconf('SC_AVPHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') // 2
 
 
 def plan(stack, inputs, tree: prefix_tree.Tree, width=None, budget=None) -> Plan:
@@ -67,12 +51,11 @@ def plan(stack, inputs, tree: prefix_tree.Tree, width=None, budget=None) -> Plan
     """
     shapes_T = _shapes(stack, inputs, tree)
     if width is None:
-        busy = _BUSY.get(jax.default_backend(), _BUSY_ELSEWHERE)
-        width = math.ceil(busy / max(shape.size for shape in shapes_T))
+        width = devices.worth_together(max(shape.size for shape in shapes_T))
     elif width < 1:
         raise ValueError(f'width={width}: a chunk has at least 1 node')
     width = min(width, SIZES[0], tree.leaves)
-    budget = default_budget() if budget is None else budget
+    budget = devices.default_budget() if budget is None else budget
     free = all(stage.skip is None and stage.merge is None for stage in stack.stages)
     while (needed := _bytes(shapes_T, tree, width, free)) > budget:
         if width == 1:
@@ -83,7 +66,7 @@ def plan(stack, inputs, tree: prefix_tree.Tree, width=None, budget=None) -> Plan
                 'bytes (budget; --memory in GiB)'
             )
         width = max(1, width // 2)
-    return Plan(width, needed, tree.evaluations)
+    return Plan(width, needed)
 
 
 def run(
@@ -127,22 +110,29 @@ def run(
                 progress(done, total)
 
 
+def share(progress: Callable[[int, int], None] | None, number: int, turns: int):
+    """The progress of turn `number` of so many equal ones, told to that of the whole; or None."""
+    if progress is None:
+        return None
+    return lambda done, total: progress(number * total + done, turns * total)
+
+
 def _walk(stack, h_0, extra, tree, function, width, own):
     """Walks one tree: yields (block evaluations since the last, leaves, results) by chunks."""
     locate = stack_lib.locate(stack)
-    head = stack_lib.headless(stack)
+    head, prices = stack_lib.headless(stack), tree.prices
     work = [(0, 0, len(tree.levels[0].parent_N), [h_0], 0)]
     spent = 0
     while work:
         depth, low, high, parents, first = work.pop()
         level = tree.levels[depth]
-        middle = _cut(tree, level, low, high, width)
+        middle = low + _cut(prices[level.step_N[low:high]], width)
         if middle < high:
             rest = level.parent_N[middle]
             work.append((depth, middle, high, parents[rest - first :], rest))
         from_N, step_N = level.parent_N[low:middle] - first, level.step_N[low:middle]
         children = _children(stack, locate, tree.steps, [parents[i] for i in from_N], step_N, width)
-        spent += sum(tree.steps[step].evaluations for step in step_N)
+        spent += int(prices[step_N].sum())
         del parents
         if depth + 1 < len(tree.levels):
             below = tree.levels[depth + 1].parent_N
@@ -155,12 +145,10 @@ def _walk(stack, h_0, extra, tree, function, width, own):
             spent = 0
 
 
-def _cut(tree, level, low: int, high: int, width: int) -> int:
-    """Where to stop taking nodes: `width` that cost something, twice as many in all."""
-    high = min(high, low + 2 * width)
-    prices = [tree.steps[step].evaluations for step in level.step_N[low:high]]
-    dear = np.cumsum(np.asarray(prices) > 0)
-    return low + max(1, int(np.searchsorted(dear, width, side='right')))
+def _cut(prices_N, width: int) -> int:
+    """How many of the nodes to take: `width` that cost something, twice as many in all."""
+    dear = np.cumsum(prices_N[: 2 * width] > 0)
+    return max(1, int(np.searchsorted(dear, width, side='right')))
 
 
 def _children(stack, locate, steps, parents, step_N, width):
@@ -202,7 +190,7 @@ def _chunks(number: int, width: int) -> Iterator[tuple[int, int]]:
 @jax.jit
 def _evaluate(stage, index, hs, gates):
     """One block on several h at once."""
-    params = jax.tree.map(lambda a: a[index], stage.params)
+    params = stack_lib.block_params(stage, index)
 
     def one(h, gate):
         return stack_lib.block(stage, params, h, gate)
@@ -221,7 +209,7 @@ def _pass(stage, index, h):
 
 @jax.jit
 def _skip(stage, index, h):
-    params = jax.tree.map(lambda a: a[index], stage.params)
+    params = stack_lib.block_params(stage, index)
     return stack_lib.bypass(stage, params, h)
 
 
@@ -236,7 +224,7 @@ def _parallel(stack, locate, step, h):
 
 @jax.jit
 def _add_branch(stage, index, h, gate, total):
-    params = jax.tree.map(lambda a: a[index], stage.params)
+    params = stack_lib.block_params(stage, index)
     branch, _ = stack_lib.addends(stage, params, h, gate)
     return total + branch
 
@@ -276,13 +264,13 @@ def _places(stack, inputs, finish: Finish, mesh: Mesh | None) -> list:
             f'{inputs.shape[0]} examples do not divide over {shards} devices along data: give a '
             'multiple, or lay the devices along mask'
         )
-    devices = (
+    rows = (
         np.moveaxis(mesh.devices, mesh.axis_names.index('mask'), 0)
         if ('mask' in mesh.axis_names)
         else mesh.devices[None]
     )
     places = []
-    for row in devices.reshape(len(devices), -1):
+    for row in rows.reshape(len(rows), -1):
         here = Mesh(row, ('data',), axis_types=(jax.sharding.AxisType.Auto,))
         whole = NamedSharding(here, PartitionSpec())
         net = jax.device_put(stack, whole)

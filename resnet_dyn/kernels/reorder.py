@@ -9,11 +9,10 @@ a tree of shared prefixes, like masks.
 import itertools
 from collections.abc import Sequence
 
-import jax
 import numpy as np
 from scipy import stats
 
-from resnet_dyn.kernels import lesions, prefix_tree
+from resnet_dyn.kernels import lesions, masks, prefix_tree
 from resnet_dyn.models import stack as stack_lib
 
 Order = Sequence[int | tuple[int, ...]]
@@ -85,7 +84,7 @@ def random_swaps(
     """
     if swaps < 0:
         raise ValueError(f'swaps={swaps}: must be 0 or more')
-    generator, pairs = _generator(key), _pairs(stack, groups)
+    generator, pairs = masks.host_generator(key), _pairs(stack, groups)
     orders = np.tile(np.arange(stack_lib.num_blocks(stack)), (num, 1))
     for order in orders:
         for i, j in pairs[generator.integers(len(pairs), size=swaps)]:
@@ -95,11 +94,11 @@ def random_swaps(
 
 def permute(key, stack, num: int, groups=None) -> list[tuple[int, ...]]:
     """`num` orders in which each group (None: each stage) is shuffled uniformly."""
-    generator = _generator(key)
+    generator = masks.host_generator(key)
     _pairs(stack, groups)
     orders = np.tile(np.arange(stack_lib.num_blocks(stack)), (num, 1))
     for order in orders:
-        for group in _groups(stack) if groups is None else groups:
+        for group in _groups(stack, groups):
             order[list(group)] = generator.permutation(group)
     return [tuple(order.tolist()) for order in orders]
 
@@ -117,13 +116,13 @@ def kendall_tau(order: Order) -> float:
     return float(stats.kendalltau(range(len(order)), order).statistic)
 
 
-def _groups(stack) -> list[range]:
-    ends = np.cumsum([0, *(stage.length for stage in stack.stages)])
-    return [range(a, b) for a, b in itertools.pairwise(ends.tolist())]
+def _groups(stack, groups) -> Sequence[Sequence[int]]:
+    every_block = range(stack_lib.num_blocks(stack))
+    return stack_lib.split(stack, every_block) if groups is None else groups
 
 
 def _pairs(stack, groups) -> np.ndarray:
-    groups = _groups(stack) if groups is None else groups
+    groups = _groups(stack, groups)
     pairs = [pair for group in groups for pair in itertools.combinations(group, 2)]
     if not pairs:
         raise ValueError(
@@ -175,7 +174,3 @@ def _check_blocks(L: int, *blocks: int) -> None:
 def _check_span(L: int, start: int, stop: int) -> None:
     if not 0 <= start < stop <= L:
         raise ValueError(f'blocks {start}..{stop - 1} of L={L}: need 0 <= start < stop <= L')
-
-
-def _generator(key) -> np.random.Generator:
-    return np.random.default_rng(np.asarray(jax.random.bits(key, (4,), 'uint32')))

@@ -221,6 +221,17 @@ def head(stack: ResidualStack, h):
     return stack.head(stack.head_params, h)
 
 
+def scalar_loss(stack: ResidualStack, h, loss: Callable):
+    """loss(head(h_L)); ValueError where that is not one number."""
+    value = jnp.asarray(loss(head(stack, h)))
+    if value.shape:
+        raise ValueError(
+            f'loss gives shape {value.shape}: it must give a scalar. A loss must be one number, '
+            'such as the sum or the mean over the examples'
+        )
+    return value
+
+
 def block(stage: Stage, params, h, gate):
     """One block, merge(skip(h) + gate * branch(h)), from its own parameters (no block axis)."""
     return join(stage, *addends(stage, params, h, gate))
@@ -244,6 +255,11 @@ def join(stage: Stage, branch, skip):
 def bypass(stage: Stage, params, h):
     """h past a deleted block, merge(skip(h)): what `block` gives at gate 0, nothing computed."""
     return join(stage, h if stage.skip is None else stage.skip(params, h), None)
+
+
+def block_params(stage: Stage, index):
+    """The parameters of one block of a stage; the index may be traced."""
+    return jax.tree.map(lambda a: a[index], stage.params)
 
 
 def locate(stack: ResidualStack) -> list[tuple[int, int]]:

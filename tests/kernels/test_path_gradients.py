@@ -289,3 +289,13 @@ def test_large_and_small_networks_have_the_same_lengths(monkeypatch):
     monkeypatch.setattr(path_gradients, '_SMALL', 0)
     large = path_gradients.by_length(net, x, lambda logits: cross_entropy(logits))  # not cached
     np.testing.assert_allclose(small, large, rtol=1e-6, atol=1e-8)
+
+
+def test_a_spectrum_is_the_norms_of_the_sums_beside_the_root_energies():
+    net, x = dense('postact')
+    found = path_gradients.spectrum(net, x, cross_entropy, jax.random.key(3), 5)
+    lengths_R = path_gradients.by_length(net, x, cross_entropy)
+    energy_R, error_R = path_gradients.energies(net, x, cross_entropy, jax.random.key(3), 5)
+    np.testing.assert_allclose(found.sum_norm_R, path_gradients.norms(lengths_R), rtol=1e-5)
+    np.testing.assert_allclose(found.root_energy_R**2, energy_R, rtol=1e-5)
+    np.testing.assert_allclose(found.energy_error_R, error_R, rtol=1e-4, atol=1e-8)
