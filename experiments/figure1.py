@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from resnet_dyn import config, records
+from resnet_dyn import config, fields, records
 from resnet_dyn.analysis import depth_measures, trajectories
 from resnet_dyn.plots import figure1 as picture
 from resnet_dyn.plots import style
@@ -83,7 +83,7 @@ def configs(fast: bool = False, changes: Mapping[str, Any] | None = None) -> dic
     made = {}
     for name, own in _RUNS.items():
         values = _SETTING | (_FAST if fast else {}) | dict(changes or {}) | own
-        one = config.resolve(config.validate(config.replace(config.Config(), values)))
+        one = config.parse(values)
         if one.data.name != 'gaussians':
             raise ValueError(
                 f"config.data.name={one.data.name}: the figure is of the paper's task, gaussians"
@@ -92,7 +92,7 @@ def configs(fast: bool = False, changes: Mapping[str, Any] | None = None) -> dic
             'log.record': one.log.record or _share(one, RECORDS),
             'log.every': one.log.every or _share(one, LINES),
         }
-        made[name] = config.replace(one, cadence)
+        made[name] = fields.replace(one, cadence)
     one = made['gammas']
     if one.model.block == 'plain':
         raise ValueError('config.model.block=plain has no skips, so no ensemble: take another')

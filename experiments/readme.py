@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from resnet_dyn import records
+from resnet_dyn import errors, records
 from resnet_dyn.analysis import depth_measures, kinds, lesion_curves, summaries, trajectories
 from resnet_dyn.training import metrics
 
@@ -53,7 +53,7 @@ def run(workdir, report: Callable[[str], None] = print, root: pathlib.Path = ROO
     for name, source in SOURCES.items():
         try:
             rows += source(workdir)
-        except (FileNotFoundError, records.RecordError, trajectories.AnalysisError) as error:
+        except (FileNotFoundError, errors.RecordError, errors.AnalysisError) as error:
             report(f'{name} is left out: {error}')
     files = [_write_table(root / 'README.md', rows)]
     for source, name in PICTURES.items():

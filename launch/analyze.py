@@ -27,7 +27,7 @@ first.
 from absl import flags
 
 from launch import flags as config_flags
-from launch import given, main
+from launch import main
 
 flags.adopt_module_key_flags(main)
 for _path in ('data.dir', 'data.cache'):
@@ -119,16 +119,16 @@ def _effort():
 
 def _data(workdir):
     """The run's config of the data with the folders that were given now; refuses other changes."""
-    from resnet_dyn import config
+    from resnet_dyn import config, fields
     from resnet_dyn.training import runs
 
-    stored, changes = runs.read_config(workdir), given.changes()
-    if changed := config.differences(stored, config.replace(stored, changes)):
+    stored, changes = runs.read_config(workdir), config_flags.given()
+    if changed := config.differences(stored, fields.replace(stored, changes)):
         raise flags.ValidationError(
             f'an analysis takes its config from the run: {"; ".join(changed)}. Leave these flags '
             'out; config.data.dir and config.data.cache alone may differ'
         )
-    return config.replace(stored, changes).data
+    return fields.replace(stored, changes).data
 
 
 if __name__ == '__main__':

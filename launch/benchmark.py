@@ -14,7 +14,7 @@ import time
 from absl import flags
 
 from launch import flags as config_flags
-from launch import given, main
+from launch import main
 
 flags.adopt_module_key_flags(config_flags)
 flags.adopt_module_key_flags(main)
@@ -23,7 +23,7 @@ _WHAT = flags.DEFINE_enum('what', 'train', ['train', 'theory', 'kernels'], 'whic
 
 
 def benchmark(stop: main.Stop) -> int:
-    if changed := given.changes():
+    if changed := config_flags.given():
         raise flags.ValidationError(
             f'a benchmark has a setting of its own, so that its numbers compare: leave out '
             f'{", ".join(f"--config.{path}" for path in changed)}'
@@ -38,7 +38,7 @@ def benchmark(stop: main.Stop) -> int:
         workdir = main.workdir()
         workdir.mkdir(parents=True, exist_ok=True)
         seconds = time.perf_counter() - start
-        provenance = records.provenance(config.Config(), wall_time=seconds)
+        provenance = records.provenance(config.parse(), wall_time=seconds)
         path = workdir / f'benchmark_{_WHAT.value}.json'
         path.write_text(json.dumps({'numbers': numbers, 'provenance': provenance}, indent=1))
         main.say(f'numbers in {path}')

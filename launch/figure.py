@@ -10,7 +10,7 @@ Started again, it goes on where it was. Config flags change the trainings behind
 from absl import flags
 
 from launch import flags as config_flags
-from launch import given, main
+from launch import main
 
 flags.adopt_module_key_flags(config_flags)
 flags.adopt_module_key_flags(main)
@@ -20,7 +20,7 @@ _FAST = flags.DEFINE_boolean('fast', False, 'fewer seeds and steps: a rough pict
 
 
 def figure(stop: main.Stop) -> int:
-    workdir, changes = main.workdir(), given.changes()
+    workdir, changes = main.workdir(), config_flags.given()
     config_flags.config()
 
     import importlib

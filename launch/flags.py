@@ -1,24 +1,43 @@
-"""absl flags generated from the config tree, one flag a field, and the config read back from them.
+"""absl flags made of dataclasses: one for each field, with its help, its range and its default.
 
-The field `model.depth` is `--config.model.depth`, with the help, the range and the default that
-`resnet_dyn/config.py` gives it; a launcher shows them all in its `--help` by
-`flags.adopt_module_key_flags(config_flags)`.
+`--config.model.depth=20` and its like set the config of a run; their values, words and bounds are
+those of `resnet_dyn/config.py`. The options of measures become flags in the same way. A launcher
+shows them in its `--help` by `flags.adopt_module_key_flags(config_flags)`.
 """
+
+from typing import Any
 
 from absl import flags
 
 from resnet_dyn import config as config_lib
+from resnet_dyn import errors, fields
 
 PREFIX = 'config.'
 
 
 def config() -> config_lib.Config:
-    """The validated config of the parsed flags; what cannot run raises a flag error saying why."""
-    values = {leaf.path: flags.FLAGS[PREFIX + leaf.path].value for leaf in config_lib.leaves()}
+    """The config of the flags that were given; what cannot run raises a flag error saying why."""
     try:
-        return config_lib.validate(config_lib.replace(config_lib.Config(), values))
-    except ValueError as error:
+        return config_lib.parse(given())
+    except errors.ConfigError as error:
         raise flags.IllegalFlagValueError(str(error)) from error
+
+
+def given() -> dict[str, Any]:
+    """Values by dotted path, as in {'model.depth': 20}, of the config flags that were given."""
+    return given_of(config_lib.Config, PREFIX)
+
+
+def given_of(node: type, prefix: str) -> dict[str, Any]:
+    """The same of the flags that `define(node, prefix)` made."""
+    named = {leaf.path: flags.FLAGS[prefix + leaf.path] for leaf in fields.leaves(node)}
+    return {path: flag.value for path, flag in named.items() if flag.present}
+
+
+def define(node: type, prefix: str, module: str | None = None) -> None:
+    """A flag `prefix + path` for every leaf of a tree of dataclasses, key flags of `module`."""
+    for leaf in fields.leaves(node):
+        _define(leaf, prefix, {'module_name': module} if module else {})
 
 
 class _Choice(flags.EnumParser):
@@ -27,14 +46,14 @@ class _Choice(flags.EnumParser):
     def parse(self, argument: str) -> str:
         if argument in self.enum_values:
             return argument
-        hint = config_lib.nearest(argument, self.enum_values)
+        hint = fields.nearest(argument, self.enum_values)
         raise ValueError(f'it must be one of {", ".join(self.enum_values)}{hint}')
 
 
-def _define(leaf: config_lib.Leaf) -> None:
-    meta = leaf.metadata
+def _define(leaf: fields.Leaf, prefix: str, where: dict[str, str]) -> None:
+    meta, name = leaf.metadata, prefix + leaf.path
     if leaf.type is bool:
-        flags.DEFINE_boolean(PREFIX + leaf.path, leaf.default, meta['help'])
+        flags.DEFINE_boolean(name, leaf.default, meta['help'], **where)
         return
     bounds = {'lower_bound': meta['low'], 'upper_bound': meta['high']}
     text = meta['help']
@@ -47,8 +66,7 @@ def _define(leaf: config_lib.Leaf) -> None:
         parser = flags.FloatParser(**bounds)
     else:
         parser = flags.ArgumentParser()
-    flags.DEFINE(parser, PREFIX + leaf.path, leaf.default, text, serializer=None)
+    flags.DEFINE(parser, name, leaf.default, text, serializer=None, **where)
 
 
-for _leaf in config_lib.leaves():
-    _define(_leaf)
+define(config_lib.Config, PREFIX)

@@ -1,8 +1,8 @@
 """What all launchers share: `--workdir`, `--help`, errors as paragraphs, signals, the exit status.
 
 Exit status: 0 done; 42 stopped by a signal with everything saved (start me again); anything else
-failed. An error that its user can mend (of a flag, or a ValueError that `resnet_dyn` defines) is
-one paragraph on stderr; any other error keeps its traceback.
+failed. An error that its user can mend (of a flag, or a `resnet_dyn.errors.UserError`) is one
+paragraph on stderr; any other error keeps its traceback.
 """
 
 import pathlib
@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from absl import flags
 
-from resnet_dyn import backend
+from resnet_dyn import backend, errors
 
 DONE, FAILED, STOPPED = 0, 1, 42
 
@@ -63,7 +63,7 @@ def _parse(argv: list[str]) -> bool:
     """Parses; shows the help and returns False where that was asked for."""
     try:
         rest = flags.FLAGS(argv)
-    except flags.Error as error:
+    except (flags.Error, ValueError) as error:  # absl has bare ValueErrors too
         raise flags.Error(f'{error} (see {_program(argv)} --help)') from error
     if _HELP.value:
         print(f'{(sys.modules["__main__"].__doc__ or "").strip()}\n\nFlags:')
@@ -78,8 +78,7 @@ def _parse(argv: list[str]) -> bool:
 
 
 def _for_the_user(error: Exception) -> bool:
-    ours = type(error).__module__.partition('.')[0] == 'resnet_dyn'
-    return isinstance(error, flags.Error) or (ours and isinstance(error, ValueError))
+    return isinstance(error, flags.Error | errors.UserError)
 
 
 def _program(argv: Sequence[str]) -> str:

@@ -1,17 +1,17 @@
 """One tree of frozen dataclasses: every default of a run, its help text and its valid range.
 
 Flags are generated from this tree (`launch/flags.py`), a run's `config.json` is this tree, and
-no launcher has a default of its own. A field that is None means "the preset's own"; `resolve`
-fills it in. `validate` refuses what cannot run, before any compute is spent.
+no launcher has a default of its own. `parse` alone makes a `Config`, of flags, of JSON or of a
+mapping: every field that the preset, the data or the default decides is then filled in, and what
+cannot run is refused, before any compute is spent. `None` remains where only the data can tell
+(their sizes), where a share of the run is meant (cadences), and for what does not apply.
 """
 
 import dataclasses
-import difflib
-import math
-import types
-import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
+
+from resnet_dyn import errors, fields
 
 FAMILIES = ('fully_connected', 'cifar_resnet', 'imagenet_resnet')
 BLOCKS = ('preact', 'postact', 'paper', 'plain')
@@ -19,12 +19,16 @@ NORMS = ('batch', 'rms', 'none')
 TFDS_NAMES = ('cifar10', 'cifar100', 'svhn_cropped', 'fashion_mnist')
 DATA_NAMES = ('gaussians', 'digits', 'npz', *TFDS_NAMES)
 IMAGENET_DEPTHS = (18, 34, 50, 101, 152)
+RENAMED = {'train.carry': 'train.seed_axis'}  # fields of a config.json of earlier versions
+
+_GAUSSIANS = ('data.name', ('gaussians',))
+_NORMALISED = ('model.norm', ('batch', 'rms'))
+field = fields.field
 
 
-def field(default, text, *, low=None, high=None, choices=None, neutral=False):
-    """A dataclass field with its help, its valid range, and whether it leaves the result alone."""
-    metadata = {'help': text, 'low': low, 'high': high, 'choices': choices, 'neutral': neutral}
-    return dataclasses.field(default=default, metadata=metadata)
+def preset(text, **metadata):
+    """A field that the preset of the family, or the data, fills in where it is unset."""
+    return field(None, text, preset=True, **metadata)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,20 +55,24 @@ class Data:
     seed: int = field(0, 'seed of the generated data, the same for all networks', low=0)
     train_size: int | None = field(None, 'training examples; unset: all (gaussians: 20000)', low=2)
     test_size: int | None = field(None, 'test examples; unset: all (gaussians: 5000)', low=1)
-    classes: int = field(50, 'gaussians: number of classes', low=2, high=10_000)
-    dimension: int = field(50, 'gaussians: dimension of the inputs', low=1, high=100_000)
+    classes: int = field(50, 'gaussians: number of classes', low=2, high=10_000, only=_GAUSSIANS)
+    dimension: int = field(
+        50, 'gaussians: dimension of the inputs', low=1, high=100_000, only=_GAUSSIANS
+    )
     separation: float = field(
         0.4,
         'gaussians: standard deviation of each coordinate of the class means; the noise has 1',
         low=0.0,
+        only=_GAUSSIANS,
     )
     covariance: str = field(
         'identity',
         'gaussians: covariance of each class; wishart: a random one of its own, of trace dimension',
         choices=('identity', 'wishart'),
+        only=_GAUSSIANS,
     )
-    augment: bool | None = field(
-        None, 'pad by 4, crop and flip inside the step; unset: for cifar10, cifar100 alone'
+    augment: bool = preset(
+        'pad by 4, crop and flip inside the step; unset: for cifar10, cifar100 alone'
     )
 
 
@@ -73,8 +81,7 @@ class Model:
     """Which network."""
 
     family: str = field('fully_connected', 'family of residual networks', choices=FAMILIES)
-    block: str | None = field(
-        None,
+    block: str = preset(
         'block kind; unset: paper for fully_connected, preact for cifar_resnet, postact for '
         'imagenet_resnet; plain has no skip',
         choices=BLOCKS,
@@ -84,21 +91,28 @@ class Model:
         'normalisation: batch; rms, uncentred over the batch (eq 20); none',
         choices=NORMS,
     )
-    depth: int | None = field(
-        None,
+    depth: int = preset(
         "fully_connected: the paper's p, the classifier not counted (unset: 10); cifar_resnet: "
         f'6n+2 (unset: 20); imagenet_resnet: one of {IMAGENET_DEPTHS} (unset: 50)',
         low=2,
         high=10_000,
     )
     width: int | None = field(
-        None, 'fully_connected: units a layer (unset: 100)', low=1, high=100_000
+        None,
+        'fully_connected: units a layer (unset: 100)',
+        low=1,
+        high=100_000,
+        only=('model.family', ('fully_connected',)),
     )
     width_multiplier: int = field(
-        1, 'cifar_resnet: multiple of the 16/32/64 channels', low=1, high=64
+        1,
+        'cifar_resnet: multiple of the 16/32/64 channels',
+        low=1,
+        high=64,
+        only=('model.family', ('cifar_resnet',)),
     )
-    gamma: float = field(1.0, 'initial value of every gamma')
-    zero_init: bool = field(False, 'start the last gamma of every branch at 0')
+    gamma: float = field(1.0, 'initial value of every gamma', only=_NORMALISED)
+    zero_init: bool = field(False, 'start the last gamma of every branch at 0', only=_NORMALISED)
     dtype: str = field(
         'float32',
         'dtype of the compute; statistics, gammas and parameters stay float32',
@@ -124,8 +138,8 @@ class Train:
         None, "length in passes over the data; unset: the preset's own", low=0.0, high=1e6
     )
     batch_size: int = field(128, 'examples a step', low=1)
-    learning_rate: float | None = field(
-        None, 'peak rate; unset: 0.05 for fully_connected, 0.1 for the ResNets', low=0.0
+    learning_rate: float = preset(
+        'peak rate; unset: 0.05 for fully_connected, 0.1 for the ResNets', low=0.0
     )
     schedule: str = field(
         'cosine',
@@ -136,15 +150,20 @@ class Train:
     warmup: int = field(0, 'steps of linear warm-up', low=0)
     momentum: float = field(0.9, 'momentum', low=0.0, high=1.0)
     nesterov: bool = field(True, 'Nesterov momentum')
-    weight_decay: float | None = field(
-        None,
+    weight_decay: float = preset(
         'decay of the kernels (not of biases); unset: 0 for fully_connected, 1e-4 for the ResNets',
         low=0.0,
     )
-    decay_gammas: bool = field(False, 'decay the gammas too')
+    decay_gammas: bool = field(False, 'decay the gammas too', only=_NORMALISED)
     loss: str = field('cross_entropy', 'training loss', choices=('cross_entropy', 'hinge'))
-    label_smoothing: float = field(0.0, 'label smoothing of the cross-entropy', low=0.0, high=1.0)
-    carry: str = field(
+    label_smoothing: float = field(
+        0.0,
+        'label smoothing of the cross-entropy',
+        low=0.0,
+        high=1.0,
+        only=('train.loss', ('cross_entropy',)),
+    )
+    seed_axis: str = field(
         'auto',
         'how the networks of a run go through a step: vmap together, map one after the other; '
         'auto: the faster by backend and family (kept in the workdir on resume)',
@@ -197,6 +216,10 @@ class Config:
     checkpoint: Checkpoint = dataclasses.field(default_factory=Checkpoint)
     log: Log = dataclasses.field(default_factory=Log)
 
+    def __post_init__(self):
+        if self.model.block is None:
+            raise TypeError('this config has unset fields: make one by config.parse({...})')
+
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     'fully_connected': {
@@ -225,47 +248,32 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 GAUSSIANS_SIZES = {'data.train_size': 20_000, 'data.test_size': 5_000}
 
 
-class Leaf(typing.NamedTuple):
-    """One field of the tree: its dotted path, plain type, whether None is allowed, its metadata."""
-
-    path: str
-    type: type
-    optional: bool
-    default: Any
-    metadata: Mapping[str, Any]
+def leaves():
+    """All fields of a run's config in order (`fields.Leaf`)."""
+    return fields.leaves(Config)
 
 
-def leaves(node: type = Config, prefix: str = '') -> Iterator[Leaf]:
-    """All fields of the tree in order, as `Leaf`s."""
-    hints = typing.get_type_hints(node)
-    for item in dataclasses.fields(node):
-        path = f'{prefix}{item.name}'
-        if dataclasses.is_dataclass(hints[item.name]):
-            yield from leaves(hints[item.name], f'{path}.')
-            continue
-        plain, optional = _plain_type(hints[item.name])
-        yield Leaf(path, plain, optional, item.default, item.metadata)
+def parse(values: Mapping[str, Any] | None = None) -> Config:
+    """The run that has these values, by dotted path as in {'model.depth': 20}; None is unset.
 
-
-def get(config: Config, path: str) -> Any:
-    """The value at a dotted path, as in `get(config, 'model.depth')`."""
-    for name in path.split('.'):
-        config = getattr(config, name)
+    Raises ConfigError, saying what to change, for a field that is not there (with the nearest), a
+    value of another type or out of range, fields that have no use with the others, and for a run
+    that cannot be.
+    """
+    config = _build(values or {})
+    fields.check_use(config, 'config.')
+    check_depth(config.model.family, config.model.depth)
+    _check_data(config)
+    _check_train(config)
     return config
 
 
-def replace(config, changes: Mapping[str, Any]):
-    """A copy of `config` with the values at dotted paths changed; nothing is checked here."""
-    here, below = {}, {}
-    for path, value in changes.items():
-        name, _, rest = path.partition('.')
-        if rest:
-            below.setdefault(name, {})[rest] = value
-        else:
-            here[name] = value
-    for name, values in below.items():
-        here[name] = replace(getattr(config, name), values)
-    return dataclasses.replace(config, **here)
+def part(name: str, values: Mapping[str, Any] | None = None) -> Data | Model | Train:
+    """One room of a config by itself, as in part('model', {'depth': 20}), filled in and checked."""
+    config = _build({f'{name}.{path}': value for path, value in (values or {}).items()})
+    fields.check_use(config, 'config.')
+    check_depth(config.model.family, config.model.depth)
+    return getattr(config, name)
 
 
 def to_dict(config: Config) -> dict[str, Any]:
@@ -274,140 +282,103 @@ def to_dict(config: Config) -> dict[str, Any]:
 
 
 def from_dict(values: Mapping[str, Any]) -> Config:
-    """The inverse of `to_dict`; a name that the tree lacks raises ValueError with the nearest."""
-    known = {leaf.path: leaf for leaf in leaves()}
-    flat = dict(_flatten(values))
-    for path in flat:
-        if path not in known:
-            raise ValueError(f'config has no field {path!r}{nearest(path, known)}')
-    return replace(Config(), flat)
-
-
-def resolve(config: Config) -> Config:
-    """Fills the unset fields in: the preset's own values, and the sizes of generated data."""
-    defaults = dict(PRESETS[config.model.family])
-    if config.data.name == 'gaussians':
-        defaults |= GAUSSIANS_SIZES
-    defaults['data.augment'] = config.data.name in ('cifar10', 'cifar100')
-    if config.train.steps is not None:
-        defaults.pop('train.epochs')
-    return replace(
-        config, {path: value for path, value in defaults.items() if get(config, path) is None}
-    )
+    """The inverse of `to_dict`, by `parse`; fields of earlier versions have their new names."""
+    flat = dict(fields.flatten(values))
+    return parse({RENAMED.get(path, path): value for path, value in flat.items()})
 
 
 def total_steps(config: Config, train_size: int) -> int:
-    """The length of a resolved run in steps, `train.steps` if given, else epochs of `train_size`.
+    """The length of a run in steps, `train.steps` if given, else epochs of `train_size`.
 
-    An epoch has floor(train_size / batch_size) steps; the examples left over sit this one out.
+    An epoch has floor(train_size / batch_size) steps; the examples left over sit this one out. A
+    part of an epoch is at least one step, and no epoch is none.
     """
-    if config.train.steps is not None:
-        return config.train.steps
-    return max(1, round(config.train.epochs * (train_size // config.train.batch_size)))
-
-
-def validate(config: Config) -> Config:
-    """Returns `config` if a run of it is possible, else raises ValueError saying what to change."""
-    for leaf in leaves():
-        _check_leaf(leaf, get(config, leaf.path))
-    filled = resolve(config)
-    _check_model(config.model, filled.model)
-    _check_data(filled)
-    return config
+    train = config.train
+    if train.steps is not None:
+        return train.steps
+    steps = round(train.epochs * (train_size // train.batch_size))
+    return max(1, steps) if train.epochs else 0
 
 
 def differences(old: Config, new: Config) -> list[str]:
     """Fields that differ and change the result: what a resumed run refuses, one line a field.
 
-    Both are resolved first. Neutral fields and the length of the run (steps, epochs) are left
-    out: `training.runs` compares the length, which may grow.
+    Neutral fields and the length of the run (steps, epochs) are left out: `training.runs` compares
+    the length, which may grow.
     """
-    old, new = resolve(old), resolve(new)
     changed = []
     for leaf in leaves():
-        before, after = get(old, leaf.path), get(new, leaf.path)
+        before, after = fields.get(old, leaf.path), fields.get(new, leaf.path)
         length = leaf.path in ('train.steps', 'train.epochs')
         if before != after and not leaf.metadata['neutral'] and not length:
             changed.append(f'config.{leaf.path}: the workdir has {before!r}, now {after!r}')
     return changed
 
 
-def nearest(name: str, known) -> str:
-    """The hint '; did you mean ...?' with the name of `known` that is most alike, or ''."""
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f'; did you mean {near[0]!r}?' if near else ''
-
-
-def _check_leaf(leaf: Leaf, value: Any) -> None:
-    name, meta = f'config.{leaf.path}', leaf.metadata
-    if value is None:
-        if not leaf.optional:
-            raise ValueError(f'{name} is unset, and it needs a value of type {leaf.type.__name__}')
-        return
-    if meta['choices'] is not None and value not in meta['choices']:
-        hint = nearest(str(value), meta['choices'])
-        raise ValueError(f'{name}={value!r} is none of {", ".join(meta["choices"])}{hint}')
-    if leaf.type in (int, float):
-        low = -math.inf if meta['low'] is None else meta['low']
-        high = math.inf if meta['high'] is None else meta['high']
-        if not (low <= value <= high and math.isfinite(value)):
-            raise ValueError(f'{name}={value!r} is out of range: it must be in [{low}, {high}]')
-
-
-def _check_model(given: Model, model: Model) -> None:
-    if model.family == 'cifar_resnet' and (model.depth - 2) % 6:
-        below = max(8, model.depth - (model.depth - 2) % 6)
-        raise ValueError(
-            f'config.model.depth={model.depth} is no depth of a cifar_resnet, which is 6n+2: the '
+def check_depth(family: str, depth: int) -> None:
+    """ConfigError for a depth that networks of the family cannot have, with those that they can."""
+    if family == 'cifar_resnet' and (depth < 8 or (depth - 2) % 6):
+        below = max(8, depth - (depth - 2) % 6)
+        raise errors.ConfigError(
+            f'config.model.depth={depth} is no depth of a cifar_resnet, which is 6n+2: the '
             f'nearest are {below} and {below + 6}'
         )
-    if model.family == 'imagenet_resnet' and model.depth not in IMAGENET_DEPTHS:
-        raise ValueError(
-            f'config.model.depth={model.depth} is no depth of an imagenet_resnet: take one of '
+    if family == 'imagenet_resnet' and depth not in IMAGENET_DEPTHS:
+        raise errors.ConfigError(
+            f'config.model.depth={depth} is no depth of an imagenet_resnet: take one of '
             f'{", ".join(map(str, IMAGENET_DEPTHS))}'
         )
-    if model.family != 'fully_connected' and given.width is not None:
-        raise ValueError(
-            f'config.model.width={given.width} is for fully_connected alone; the width of a '
-            'cifar_resnet is set by config.model.width_multiplier'
-        )
-    if model.family != 'cifar_resnet' and given.width_multiplier != 1:
-        raise ValueError(
-            f'config.model.width_multiplier={given.width_multiplier} is for cifar_resnet alone; '
-            'the width of a fully_connected net is config.model.width'
-        )
-    if model.norm == 'none' and (model.zero_init or model.gamma != 1.0):
-        raise ValueError(
-            'config.model.norm=none has no gammas: leave config.model.gamma at 1 and '
-            'config.model.zero_init off, or take the norm batch or rms'
-        )
+
+
+def _build(values: Mapping[str, Any]) -> Config:
+    """The config of values that are right each by itself, all else filled in."""
+    given = fields.given(Config, values)
+    filled = {leaf.path: leaf.default for leaf in leaves()} | given
+    unset = dict(PRESETS[filled['model.family']])
+    if filled['data.name'] == 'gaussians':
+        unset |= GAUSSIANS_SIZES
+    unset['data.augment'] = filled['data.name'] in ('cifar10', 'cifar100')
+    if filled['train.steps'] is not None:
+        unset.pop('train.epochs')
+    filled |= {path: value for path, value in unset.items() if filled[path] is None}
+    return fields.build(Config, filled)
 
 
 def _check_data(config: Config) -> None:
     data, train = config.data, config.train
     if data.name == 'gaussians' and config.model.family != 'fully_connected':
-        raise ValueError(
+        raise errors.ConfigError(
             f'config.model.family={config.model.family} needs images, and gaussians are vectors: '
             'take config.model.family=fully_connected, or images (config.data.name=digits, say)'
         )
+    if data.name == 'gaussians' and data.augment:
+        raise errors.ConfigError(
+            'config.data.augment=True crops and flips images, and gaussians are vectors: leave it '
+            'out'
+        )
     if data.name == 'npz' and data.dir is None:
-        raise ValueError('config.data.name=npz needs config.data.dir=<the .npz file>')
+        raise errors.ConfigError('config.data.name=npz needs config.data.dir=<the .npz file>')
     if data.train_size is not None and train.batch_size > data.train_size:
-        raise ValueError(
+        raise errors.ConfigError(
             f'config.train.batch_size={train.batch_size} is larger than the {data.train_size} '
             'training examples: lower it, or raise config.data.train_size'
         )
 
 
-def _plain_type(hint) -> tuple[type, bool]:
-    if isinstance(hint, types.UnionType):
-        return next(part for part in hint.__args__ if part is not types.NoneType), True
-    return hint, False
-
-
-def _flatten(values: Mapping[str, Any], prefix: str = '') -> Iterator[tuple[str, Any]]:
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flatten(value, f'{prefix}{name}.')
-        else:
-            yield f'{prefix}{name}', value
+def _check_train(config: Config) -> None:
+    train = config.train
+    if config.model.norm != 'none' and train.batch_size < 2:
+        raise errors.ConfigError(
+            f'config.train.batch_size={train.batch_size} has no statistics that the norm '
+            f'{config.model.norm} could take: give at least 2, or take config.model.norm=none'
+        )
+    if train.decay_gammas and not train.weight_decay:
+        raise errors.ConfigError(
+            'config.train.decay_gammas=True has no use with config.train.weight_decay=0: give a '
+            'weight decay, or leave it out'
+        )
+    if train.steps and train.warmup >= train.steps:
+        raise errors.ConfigError(
+            f'config.train.warmup={train.warmup} steps are the whole run of {train.steps}, which '
+            'would never reach its rate: lower it, or raise config.train.steps'
+        )

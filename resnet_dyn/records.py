@@ -20,27 +20,25 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from resnet_dyn import errors
+
 _HEADER = 'record_json'
-
-
-class RecordError(ValueError):
-    """A file that is no record, or a record of another kind than was asked for."""
 
 
 def save(path, record: NamedTuple, provenance: Mapping[str, Any]) -> pathlib.Path:
     """Writes `record` and its provenance to `path` (.npz) at once: a reader sees all or nothing.
 
     Fields are arrays of numbers, booleans or strings, or what NumPy makes such arrays of; others
-    (objects, bfloat16, which .npz cannot hold) raise RecordError. Returns the absolute path.
+    (objects, bfloat16, which .npz cannot hold) raise errors.RecordError. Returns the absolute path.
     """
     path = pathlib.Path(path).expanduser().absolute()
     if path.suffix != '.npz':
-        raise RecordError(f'{path} does not end in .npz, the format of records: rename it')
+        raise errors.RecordError(f'{path} does not end in .npz, the format of records: rename it')
     kind = type(record)
     arrays = {name: np.asarray(value) for name, value in record._asdict().items()}
     for name, array in arrays.items():
         if array.dtype.kind in 'OV':
-            raise RecordError(
+            raise errors.RecordError(
                 f'field {name!r} of {kind.__name__} has dtype {array.dtype}, which a record '
                 'cannot hold: make it an array of float32, say'
             )
@@ -66,16 +64,16 @@ def load(path, kind: type | None = None) -> tuple[NamedTuple, dict[str, Any]]:
         header = json.loads(str(arrays.pop(_HEADER)))
         name, version = header['kind'], header['version']
     except FileNotFoundError:
-        raise RecordError(f'{path} does not exist: make the record first') from None
+        raise errors.RecordError(f'{path} does not exist: make the record first') from None
     except Exception as error:  # damaged archives raise errors of many kinds
-        raise RecordError(
+        raise errors.RecordError(
             f'{path} is no record, or a damaged one ({error}): make it again'
         ) from error
     if kind is None:
         return collections.namedtuple(name, arrays)(**arrays), header['provenance']
     found, wanted = (name, version, set(arrays)), (kind.__name__, _version(kind), set(kind._fields))
     if found != wanted:
-        raise RecordError(
+        raise errors.RecordError(
             f'{path} holds {name}, version {version} ({", ".join(arrays)}), and '
             f'{kind.__name__}, version {_version(kind)} ({", ".join(kind._fields)}) was asked '
             'for: make it again with this version of the code'

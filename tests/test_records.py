@@ -6,7 +6,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from resnet_dyn import config, records
+from resnet_dyn import config, errors, records
 
 
 class Lengths(NamedTuple):
@@ -38,15 +38,15 @@ def test_without_its_class_a_record_has_the_names_of_the_file(tmp_path):
 def test_another_version_or_class_is_refused(tmp_path):
     path = records.save(tmp_path / 'a.npz', sample(), {})
     newer = type('Lengths', (Lengths,), {'VERSION': 3})
-    with pytest.raises(records.RecordError, match=r'version 2 .* version 3'):
+    with pytest.raises(errors.RecordError, match=r'version 2 .* version 3'):
         records.load(path, newer)
-    with pytest.raises(records.RecordError, match='Lengths'):
+    with pytest.raises(errors.RecordError, match='Lengths'):
         records.load(path, NamedTuple('Other', [('x', int)]))
 
 
 @pytest.mark.parametrize('value', [np.array([None]), np.ones(2, ml_dtypes.bfloat16)])
 def test_what_npz_cannot_hold_is_refused_by_name(tmp_path, value):
-    with pytest.raises(records.RecordError, match='weights_LR'):
+    with pytest.raises(errors.RecordError, match='weights_LR'):
         records.save(tmp_path / 'a.npz', Lengths(value, ''), {})
     assert not list(tmp_path.iterdir())
 
@@ -54,11 +54,11 @@ def test_what_npz_cannot_hold_is_refused_by_name(tmp_path, value):
 def test_a_damaged_a_missing_and_a_misnamed_file_are_said(tmp_path):
     path = records.save(tmp_path / 'a.npz', sample(), {})
     path.write_bytes(path.read_bytes()[:-40])
-    with pytest.raises(records.RecordError, match='damaged'):
+    with pytest.raises(errors.RecordError, match='damaged'):
         records.load(path)
-    with pytest.raises(records.RecordError, match='does not exist'):
+    with pytest.raises(errors.RecordError, match='does not exist'):
         records.load(tmp_path / 'b.npz')
-    with pytest.raises(records.RecordError, match=r'\.npz'):
+    with pytest.raises(errors.RecordError, match=r'\.npz'):
         records.save(tmp_path / 'a.json', sample(), {})
 
 
@@ -70,7 +70,7 @@ def test_a_record_replaces_an_older_one_and_leaves_nothing_beside_it(tmp_path):
 
 
 def test_provenance_says_config_code_seed_device_time_and_command(tmp_path):
-    found = records.provenance(config.Config(seed=7), seed=7, wall_time=1.5)
+    found = records.provenance(config.parse({'seed': 7}), seed=7, wall_time=1.5)
     assert found['config']['model']['family'] == 'fully_connected'
     assert found['seed'] == 7
     assert found['wall_time'] == 1.5

@@ -61,8 +61,7 @@ def run(report: Callable[[str], None] = print) -> dict:
 
 def resnet_program(depth: int) -> program.Program:
     """The compiled loop of a run of ResNet-`depth` on random images of CIFAR's shape."""
-    cfg = config.replace(
-        config.Config(),
+    cfg = config.parse(
         {
             'model.family': 'cifar_resnet',
             'model.depth': depth,
@@ -70,9 +69,9 @@ def resnet_program(depth: int) -> program.Program:
             'data.name': 'cifar10',
             'train.batch_size': BATCH,
             'train.steps': 10_000,
-        },
+        }
     )
-    cfg = carry.settle(config.resolve(config.validate(cfg)))
+    cfg = carry.settle(cfg)
     random = np.random.default_rng(0)
 
     def split(size):

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from resnet_dyn import config
+from resnet_dyn import config, errors, fields
 from resnet_dyn.analysis import kinds as kinds_lib
 from resnet_dyn.analysis import needs, scope, trajectories
 from resnet_dyn.data import batches, datasets, splits
@@ -68,7 +68,7 @@ def plan(
     kinds = {name: kind for name, kind in kinds.items() if name not in impossible}
     if not kinds:
         reasons = '; '.join(f'{name}: {why}' for name, why in impossible.items())
-        raise trajectories.AnalysisError(f'nothing to measure in {workdir}: {reasons}')
+        raise errors.AnalysisError(f'nothing to measure in {workdir}: {reasons}')
     if all(kind.only for kind in kinds.values()):
         view = None
     return Plan(
@@ -85,12 +85,12 @@ def plan(
 def _check(names: Sequence[str], seed: int | None, networks: int) -> None:
     for name in names:
         if name not in kinds_lib.KINDS:
-            hint = config.nearest(name, kinds_lib.KINDS)
-            raise trajectories.AnalysisError(
+            hint = fields.nearest(name, kinds_lib.KINDS)
+            raise errors.AnalysisError(
                 f'no measure {name!r}: take {", ".join(kinds_lib.KINDS)}{hint}'
             )
     if seed is not None and not 0 <= seed < networks:
-        raise trajectories.AnalysisError(
+        raise errors.AnalysisError(
             f'seed={seed}: the run has {networks} networks, so it is one of 0..{networks - 1}'
         )
 
@@ -99,7 +99,7 @@ def _test_examples(data: config.Data, meta, examples: int):
     """Normalised inputs and labels of at most `examples` test examples, on the device."""
     dataset = datasets.load(data)
     if dataset.source.digest != meta['source']['digest']:
-        raise trajectories.AnalysisError(
+        raise errors.AnalysisError(
             f'the data found are not those of the run: SHA-256 {dataset.source.digest[:12]}, and '
             f'{meta["source"]["digest"][:12]} in the checkpoint. Set config.data.dir to the data '
             'that the run was trained on'
@@ -129,7 +129,7 @@ def _measures(kinds, model, meta, view, watch) -> dict[str, trajectories.Measure
             try:
                 return kind.function(step, stacks.at(step, variables), seen)
             except ValueError as error:  # of kernels: memory, outputs that are NaN
-                raise trajectories.AnalysisError(f'{name} at step {step:,}: {error}') from error
+                raise errors.AnalysisError(f'{name} at step {step:,}: {error}') from error
 
         settings = {field: getattr(view, field) for field in kind.depends}
         return trajectories.Measure(

@@ -16,12 +16,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from resnet_dyn import records
+from resnet_dyn import errors, records
 from resnet_dyn.training import checkpoints, metrics, runs
-
-
-class AnalysisError(ValueError):
-    """What was asked of a run cannot be measured; the text says why and what to do."""
 
 
 class Measure(NamedTuple):
@@ -61,7 +57,7 @@ def steps(workdir) -> list[int]:
     """
     numbers = checkpoints.folders(workdir)
     if not numbers:
-        raise AnalysisError(
+        raise errors.AnalysisError(
             f'{workdir}/checkpoints has no checkpoint to analyse: train first, by python -m '
             f'launch.train --workdir={workdir}, or start that run again if it was stopped before '
             'its first'
@@ -80,7 +76,7 @@ def choose(workdir, which: str = 'all') -> list[int]:
     names = {str(step): step for step in there}
     wanted = [word.strip().replace('_', '') for word in which.split(',')]
     if missing := [word for word in wanted if word not in names]:
-        raise AnalysisError(
+        raise errors.AnalysisError(
             f'no step {missing[0]!r} in {workdir}: take all, last, or some of '
             f'{",".join(names)}, with commas between them'
         )
@@ -114,7 +110,7 @@ def follow(
                 if _current(path(workdir, name, step, seed), measure, fingerprint) is None
             }
             variables = _variables(workdir, step, due, seed) if due else {}
-        except checkpoints.CheckpointError as error:
+        except errors.CheckpointError as error:
             yield Visit(step, damage=str(error))
             continue
         for name, measure in due.items():
@@ -133,7 +129,7 @@ def current(workdir, name: str, measure: Measure, seed: int | None = None) -> li
         here = path(workdir, name, step, seed)
         try:
             record = _current(here, measure, _fingerprint(workdir, step))
-        except checkpoints.CheckpointError:
+        except errors.CheckpointError:
             continue
         if record is not None:
             found.append(record)
@@ -153,7 +149,7 @@ def dynamics(workdir) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """
     lines = metrics.read(pathlib.Path(workdir) / 'dynamics.jsonl')
     if not lines:
-        raise AnalysisError(
+        raise errors.AnalysisError(
             f'{workdir}/dynamics.jsonl has no record: start the training again, or train anew '
             'with config.log.record below the length of the run'
         )
@@ -198,6 +194,6 @@ def _current(file: pathlib.Path, measure: Measure, fingerprint: int) -> tuple | 
     """The record in the file if it is of these settings and this checkpoint."""
     try:
         record, origin = records.load(file, measure.kind)
-    except records.RecordError:
+    except errors.RecordError:
         return None
     return record if origin.get('settings') == _settings(measure, fingerprint) else None

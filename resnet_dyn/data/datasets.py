@@ -50,11 +50,11 @@ def load(data: config.Data) -> Dataset:
     """The data set that `data` describes, as NumPy arrays on the host.
 
     `train_size` and `test_size` choose a part, in proportion to the classes and fixed by
-    `data.seed` (`splits.subset`). Mean and std are those of the chosen training inputs, per
-    channel or feature; for gaussians 0 and sqrt(1 + separation^2), so that E x_i^2 = 1. Raises
+    `data.seed` (`splits.subset`); `data` is filled in (`config.parse`). Mean and std are those of
+    the chosen training inputs, per channel or feature; for gaussians 0 and sqrt(1 + separation^2),
+    so that E x_i^2 = 1. Raises
     `DataError` if the data is absent, damaged, smaller than asked, or not to be augmented.
     """
-    data = config.resolve(config.Config(data=data)).data
     module = {'gaussians': gaussians, 'digits': digits, 'npz': npz}.get(data.name, images)
     pair = module.load(data)
     if data.augment and pair.train.inputs.ndim != 4:

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from resnet_dyn import config
+from resnet_dyn import config, fields
 
 AXIS = 'seed'
 SPLIT, WHOLE = PartitionSpec(AXIS), PartitionSpec()
@@ -27,16 +27,16 @@ _FASTER = {
 
 
 def settle(cfg: config.Config, stored: config.Config | None = None) -> config.Config:
-    """The config with `train.carry` made definite: its own, else the workdir's, else the table's.
+    """The config with a definite `train.seed_axis`: its own, else the workdir's, else the table's.
 
     The choices differ in the last bits of the result, so a resumed run keeps the one it began with.
     """
-    if cfg.train.carry != 'auto':
+    if cfg.train.seed_axis != 'auto':
         return cfg
     choice = faster(cfg.model.family)
-    if stored is not None and stored.train.carry != 'auto':
-        choice = stored.train.carry
-    return config.replace(cfg, {'train.carry': choice})
+    if stored is not None and stored.train.seed_axis != 'auto':
+        choice = stored.train.seed_axis
+    return fields.replace(cfg, {'train.seed_axis': choice})
 
 
 def faster(family: str) -> str:

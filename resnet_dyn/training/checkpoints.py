@@ -24,6 +24,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from resnet_dyn import errors
 from resnet_dyn.training import manifest
 
 OPTIMIZER = 'optimizer'
@@ -33,10 +34,6 @@ _TEMPORARY, _ORBAX_TEMPORARY, _DAMAGED = '.tmp-', '.orbax-checkpoint-tmp', 'dama
 
 Variables = dict[str, Any]
 Meta = dict[str, Any]
-
-
-class CheckpointError(ValueError):
-    """There is no checkpoint of the kind that was asked for, or it is damaged."""
 
 
 class _Damage(Exception):
@@ -103,7 +100,7 @@ class Writer:
             temporary.rename(target)
             self._drop_old()
         except (OSError, ValueError) as error:
-            raise CheckpointError(
+            raise errors.CheckpointError(
                 f'the checkpoint of step {step} could not be written to {self._folder} '
                 f'({_line(error)}). Look for free space there and for the right to write, and '
                 'start the run again: it goes on from its last checkpoint'
@@ -156,12 +153,12 @@ def restore(
     """
     numbers = folders(workdir)
     if not numbers:
-        raise CheckpointError(_nothing(workdir))
+        raise errors.CheckpointError(_nothing(workdir))
     only = (only,) if isinstance(only, str) else only
     if step is None:
         return _newest(workdir, numbers, only)
     if step not in numbers:
-        raise CheckpointError(
+        raise errors.CheckpointError(
             f'{_folder(workdir)} has no step {step}: it has {_listed(numbers)}. Ask for one of '
             'those, or leave the step unset for the newest'
         )
@@ -169,7 +166,7 @@ def restore(
         return step, *_read(_folder(workdir) / str(step), only)
     except _Damage as damage:
         others = [number for number in steps(workdir) if number != step]
-        raise CheckpointError(
+        raise errors.CheckpointError(
             f'the checkpoint of step {step} in {_folder(workdir)} is damaged: {damage}. Ask for '
             f'another ({_listed(others)}), leave the step unset for the newest sound one, or copy '
             f'the folder {step} back from where it is whole'
@@ -206,7 +203,7 @@ def _newest(workdir, numbers, only, optimizer=False) -> tuple[int, Variables, Me
         if lost:
             _say(f'{_folder(workdir)}: lost {"; ".join(lost)}. Step {step} is taken instead')
         return step, variables, meta
-    raise CheckpointError(
+    raise errors.CheckpointError(
         f'no checkpoint in {_folder(workdir)} is sound: {"; ".join(lost)}. Copy them back from '
         'where they are whole; or move that folder away, and training starts again at step 0'
     )
@@ -225,7 +222,7 @@ def _read(folder: pathlib.Path, only, optimizer=False) -> tuple[Variables, Meta]
         only = [name for name in recorded if optimizer or name != OPTIMIZER]
     for name in only:
         if name not in recorded:
-            raise CheckpointError(
+            raise errors.CheckpointError(
                 f'{folder} has no collection {name!r}: it has {", ".join(recorded)} '
                 "(gammas are there unless the model's norm is none)"
             )

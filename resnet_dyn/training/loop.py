@@ -14,15 +14,12 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from resnet_dyn import config
+from resnet_dyn import config, errors
 from resnet_dyn.data import datasets
 from resnet_dyn.models import presets
 from resnet_dyn.training import carry, checkpoints, metrics, program, progress, recorder, runs
 
 CHUNK_SECONDS = 2.0
-
-
-TrainingError = recorder.TrainingError
 
 
 class Result(NamedTuple):
@@ -46,12 +43,11 @@ def train(
     `report` takes lines for people; `bar` keeps a progress bar below them; once `stop()`, asked
     every few seconds, is true, the run is saved and left. `devices` are all of JAX's unless given.
     A finished run is left as it is. Raises ValueErrors that say what to mend: for a config or a
-    workdir that will not do, absent data, damaged checkpoints; and TrainingError where the loss
+    workdir that will not do, absent data, damaged checkpoints; and NotFiniteError where the loss
     of a network becomes NaN or Inf.
     """
-    cfg = config.validate(cfg)
     runs.check(workdir, cfg)
-    dataset = datasets.load(config.resolve(cfg).data)
+    dataset = datasets.load(cfg.data)
     _check_batch(cfg, dataset)
     with runs.prepare(workdir, cfg, dataset) as run:
         if run.finished:
@@ -105,7 +101,7 @@ def _train(run: runs.Run, dataset, report, stop, bar, devices) -> int:
 def _check_batch(cfg: config.Config, dataset: datasets.Dataset) -> None:
     size = len(dataset.train.labels)
     if cfg.train.batch_size > size:
-        raise TrainingError(
+        raise errors.ConfigError(
             f'config.train.batch_size={cfg.train.batch_size} is larger than the {size} training '
             f'examples of {dataset.source.name}: lower it to {size} or less'
         )
@@ -126,7 +122,7 @@ def _check_finite(run: runs.Run, totals: program.Totals, last_line: dict | None)
             f', and the last line, at step {last_line["step"]}, has for it the loss '
             f'{last_line["loss"][s]:.4g} and the accuracy {last_line["train_accuracy"][s]:.4f}'
         )
-    raise TrainingError(
+    raise errors.NotFiniteError(
         f'the loss of network {s} (seed {run.config.seed + s}) became NaN or Inf at step {step}; '
         f'{before}. Take a lower config.train.learning_rate (it is '
         f'{run.config.train.learning_rate}) or a config.train.warmup, in another workdir; what was '
@@ -143,7 +139,7 @@ def _opening(run: runs.Run, dataset, restored: int | None, mesh) -> str:
     return (
         f'{what} on {_named(dataset)}, {len(dataset.train.labels)} training and '
         f'{len(dataset.test.labels)} test examples; {run.total_steps} steps of '
-        f'{cfg.train.batch_size}, {start}; {where}, {cfg.train.carry}; in {run.workdir}'
+        f'{cfg.train.batch_size}, {start}; {where}, {cfg.train.seed_axis}; in {run.workdir}'
     )
 
 

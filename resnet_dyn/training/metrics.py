@@ -15,9 +15,7 @@ from typing import Any
 import numpy as np
 import tensorboardX
 
-
-class MetricsError(ValueError):
-    """A metrics file that this code did not write, or that was damaged since."""
+from resnet_dyn import errors
 
 
 class JsonLines:
@@ -78,7 +76,7 @@ class TensorBoard:
 def read(path) -> list[dict[str, Any]]:
     """The lines of a file that `JsonLines` wrote; a torn last line is left out.
 
-    A file that is not there has no lines; a damaged line before the last raises MetricsError.
+    A file that is not there has no lines; a damaged line before the last raises RunError.
     """
     path = pathlib.Path(path)
     if not path.exists():
@@ -92,7 +90,7 @@ def _parse(line: bytes, path: pathlib.Path) -> dict[str, Any]:
         values = json.loads(line)
         values['step'] = int(values['step'])
     except (ValueError, TypeError, KeyError) as error:
-        raise MetricsError(
+        raise errors.RunError(
             f'{path} has a line that is no JSON object with a step: {line[:80]!r}. Mend or remove '
             'that line, or move the file away to start a new one'
         ) from error

@@ -53,7 +53,7 @@ class Program:
         total_steps: int,
         mesh: Mesh,
     ):
-        """`cfg` is resolved and its `train.carry` settled (`carry.settle`)."""
+        """`cfg` has its `train.seed_axis` settled (`carry.settle`)."""
         transform = optimizer.sgd(cfg.train, total_steps)
         self._mesh = mesh
         self._batch_size, self._size = cfg.train.batch_size, len(dataset.train.labels)
@@ -71,7 +71,7 @@ class Program:
         def compiled(function):
             return jax.jit(carry.over_devices(function, mesh))
 
-        how = cfg.train.carry
+        how = cfg.train.seed_axis
         objective, plain = losses.from_config(cfg.train), losses.without_smoothing(cfg.train)
         one_step = step.train_step(model, transform, objective, self._batch_size, cfg.data.augment)
         self._advance = compiled(many_steps(one_step, how, self._batch_size))

@@ -15,13 +15,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from resnet_dyn import config
+from resnet_dyn import config, errors
 from resnet_dyn.data import datasets
 from resnet_dyn.training import checkpoints, metrics, optimizer, program, progress, runs, state
-
-
-class TrainingError(ValueError):
-    """A run that cannot begin, or that cannot go on."""
 
 
 class Cadence(NamedTuple):
@@ -159,7 +155,7 @@ class Recorder:
     def _evaluate(self, step: int, networks: program.Networks) -> None:
         found = self._programs.evaluate(networks)
         if not np.isfinite(found.loss).all():
-            raise TrainingError(
+            raise errors.NotFiniteError(
                 f'the test loss at step {step} is {found.loss.tolist()}, not finite: the networks '
                 'have diverged, and this step is not saved. Take a lower '
                 'config.train.learning_rate or a config.train.warmup, in another workdir'

@@ -19,7 +19,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from resnet_dyn import config, records
+from resnet_dyn import config, errors, records
 from resnet_dyn.data import datasets
 from resnet_dyn.models import presets
 from resnet_dyn.training import carry, checkpoints, metrics, state
@@ -31,15 +31,11 @@ _LOCK, _TEMPORARY = '.lock', '.config.json.tmp'
 _LOCK_TRIES, _LOCK_PAUSE = 20, 0.1  # a process that was just killed lets go in no time, not in none
 
 
-class RunError(ValueError):
-    """A workdir that the run cannot use as it stands."""
-
-
 class Run(NamedTuple):
     """A prepared run; `with` it, or close it, so that another process may go on with it."""
 
     workdir: pathlib.Path
-    config: config.Config  # resolved, `train.carry` settled
+    config: config.Config  # resolved, `train.seed_axis` settled
     total_steps: int
     finished: bool  # all is there: nothing to do, and nothing was changed
     lock: int | None
@@ -116,13 +112,11 @@ def open_run(
     _, variables, meta = checkpoints.restore(workdir, step)
     networks = len(jax.tree.leaves(variables)[0])
     if not 0 <= seed < networks:
-        raise RunError(
+        raise errors.RunError(
             f'seed={seed}: the run in {_absolute(workdir)} has {networks} networks, so it is one '
             f'of 0..{networks - 1}'
         )
-    model = presets.from_config(
-        config.from_dict({'model': meta['model']}).model, classes=meta['classes']
-    )
+    model = presets.from_config(config.part('model', meta['model']), classes=meta['classes'])
     return model, jax.tree.map(lambda leaf: jnp.asarray(leaf[seed]), variables), meta
 
 
@@ -147,7 +141,7 @@ def _inspect(workdir: pathlib.Path, cfg: config.Config, dataset: datasets.Datase
     """The run that `cfg` starts or goes on with in `workdir`, not locked; writes nothing."""
     check(workdir, cfg)
     stored = _load(workdir)
-    cfg = carry.settle(config.resolve(cfg), stored and stored.config)
+    cfg = carry.settle(cfg, stored and stored.config)
     total = config.total_steps(cfg, len(dataset.train.labels))
     if stored is not None:
         _check_source(workdir, stored.data['source'], dataset.source)
@@ -158,26 +152,26 @@ def _inspect(workdir: pathlib.Path, cfg: config.Config, dataset: datasets.Datase
 def _check_free(workdir: pathlib.Path) -> None:
     for path in (workdir, *workdir.parents):
         if path.exists() and not path.is_dir():
-            raise RunError(
+            raise errors.RunError(
                 f'{path} is a file, and the workdir {workdir} has to be a folder: name another'
             )
     if workdir.exists() and {path.name for path in workdir.iterdir()} - {_LOCK, _TEMPORARY}:
-        raise RunError(
+        raise errors.RunError(
             f'{workdir} is not empty and has no {CONFIG}, so it is not the workdir of a run: name '
             'a folder that is empty or not there yet'
         )
 
 
 def _check_config(workdir: pathlib.Path, stored: _Stored, cfg: config.Config) -> None:
-    cfg = carry.settle(config.resolve(cfg), stored.config)
+    cfg = carry.settle(cfg, stored.config)
     if changed := config.differences(stored.config, cfg):
-        raise RunError(
+        raise errors.RunError(
             f'{workdir} holds a run of another config: {"; ".join(changed)}. Give these fields '
             'their old values to go on with that run, or name another workdir for a new one'
         )
     total = config.total_steps(cfg, stored.data['train_size'])
     if total < stored.total_steps:
-        raise RunError(
+        raise errors.RunError(
             f'the run in {workdir} is {stored.total_steps} steps long, and now {total}: a run may '
             f'be made longer, not shorter. Set config.train.steps={stored.total_steps} or more, '
             'or name another workdir'
@@ -186,7 +180,7 @@ def _check_config(workdir: pathlib.Path, stored: _Stored, cfg: config.Config) ->
 
 def _check_source(workdir: pathlib.Path, before, now: datasets.Source) -> None:
     if before['digest'] != now.digest:
-        raise RunError(
+        raise errors.RunError(
             f'the run in {workdir} began with other data: {before["name"]} of SHA-256 '
             f'{before["digest"][:12]}, and now {now.name} of {now.digest[:12]}. Set '
             'config.data.dir to the data that it began with, or name another workdir'
@@ -215,7 +209,7 @@ def _lock(workdir: pathlib.Path) -> int:
         except OSError:  # a file system without locks: nothing to hold on to
             return lock
     os.close(lock)
-    raise RunError(
+    raise errors.RunError(
         f'another process is training in {workdir}: wait until it is done or stop it, or name '
         'another workdir'
     )
@@ -262,7 +256,7 @@ def _load(workdir: pathlib.Path) -> _Stored | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise RunError(
+        raise errors.RunError(
             f'{path} is damaged, or of another version of the code ({error!r}). Put back a copy '
             'of it (the config stands in the meta of every checkpoint too), or name another workdir'
         ) from error
@@ -271,15 +265,15 @@ def _load(workdir: pathlib.Path) -> _Stored | None:
 def _load_present(workdir: pathlib.Path) -> _Stored:
     stored = _load(workdir)
     if stored is None:
-        raise RunError(
+        raise errors.RunError(
             f'{workdir} has no {CONFIG}, so it is not the workdir of a run: give the folder that '
             'launch.train was given'
         )
     return stored
 
 
-def _no_access(workdir: pathlib.Path, error: OSError) -> RunError:
-    return RunError(
+def _no_access(workdir: pathlib.Path, error: OSError) -> errors.RunError:
+    return errors.RunError(
         f'the workdir {workdir} cannot be used ({error}): get the right to read and write there, '
         'or name another'
     )

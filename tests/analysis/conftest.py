@@ -26,7 +26,7 @@ def tiny_run(tmp_path_factory):
     from resnet_dyn.training import loop
 
     workdir = tmp_path_factory.mktemp('analysis') / 'run'
-    loop.train(config.replace(config.Config(), TINY), workdir, report=lambda line: None)
+    loop.train(config.parse(TINY), workdir, report=lambda line: None)
     return workdir
 
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from resnet_dyn import config, records
+from resnet_dyn import config, errors, fields, records
 from resnet_dyn.analysis import (
     depth_measures,
     kinds,
@@ -136,20 +136,20 @@ def test_long_work_says_how_far_it_is(copied_run):
 
 
 def test_too_many_sub_networks_are_refused_with_their_cost_and_the_flag(tiny_run):
-    with pytest.raises(trajectories.AnalysisError, match=r'2\^3 sub-.*2\.33 forward.*--exh'):
+    with pytest.raises(errors.AnalysisError, match=r'2\^3 sub-.*2\.33 forward.*--exh'):
         measures.plan(tiny_run, ['interactions'], exhaustive=2)
     plan = measures.plan(tiny_run, ['interactions', 'gammas'], exhaustive=2)
     assert set(plan.measures) == {'gammas'} and '--exhaustive=3' in plan.impossible['interactions']
 
 
 def test_logits_over_the_memory_budget_are_refused_with_both_flags(tiny_run):
-    with pytest.raises(trajectories.AnalysisError, match=r'GiB.*--examples_at_once.*--memory'):
+    with pytest.raises(errors.AnalysisError, match=r'GiB.*--examples_at_once.*--memory'):
         measures.plan(tiny_run, ['interactions'], budget=1000)
 
 
 def test_activations_over_the_memory_budget_are_an_error_that_says_so(copied_run):
     plan = measures.plan(copied_run, ['singles'], budget=1000)
-    with pytest.raises(trajectories.AnalysisError, match=r'singles at step 0: .*--memory'):
+    with pytest.raises(errors.AnalysisError, match=r'singles at step 0: .*--memory'):
         list(trajectories.follow(copied_run, plan.measures))
 
 
@@ -165,20 +165,18 @@ def test_a_part_of_the_examples_is_measured_anew_and_is_the_same_part_again(copi
 
 
 def test_an_unknown_measure_names_the_nearest(tiny_run):
-    with pytest.raises(trajectories.AnalysisError, match="did you mean 'singles'"):
+    with pytest.raises(errors.AnalysisError, match="did you mean 'singles'"):
         measures.plan(tiny_run, ['single'])
 
 
 def test_a_network_that_is_not_there_is_refused(tiny_run):
-    with pytest.raises(trajectories.AnalysisError, match=r'one of 0\.\.1'):
+    with pytest.raises(errors.AnalysisError, match=r'one of 0\.\.1'):
         measures.plan(tiny_run, seed=2)
 
 
 def test_data_that_are_not_those_of_the_run_are_refused(tiny_run):
-    other = config.replace(runs.read_config(tiny_run), {'data.seed': 5}).data
-    with pytest.raises(
-        trajectories.AnalysisError, match=r'not those of the run.*config\.data\.dir'
-    ):
+    other = fields.replace(runs.read_config(tiny_run), {'data.seed': 5}).data
+    with pytest.raises(errors.AnalysisError, match=r'not those of the run.*config\.data\.dir'):
         measures.plan(tiny_run, ['depth'], data=other)
     assert measures.plan(tiny_run, ['gammas'], data=other).examples == 0
 
@@ -198,7 +196,7 @@ def test_reordering_needs_two_blocks_of_equal_shape(depth, why):
 )
 def test_what_a_network_lacks_is_left_out_and_said(tiny_run, tmp_path, changes, lost, why):
     tiny = runs.read_config(tiny_run)
-    one = config.replace(tiny, {'train.steps': 1, 'seeds': 1} | changes)
+    one = fields.replace(tiny, {'train.steps': 1, 'seeds': 1} | changes)
     workdir = untrained_run(tmp_path / 'run', one)
     plan = measures.plan(workdir, list(kinds.KINDS))
     assert set(plan.impossible) == lost
@@ -206,5 +204,5 @@ def test_what_a_network_lacks_is_left_out_and_said(tiny_run, tmp_path, changes, 
     assert all(why in reason for reason in plan.impossible.values())
     cheap = {name: plan.measures[name] for name in kinds.DEFAULT if name in plan.measures}
     assert [visit.damage for visit in trajectories.follow(workdir, cheap)] == ['', '']
-    with pytest.raises(trajectories.AnalysisError, match=why):
+    with pytest.raises(errors.AnalysisError, match=why):
         measures.plan(workdir, sorted(lost))

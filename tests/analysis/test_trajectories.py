@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from resnet_dyn import records
+from resnet_dyn import errors, records
 from resnet_dyn.analysis import trajectories
 from resnet_dyn.training import checkpoints
 
@@ -76,7 +76,7 @@ def test_the_steps_that_are_asked_for_are_visited_and_others_keep_their_records(
 
 @pytest.mark.parametrize('which', ['3', '2,5', 'first', ''])
 def test_a_step_that_is_not_there_is_refused_with_those_that_are(copied_run, which):
-    with pytest.raises(trajectories.AnalysisError, match=r'no step .*0,2,4,6'):
+    with pytest.raises(errors.AnalysisError, match=r'no step .*0,2,4,6'):
         trajectories.choose(copied_run, which)
 
 
@@ -135,7 +135,7 @@ def test_records_stand_beside_the_runs_config_and_their_settings(copied_run):
 def test_a_folder_without_checkpoints_is_an_error_with_the_mend(copied_run):
     shutil.rmtree(copied_run / 'checkpoints')
     (copied_run / 'checkpoints').mkdir()
-    with pytest.raises(trajectories.AnalysisError, match=r'train first.*launch\.train'):
+    with pytest.raises(errors.AnalysisError, match=r'train first.*launch\.train'):
         follow(copied_run, measure([]))
 
 
@@ -150,7 +150,7 @@ def test_dynamics_are_led_by_seeds_then_steps(tiny_run):
 
 
 def test_dynamics_that_are_not_there_are_an_error(tmp_path):
-    with pytest.raises(trajectories.AnalysisError, match='no record'):
+    with pytest.raises(errors.AnalysisError, match='no record'):
         trajectories.dynamics(tmp_path)
 
 

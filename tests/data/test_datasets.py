@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from resnet_dyn import config
+from resnet_dyn import config, fields
 from resnet_dyn.data import datasets, splits
 
 
@@ -70,7 +70,7 @@ def test_the_note_of_a_copy_reaches_the_source(tmp_path, pixels, write_tfds):
 
 
 def test_unset_sizes_of_gaussians_are_those_of_the_config():
-    dataset = datasets.load(config.Data(dimension=2))
+    dataset = datasets.load(config.part('data', {'dimension': 2}))
     sizes = (len(dataset.train.labels), len(dataset.test.labels))
     assert sizes == tuple(config.GAUSSIANS_SIZES.values())
 
@@ -147,7 +147,7 @@ def test_a_smaller_part_is_within_a_larger_and_the_seed_fixes_both(write_npz):
 
 
 def test_sizes_choose_parts_of_both_splits_and_statistics_follow(write_npz):
-    data = config.replace(write_npz(), {'train_size': 15, 'test_size': 5})
+    data = fields.replace(write_npz(), {'train_size': 15, 'test_size': 5})
     dataset = datasets.load(data)
     assert (len(dataset.train.labels), len(dataset.test.labels)) == (15, 5)
     expected = dataset.train.inputs.astype(np.float64).mean(axis=(0, 1, 2))
@@ -156,14 +156,14 @@ def test_sizes_choose_parts_of_both_splits_and_statistics_follow(write_npz):
 
 @pytest.mark.parametrize(('which', 'there'), [('train', 40), ('test', 20)])
 def test_more_than_there_is_is_refused_with_both_sizes(which, there, write_npz):
-    data = config.replace(write_npz(), {f'{which}_size': there})
+    data = fields.replace(write_npz(), {f'{which}_size': there})
     assert len(getattr(datasets.load(data), which).labels) == there
     with pytest.raises(datasets.DataError, match=rf'{which}_size={there + 1} .* the {there} '):
-        datasets.load(config.replace(data, {f'{which}_size': there + 1}))
+        datasets.load(fields.replace(data, {f'{which}_size': there + 1}))
 
 
 def test_augmentation_of_vectors_is_refused(write_npz):
-    assert datasets.load(config.replace(write_npz(), {'augment': True})).train.inputs.ndim == 4
+    assert datasets.load(fields.replace(write_npz(), {'augment': True})).train.inputs.ndim == 4
     with pytest.raises(datasets.DataError, match=r'config\.data\.augment .* 50 features'):
         datasets.load(config.Data(augment=True))
 

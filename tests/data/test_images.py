@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from resnet_dyn import config
+from resnet_dyn import config, fields
 from resnet_dyn.data import images, splits
 
 
@@ -87,7 +87,7 @@ def test_other_records_under_the_same_name_are_not_taken_from_the_cache(
     images.load(data)
     other = {'train': pixels(30, seed=3), 'test': parts['test']}
     write_tfds(tmp_path / 'other', 'cifar10', other)
-    pair = images.load(config.replace(data, {'dir': str(tmp_path / 'other')}))
+    pair = images.load(fields.replace(data, {'dir': str(tmp_path / 'other')}))
     assert_split(pair.train, other['train'])
 
 
@@ -118,7 +118,7 @@ def test_a_cache_folder_that_cannot_be_written_is_said_and_done_without(
     write_tfds(root, 'cifar10', parts)
     blocked = root / 'a_file'
     blocked.write_text('')
-    pair = images.load(config.replace(data, {'cache': str(blocked / 'cache')}))
+    pair = images.load(fields.replace(data, {'cache': str(blocked / 'cache')}))
     assert_split(pair.train, parts['train'])
     assert 'config.data.cache' in caplog.text
 

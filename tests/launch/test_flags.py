@@ -27,7 +27,7 @@ def forget():
 
 
 def test_without_flags_the_config_is_the_default(parsed):
-    assert parsed() == config.Config()
+    assert parsed() == config.parse()
 
 
 def test_every_field_has_a_flag_with_its_help_and_default():
@@ -39,6 +39,7 @@ def test_every_field_has_a_flag_with_its_help_and_default():
 def test_flags_of_every_type_arrive_in_the_config(parsed):
     found = parsed(
         '--config.seeds=3',
+        '--config.data.name=npz',
         '--config.data.dir=/data',
         '--config.data.augment',
         '--noconfig.train.nesterov',
@@ -48,6 +49,7 @@ def test_flags_of_every_type_arrive_in_the_config(parsed):
     )
     changes = {
         'seeds': 3,
+        'data.name': 'npz',
         'data.dir': '/data',
         'data.augment': True,
         'train.nesterov': False,
@@ -55,7 +57,7 @@ def test_flags_of_every_type_arrive_in_the_config(parsed):
         'model.depth': 12,
         'model.norm': 'rms',
     }
-    assert found == config.replace(config.Config(), changes)
+    assert found == config.parse(changes)
 
 
 @pytest.mark.parametrize(

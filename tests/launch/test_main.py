@@ -7,7 +7,7 @@ import pytest
 from absl import flags
 
 from launch import main
-from resnet_dyn.training import loop
+from resnet_dyn import errors
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +37,7 @@ def test_the_status_of_the_job_is_that_of_the_process():
     assert _status(lambda stop: main.STOPPED) == 42
 
 
-@pytest.mark.parametrize('error', [loop.TrainingError('mend it'), flags.Error('mend it')])
+@pytest.mark.parametrize('error', [errors.NotFiniteError('mend it'), flags.Error('mend it')])
 def test_what_a_user_can_mend_is_one_line_and_a_failure(error, capsys):
     assert _status(_raises(error)) == 1
     assert capsys.readouterr().err == 'python -m launch.train: mend it\n'

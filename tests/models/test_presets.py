@@ -163,5 +163,5 @@ def test_gates_of_the_wrong_shape_are_refused():
 
 
 def test_a_config_names_the_preset():
-    run = config.resolve(config.replace(config.Config(), {'model.family': 'cifar_resnet'}))
-    assert presets.from_config(run.model, 10) == presets.cifar_resnet(dtype=jnp.dtype('float32'))
+    model = config.part('model', {'family': 'cifar_resnet'})
+    assert presets.from_config(model, 10) == presets.cifar_resnet(dtype=jnp.dtype('float32'))

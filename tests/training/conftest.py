@@ -22,4 +22,4 @@ TINY = {
 @pytest.fixture(scope='session')
 def tiny():
     """tiny({'seeds': 3}): the config with these changes."""
-    return lambda changes=None: config.replace(config.Config(), {**TINY, **(changes or {})})
+    return lambda changes=None: config.parse({**TINY, **(changes or {})})

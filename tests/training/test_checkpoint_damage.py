@@ -10,6 +10,7 @@ import jax
 import numpy as np
 import pytest
 
+from resnet_dyn import errors
 from resnet_dyn.training import checkpoints, manifest
 
 META = {'classes': 3}
@@ -95,7 +96,7 @@ def test_a_damaged_step_that_was_asked_for_never_falls_back(workdir, capfd):
     for path, damage in each_damage(workdir):
         try:
             step, variables, _ = checkpoints.restore(workdir, 20, only='params')
-        except checkpoints.CheckpointError as error:
+        except errors.CheckpointError as error:
             refused += 1
             assert 'step 20' in str(error)
             assert 'Ask for another (10' in str(error)
@@ -123,9 +124,9 @@ def test_when_no_step_is_sound_every_loss_is_named(workdir):
         path = workdir / 'checkpoints' / str(step) / manifest.NAME
         undo[path] = path.read_bytes()
         path.unlink()
-    with pytest.raises(checkpoints.CheckpointError, match=r'step 20 .*; step 10 .*move that'):
+    with pytest.raises(errors.CheckpointError, match=r'step 20 .*; step 10 .*move that'):
         checkpoints.restore(workdir)
-    with pytest.raises(checkpoints.CheckpointError, match='step 10'):
+    with pytest.raises(errors.CheckpointError, match='step 10'):
         checkpoints.restore_training(workdir)
     for path, data in undo.items():
         path.write_bytes(data)
@@ -139,7 +140,7 @@ def test_an_array_other_than_the_one_saved_is_seen_though_every_file_agrees(tmp_
     (folder / 'aside').rename(folder / 'gammas')
     (folder / manifest.NAME).unlink()
     manifest.write(folder)
-    with pytest.raises(checkpoints.CheckpointError, match='/stage_0/w fails its CRC32'):
+    with pytest.raises(errors.CheckpointError, match='/stage_0/w fails its CRC32'):
         checkpoints.restore(tmp_path, 10)
 
 

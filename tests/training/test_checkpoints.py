@@ -13,6 +13,7 @@ import optax
 import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from resnet_dyn import errors
 from resnet_dyn.training import checkpoints
 
 META = {'classes': 3, 'mean': [0.1], 'model': {'family': 'fully_connected'}}
@@ -72,7 +73,7 @@ def test_a_step_that_was_asked_for_comes_back_and_another_is_refused_with_the_li
     step, variables, _ = checkpoints.restore(tmp_path, 10)
     assert step == 10
     assert_equal(variables, without_optimizer(trees_of(10)))
-    with pytest.raises(checkpoints.CheckpointError, match='no step 15: it has 10, 20'):
+    with pytest.raises(errors.CheckpointError, match='no step 15: it has 10, 20'):
         checkpoints.restore(tmp_path, 15)
 
 
@@ -149,7 +150,7 @@ def test_only_refuses_a_collection_that_is_not_there(tmp_path):
     writer = checkpoints.Writer(tmp_path)
     writer.save(10, {'params': trees_of(10)['params']}, META)
     writer.close()
-    with pytest.raises(checkpoints.CheckpointError, match="no collection 'gammas': it has params"):
+    with pytest.raises(errors.CheckpointError, match="no collection 'gammas': it has params"):
         checkpoints.restore(tmp_path, only='gammas')
 
 
@@ -188,7 +189,7 @@ def files_opened(folder, action):
 
 def test_reading_changes_nothing_on_disk(tmp_path):
     checkpoints.steps(tmp_path)
-    with pytest.raises(checkpoints.CheckpointError):
+    with pytest.raises(errors.CheckpointError):
         checkpoints.restore(tmp_path)
     assert list(tmp_path.iterdir()) == []
     save(tmp_path, 10, 20)
@@ -200,10 +201,10 @@ def test_reading_changes_nothing_on_disk(tmp_path):
 
 
 def test_no_folder_and_an_empty_one_are_refused_with_what_to_do(tmp_path):
-    with pytest.raises(checkpoints.CheckpointError, match='is no folder: give the workdir'):
+    with pytest.raises(errors.CheckpointError, match='is no folder: give the workdir'):
         checkpoints.restore(tmp_path / 'nowhere')
     (tmp_path / 'checkpoints').mkdir()
-    with pytest.raises(checkpoints.CheckpointError, match=r'no checkpoint.*launch\.train'):
+    with pytest.raises(errors.CheckpointError, match=r'no checkpoint.*launch\.train'):
         checkpoints.restore(tmp_path)
     assert checkpoints.steps(tmp_path) == checkpoints.steps(tmp_path / 'nowhere') == []
 
@@ -247,7 +248,7 @@ def test_other_arrays_of_the_same_step_put_the_first_ones_aside(tmp_path, capfd)
 def test_a_save_that_fails_in_the_background_is_raised_by_wait(tmp_path):
     writer = checkpoints.Writer(tmp_path)
     writer.save(1, {'params': {'empty': np.zeros((2, 0), np.float32)}}, META)
-    with pytest.raises(checkpoints.CheckpointError, match='step 1 could not be written'):
+    with pytest.raises(errors.CheckpointError, match='step 1 could not be written'):
         writer.wait()
     writer.save(2, trees_of(2), META)
     writer.close()

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from resnet_dyn import config
+from resnet_dyn import config, errors, fields
 from resnet_dyn.data import datasets
 from resnet_dyn.models import presets
 from resnet_dyn.training import carry, checkpoints, loop, metrics, optimizer, program, recorder
@@ -73,7 +73,7 @@ def test_a_run_leaves_training_lines_evaluations_records_and_checkpoints(referen
     for line in evaluated:
         assert len(line['test_accuracy']) == len(line['test_loss']) == 2
         assert all(0 <= a <= 1 and a == round(70 * a) / 70 for a in line['test_accuracy'])
-    rate = optimizer.learning_rate(config.resolve(cfg).train, STEPS)
+    rate = optimizer.learning_rate(cfg.train, STEPS)
     for line in trained:
         assert line['epoch'] == line['step'] / 8 and line['images_per_second'] > 0
         assert line['learning_rate'] == pytest.approx(rate(line['step'] - 1))
@@ -87,7 +87,7 @@ def test_a_run_leaves_training_lines_evaluations_records_and_checkpoints(referen
 def test_neither_cadences_nor_stops_change_a_bit(reference, tmp_path):
     workdir, cfg = reference
     other = {'log.every': 1, 'log.record': 3, 'log.evaluate': 7, 'checkpoint.every': 20}
-    cfg = config.replace(cfg, other)
+    cfg = fields.replace(cfg, other)
     for chunks in (2, 3):
         stopped = _train(cfg, tmp_path, stop=_after(chunks))
         assert not stopped.finished and checkpoints.steps(tmp_path)[-1] == stopped.step < STEPS
@@ -142,7 +142,7 @@ def test_a_finished_run_says_so_and_changes_nothing(copy):
     workdir, cfg = copy
     before = _snapshot(workdir)
     said = []
-    result = _train(config.replace(cfg, {'log.every': 1}), workdir, said.append)
+    result = _train(fields.replace(cfg, {'log.every': 1}), workdir, said.append)
     assert result.finished and result.test_accuracy == _lines(workdir)[-1]['test_accuracy']
     assert 'finished' in said[0] and _snapshot(workdir) == before
 
@@ -154,7 +154,7 @@ def _snapshot(workdir):
 def test_a_finished_run_goes_on_to_more_steps(copy):
     workdir, cfg = copy
     before = _lines(workdir)
-    result = _train(config.replace(cfg, {'train.steps': 24}), workdir)
+    result = _train(fields.replace(cfg, {'train.steps': 24}), workdir)
     assert result.finished and checkpoints.steps(workdir)[-2:] == [20, 24]
     after = _lines(workdir)
     assert after[: len(before)] == before and [line['step'] for line in after[-2:]] == [24, 24]
@@ -181,27 +181,27 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(tiny, tmp_pa
     cfg = tiny({**changes, 'checkpoint.every': 1, 'log.evaluate': 1000})
     s, bad, last_finite = _first_bad(cfg)
     assert 1 < bad < STEPS
-    with pytest.raises(loop.TrainingError) as caught:
+    with pytest.raises(errors.NotFiniteError) as caught:
         _train(cfg, tmp_path)
     text = str(caught.value)
     assert f'network {s} (seed {s}) became NaN or Inf at step {bad};' in text
     assert f'the last finite one is {last_finite:.4g}' in text
     assert f'the last line, at step {bad - 1},' in text
     assert checkpoints.steps(tmp_path)[-1] == bad - 1
-    with pytest.raises(loop.TrainingError, match=f'at step {bad}; none was finite'):
+    with pytest.raises(errors.NotFiniteError, match=f'at step {bad}; none was finite'):
         _train(cfg, tmp_path)
 
 
 def test_a_test_loss_that_is_not_finite_stops_the_run_before_its_step_is_saved(tiny, tmp_path):
     changes = {'model.norm': 'none', 'train.learning_rate': 1e30, 'train.steps': 1, 'seeds': 2}
-    with pytest.raises(loop.TrainingError, match='the test loss at step 1 is'):
+    with pytest.raises(errors.NotFiniteError, match='the test loss at step 1 is'):
         _train(tiny(changes), tmp_path)
     assert checkpoints.steps(tmp_path) == []
 
 
 def _first_bad(cfg):
     """The first network whose loss is not finite, the step, its loss before; by single steps."""
-    cfg = carry.settle(config.resolve(cfg))
+    cfg = carry.settle(cfg)
     dataset = datasets.load(cfg.data)
     model = presets.from_config(cfg.model, dataset.classes)
     mesh = carry.mesh(2, jax.devices()[:1])
@@ -226,7 +226,7 @@ def test_a_batch_larger_than_the_data_is_refused_before_anything_is_made(tiny, t
     }
     np.savez(tmp_path / 'own.npz', **splits)
     own = {'data.name': 'npz', 'data.dir': str(tmp_path / 'own.npz'), 'data.train_size': None}
-    with pytest.raises(loop.TrainingError, match='batch_size=32 is larger than the 20 training'):
+    with pytest.raises(errors.ConfigError, match='batch_size=32 is larger than the 20 training'):
         _train(tiny({**own, 'data.test_size': None}), tmp_path / 'run')
     assert not (tmp_path / 'run').exists()
 
@@ -257,6 +257,6 @@ def test_a_chunk_ends_where_the_first_thing_is_due():
 
 
 def test_unset_cadences_are_shares_of_the_run():
-    cfg = config.replace(config.Config(), {'log.every': 7})
+    cfg = config.parse({'log.every': 7})
     assert recorder.cadence(cfg, 1000) == recorder.Cadence(7, 20, 100, 100)
     assert recorder.cadence(cfg, 3) == recorder.Cadence(7, 1, 1, 1)

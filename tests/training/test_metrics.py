@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from resnet_dyn import errors
 from resnet_dyn.training import metrics
 
 
@@ -77,7 +78,7 @@ def test_a_damaged_line_before_the_last_is_said(tmp_path):
     path = tmp_path / 'm.jsonl'
     lines(path, 1, 2).close()
     path.write_bytes(b'{"step": 1, "lo\n' + path.read_bytes())
-    with pytest.raises(metrics.MetricsError, match='"lo'):
+    with pytest.raises(errors.RunError, match='"lo'):
         metrics.read(path)
 
 

@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from resnet_dyn import config
 from resnet_dyn.data import datasets, splits
 from resnet_dyn.models import presets
 from resnet_dyn.training import carry, dynamics, losses, program, state, step
@@ -39,7 +38,7 @@ def make(tiny):
         return made[key]
 
     def begin(changes, devices):
-        cfg = carry.settle(config.resolve(tiny(changes)))
+        cfg = carry.settle(tiny(changes))
         dataset = datasets.load(cfg.data)
         model = presets.from_config(cfg.model, dataset.classes)
         mesh = carry.mesh(cfg.seeds, jax.devices()[:devices])
@@ -67,8 +66,8 @@ def _one(tree, s):
 
 @pytest.mark.parametrize('how', ['vmap', 'map'])
 def test_network_s_of_many_is_the_run_of_that_seed_alone(make, how):
-    together = make({'seeds': 6, 'train.carry': how}).advance(0, 20).state
-    alone = make({'seed': 2, 'train.carry': how}).advance(0, 20).state
+    together = make({'seeds': 6, 'train.seed_axis': how}).advance(0, 20).state
+    alone = make({'seed': 2, 'train.seed_axis': how}).advance(0, 20).state
     _assert_close(_one(together, 2), alone)
 
 
@@ -91,14 +90,14 @@ def test_augmented_convolutional_networks_are_runs_alone_and_resume_bit_for_bit(
 
 
 def test_vmap_and_map_give_the_same_networks(make):
-    vmap, in_turn = (make({'seeds': 6, 'train.carry': how}) for how in ('vmap', 'map'))
+    vmap, in_turn = (make({'seeds': 6, 'train.seed_axis': how}) for how in ('vmap', 'map'))
     _assert_close(vmap.advance(0, 20).state, in_turn.advance(0, 20).state)
 
 
 def test_networks_dealt_out_over_devices_are_those_of_one_device(make):
     found = []
     for devices in (1, 4):
-        made = make({'seeds': 6, 'train.carry': 'vmap'}, devices)  # 3 on each of 2 devices
+        made = make({'seeds': 6, 'train.seed_axis': 'vmap'}, devices)  # 3 on each of 2 devices
         networks = made.advance(0, 20)
         found.append((networks.state, networks.totals, made.programs.evaluate(networks)))
     _assert_close(*found)

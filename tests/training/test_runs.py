@@ -9,25 +9,22 @@ import jax
 import numpy as np
 import pytest
 
-from resnet_dyn import config
+from resnet_dyn import config, errors, fields
 from resnet_dyn.data import datasets
 from resnet_dyn.models import presets
 from resnet_dyn.training import carry, checkpoints, metrics, runs
 
-CONFIG = config.validate(
-    config.replace(
-        config.Config(),
-        {
-            'seed': 3,
-            'seeds': 2,
-            'model.depth': 4,
-            'model.width': 6,
-            'train.steps': 20,
-            'train.batch_size': 8,
-            'data.train_size': 40,
-            'data.classes': 5,
-        },
-    )
+CONFIG = config.parse(
+    {
+        'seed': 3,
+        'seeds': 2,
+        'model.depth': 4,
+        'model.width': 6,
+        'train.steps': 20,
+        'train.batch_size': 8,
+        'data.train_size': 40,
+        'data.classes': 5,
+    }
 )
 
 
@@ -45,7 +42,7 @@ def dataset():
 
 
 def changed(**changes):
-    return config.replace(
+    return fields.replace(
         CONFIG, {name.replace('__', '.'): value for name, value in changes.items()}
     )
 
@@ -94,12 +91,12 @@ def test_the_same_config_goes_on_and_writes_nothing(tmp_path, dataset):
 
 
 def test_the_carry_of_the_workdir_is_kept(tmp_path, dataset, monkeypatch):
-    begin(tmp_path, dataset, changed(train__carry='map'))
-    assert begin(tmp_path, dataset).config.train.carry == 'map'
-    with pytest.raises(runs.RunError, match=r'config\.train\.carry'):
-        runs.check(tmp_path, changed(train__carry='vmap'))
+    begin(tmp_path, dataset, changed(train__seed_axis='map'))
+    assert begin(tmp_path, dataset).config.train.seed_axis == 'map'
+    with pytest.raises(errors.RunError, match=r'config\.train\.carry'):
+        runs.check(tmp_path, changed(train__seed_axis='vmap'))
     new = begin(tmp_path / 'checkpoints' / 'other', dataset)
-    assert new.config == carry.settle(config.resolve(CONFIG))
+    assert new.config == carry.settle(CONFIG)
 
 
 def test_neutral_fields_and_more_steps_may_change_and_are_written_down(tmp_path, dataset):
@@ -129,7 +126,7 @@ def test_another_config_is_refused_by_name_and_nothing_is_touched(
     begin(tmp_path, dataset)
     before = contents(tmp_path)
     for start in (runs.check, lambda *args: runs.prepare(*args, dataset)):
-        with pytest.raises(runs.RunError) as caught:
+        with pytest.raises(errors.RunError) as caught:
             start(tmp_path, changed(**changes))
         for pattern in named:
             assert caught.match(pattern)
@@ -140,7 +137,7 @@ def test_another_config_is_refused_by_name_and_nothing_is_touched(
 def test_other_data_are_refused(tmp_path, dataset):
     begin(tmp_path, dataset)
     other = dataset._replace(source=dataset.source._replace(digest='b2' * 32))
-    with pytest.raises(runs.RunError, match=r'other data.*a1a1.*b2b2'):
+    with pytest.raises(errors.RunError, match=r'other data.*a1a1.*b2b2'):
         runs.prepare(tmp_path, CONFIG, other)
 
 
@@ -154,7 +151,7 @@ def test_a_folder_that_is_no_workdir_is_refused(tmp_path, dataset):
         (tmp_path / 'file' / 'below', 'is a file'),
         (tmp_path / 'folder', 'is not empty'),
     ]:
-        with pytest.raises(runs.RunError, match=reason):
+        with pytest.raises(errors.RunError, match=reason):
             runs.prepare(workdir, CONFIG, dataset)
     assert contents(tmp_path) == before
 
@@ -164,7 +161,7 @@ def test_a_folder_that_cannot_be_written_to_is_refused(tmp_path, dataset, monkey
         raise PermissionError(13, 'Permission denied')
 
     monkeypatch.setattr(runs.os, 'open', refuse)
-    with pytest.raises(runs.RunError, match=r'cannot be used .*Permission denied'):
+    with pytest.raises(errors.RunError, match=r'cannot be used .*Permission denied'):
         runs.prepare(tmp_path, CONFIG, dataset)
 
 
@@ -176,7 +173,7 @@ def test_a_damaged_config_json_is_refused_and_kept(tmp_path, dataset, damage):
         lambda: runs.prepare(tmp_path, CONFIG, dataset),
         lambda: runs.read_config(tmp_path),
     ):
-        with pytest.raises(runs.RunError, match='damaged'):
+        with pytest.raises(errors.RunError, match='damaged'):
             use()
     assert (tmp_path / 'config.json').read_bytes() == damage
 
@@ -192,7 +189,7 @@ def test_two_processes_do_not_train_in_one_workdir(tmp_path, dataset, monkeypatc
     monkeypatch.setattr(runs, '_LOCK_TRIES', 2)
     with (
         runs.prepare(tmp_path, CONFIG, dataset),
-        pytest.raises(runs.RunError, match='another process is training'),
+        pytest.raises(errors.RunError, match='another process is training'),
     ):
         runs.prepare(tmp_path, CONFIG, dataset)
     begin(tmp_path, dataset)
@@ -209,7 +206,7 @@ def test_a_killed_process_lets_go_of_its_workdir(tmp_path, dataset, monkeypatch)
         [sys.executable, '-c', hold, str(tmp_path / '.lock')], stdout=subprocess.PIPE
     )
     child.stdout.readline()
-    with pytest.raises(runs.RunError, match='another process'):
+    with pytest.raises(errors.RunError, match='another process'):
         runs.prepare(tmp_path, CONFIG, dataset)
     child.kill()
     child.wait()
@@ -271,13 +268,13 @@ def test_open_run_gives_one_network_ready_to_apply(tmp_path, dataset):
     assert meta['mean'] == dataset.mean.tolist()
     assert meta['input_shape'] == [7]
     assert meta['provenance']['config']['seed'] == 3
-    with pytest.raises(runs.RunError, match=r'seed=2.*0\.\.1'):
+    with pytest.raises(errors.RunError, match=r'seed=2.*0\.\.1'):
         runs.open_run(tmp_path, seed=2)
-    with pytest.raises(checkpoints.CheckpointError, match='no step 7'):
+    with pytest.raises(errors.CheckpointError, match='no step 7'):
         runs.open_run(tmp_path, step=7)
 
 
 def test_what_is_no_workdir_has_no_config_and_no_initial_networks(tmp_path):
     for read in (runs.read_config, runs.initial):
-        with pytest.raises(runs.RunError, match=r'no config\.json'):
+        with pytest.raises(errors.RunError, match=r'no config\.json'):
             read(tmp_path)

@@ -3,13 +3,13 @@
 import jax
 import numpy as np
 
-from resnet_dyn import config
+from resnet_dyn import fields
 from resnet_dyn.models import presets
 from resnet_dyn.training import optimizer, state
 
 
 def _model(tiny):
-    cfg = config.resolve(tiny())
+    cfg = tiny()
     return presets.from_config(cfg.model, cfg.data.classes), cfg
 
 
@@ -21,7 +21,7 @@ def test_network_s_has_the_key_of_its_seed(tiny):
 
 def test_initial_values_are_those_of_init_and_differ_by_seed(tiny):
     model, cfg = _model(tiny)
-    keys_S = state.keys(config.replace(cfg, {'seeds': 2}))
+    keys_S = state.keys(fields.replace(cfg, {'seeds': 2}))
     found = state.initial_variables(model, keys_S, (6,))
     for s in range(2):
         expected = model.init(jax.random.fold_in(keys_S[s], state.INIT), np.zeros((1, 6), 'f'))
@@ -45,7 +45,7 @@ def test_a_state_taken_apart_for_a_checkpoint_comes_back(tiny):
 
 
 def test_without_norms_the_params_alone_are_trained(tiny):
-    cfg = config.resolve(tiny({'model.norm': 'none'}))
+    cfg = tiny({'model.norm': 'none'})
     model = presets.from_config(cfg.model, cfg.data.classes)
     variables = state.initial_variables(model, state.keys(cfg), (6,))
     assert set(variables) == set(state.trainable(variables)) == {'params'}
