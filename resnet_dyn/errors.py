@@ -39,3 +39,9 @@ class BudgetError(UserError):
 
 class NotFiniteError(UserError):
     """A network whose loss, logits or metrics are NaN or infinite."""
+
+
+def reason(error: BaseException) -> str:
+    """Another's error on one line, to be quoted within a message: 'BadZipFile: ...'."""
+    text = ' '.join(f'{type(error).__name__}: {error}'.split()).removesuffix(':')
+    return text if len(text) <= 300 else f'{text[:297]}...'

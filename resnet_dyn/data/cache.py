@@ -1,20 +1,21 @@
 """A cache of decoded data sets: one uncompressed .npz file each, named by a digest of its source.
 
 A file is written whole under another name and then renamed, so that readers and writers need no
-lock; zip's checksums are checked on reading, and a file that fails them counts as absent. Without
-a folder that can be written, all works, only slower.
+lock; zip's checksums are checked on reading, and a file that fails them counts as absent and is
+replaced. Without a folder that can be written, all works, only slower.
 """
 
 import logging
 import os
 import pathlib
-import zipfile
 
 import numpy as np
 
-from resnet_dyn.data import splits
+from resnet_dyn import errors
+from resnet_dyn.data import archive, splits
 
 FORMAT = 1  # part of every file's name: raise it when what is decoded or stored changes
+KEYS = ('train_inputs', 'train_labels', 'test_inputs', 'test_labels', 'classes', 'note')
 
 log = logging.getLogger(__name__)
 
@@ -28,18 +29,15 @@ def path(folder: str | None, name: str, key: str) -> pathlib.Path:
 
 def read(file: pathlib.Path) -> splits.Pair | None:
     """What `write` put there, or None if there is nothing, or nothing sound."""
-    try:
-        with file.open('rb') as stream, np.load(stream, allow_pickle=False) as arrays:
-            return splits.Pair(
-                splits.Split(arrays['train_inputs'], arrays['train_labels']),
-                splits.Split(arrays['test_inputs'], arrays['test_labels']),
-                int(arrays['classes']),
-                str(arrays['note']),
-            )
-    except FileNotFoundError:
+    if not file.exists():
         return None
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        log.warning('the cache %s cannot be read (%s): decoding again', file, error)
+    try:
+        *arrays, classes, note = archive.read(file, KEYS).values()
+        return splits.Pair(
+            splits.Split(*arrays[:2]), splits.Split(*arrays[2:]), int(classes), str(note)
+        )
+    except (errors.DataError, OSError) as error:
+        log.warning('the cache is damaged and made anew, decoding again: %s', error)
         return None
 
 

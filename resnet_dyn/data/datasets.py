@@ -12,19 +12,19 @@ from typing import NamedTuple
 
 import numpy as np
 
-from resnet_dyn import config
+from resnet_dyn import config, errors
 from resnet_dyn.data import digits, gaussians, images, npz, splits
 
-DataError = splits.DataError
 Split = splits.Split
 BLOCK = 64
-CONSTANT = 1e-12  # variance over squared mean: below it float32 inputs do not differ
+SMALLEST = np.finfo(np.float32).tiny  # below it XLA takes a float32 for 0
 
 
 class Source(NamedTuple):
     """Where a data set is from: its name, the SHA-256 of inputs and labels, and what to say of it.
 
-    note: '' or words that belong beside every number, as 'JPEG copy, not the original images'.
+    note: '' or words that belong beside every number, as 'JPEG copy, not the original images', or
+    the name of the user's own file. The digest alone says whether two data sets are the same.
     """
 
     name: str
@@ -52,13 +52,13 @@ def load(data: config.Data) -> Dataset:
     `train_size` and `test_size` choose a part, in proportion to the classes and fixed by
     `data.seed` (`splits.subset`); `data` is filled in (`config.parse`). Mean and std are those of
     the chosen training inputs, per channel or feature; for gaussians 0 and sqrt(1 + separation^2),
-    so that E x_i^2 = 1. Raises
-    `DataError` if the data is absent, damaged, smaller than asked, or not to be augmented.
+    so that E x_i^2 = 1. Raises `DataError` if the data is absent, damaged, smaller than asked, or
+    not to be augmented.
     """
     module = {'gaussians': gaussians, 'digits': digits, 'npz': npz}.get(data.name, images)
     pair = module.load(data)
     if data.augment and pair.train.inputs.ndim != 4:
-        raise DataError(
+        raise errors.DataError(
             f'config.data.augment is for images alone, and {data.name} has vectors of '
             f'{pair.train.inputs.shape[-1]} features: leave it unset'
         )
@@ -72,12 +72,26 @@ def load(data: config.Data) -> Dataset:
     return Dataset(train, test, mean, std, pair.classes, source)
 
 
+def check_family(dataset: Dataset, family: str) -> None:
+    """Raises `DataError` where networks of `family` cannot take the examples of a data set.
+
+    Fully connected networks flatten images; convolutions need them.
+    """
+    shape = dataset.train.inputs.shape[1:]
+    if family != 'fully_connected' and len(shape) != 3:
+        raise errors.DataError(
+            f'config.model.family={family} needs images (H, W, C), and an example of '
+            f'{dataset.source.name} is of shape {shape}: take config.model.family=fully_connected, '
+            'or images'
+        )
+
+
 def _part(data: config.Data, which: str, split: Split, size: int | None) -> Split:
     there = len(split.labels)
     if size is None or size == there:
         return split
     if size > there:
-        raise DataError(
+        raise errors.DataError(
             f'config.data.{which}_size={size} is more than the {there} {which} examples of '
             f'{data.name}: lower it, or leave it unset for all of them'
         )
@@ -87,21 +101,25 @@ def _part(data: config.Data, which: str, split: Split, size: int | None) -> Spli
 def _moments(inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation along the last axis, (C,), (C,) float32; a constant's std is 1.
 
-    Float64 sums of x and x^2, exact for uint8, in blocks that stay in the processor's cache.
+        mean = c + E(x - c),    std^2 = E(x - c)^2 - (E(x - c))^2,    c the first value
+
+    in float64, in blocks that stay in the processor's cache. The sums are exact for uint8 and 0
+    for a constant; c is one of the n values, so that std^2 >= (mean - c)^2 / n, and what cancels
+    costs at most a factor n of the rounding, wherever the values lie. A std below float32's
+    smallest normal number counts as a constant's: divided by it, XLA would give 0 / 0.
     """
     channels = inputs.shape[-1]
+    origin = inputs.reshape(-1, channels)[0].astype(np.float64)
     first, second = np.zeros(channels), np.zeros(channels)
     for start in range(0, len(inputs), BLOCK):
-        rows = inputs[start : start + BLOCK].reshape(-1, channels).astype(np.float64)
+        rows = inputs[start : start + BLOCK].reshape(-1, channels) - origin
         ones = np.ones(len(rows))
         first += ones @ rows
         second += ones @ np.square(rows)
-    count = inputs.size // channels
-    mean = first / count
-    variance = second / count - mean**2
-    varies = variance > CONSTANT * mean**2
-    std = np.sqrt(variance, where=varies, out=np.ones(channels))
-    return mean.astype(np.float32), std.astype(np.float32)
+    first, second = (total / (inputs.size // channels) for total in (first, second))
+    std = np.sqrt(np.maximum(second - first**2, 0))
+    std[std < SMALLEST] = 1.0
+    return (origin + first).astype(np.float32), std.astype(np.float32)
 
 
 def _digest(train: Split, test: Split) -> str:

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from resnet_dyn import config
+from resnet_dyn import config, errors
 from resnet_dyn.data import cache, splits
 
 FORMAT = 'array_record'
@@ -36,19 +36,35 @@ def load(data: config.Data) -> splits.Pair:
     there in another file format alone, or damaged.
     """
     folder = _find(data)
+    with _said_of(data.name, folder):
+        sources, info = _open(folder)
+        files = [file for name in sources for file in info.splits[name].filepaths]
+        digest = _digest(folder, files)
+    kept = cache.path(data.cache, data.name, digest)
+    pair = cache.read(kept)
+    if pair is None:
+        log.info('decoding %s, once', data.name)
+        with _said_of(data.name, folder):
+            pair = _decode(sources, info.features)
+        cache.write(kept, pair)
+    return pair
+
+
+@contextlib.contextmanager
+def _said_of(name: str, folder: pathlib.Path) -> Iterator[None]:
+    """Whatever tfds, array_record and Pillow raise on a broken copy is said of the copy."""
     try:
-        # RuntimeError: array_record; OSError: files, Pillow; the others: tfds on broken metadata.
-        return _load(data, folder)
-    except (RuntimeError, OSError, ValueError, KeyError) as error:
-        reason = ' '.join(f'{type(error).__name__}: {error}'.split())
-        raise splits.DataError(
-            f'{data.name} in {folder} cannot be read ({reason}): the copy is not whole. '
+        yield
+    except Exception as error:
+        raise errors.DataError(
+            f'{name} in {folder} cannot be read ({errors.reason(error)}): the copy is not whole. '
             'Copy the folder again, or remove it and '
-            f'{_recipe(data.name, folder.parent.parent)}'
+            f'{_recipe(name, folder.parent.parent)}'
         ) from error
 
 
-def _load(data: config.Data, folder: pathlib.Path) -> splits.Pair:
+def _open(folder: pathlib.Path):
+    """The data sources of both splits by name, and the `DatasetInfo`."""
     import tensorflow_datasets as tfds
 
     builder = tfds.builder_from_directory(folder)
@@ -57,14 +73,7 @@ def _load(data: config.Data, folder: pathlib.Path) -> splits.Pair:
         decoders={'image': tfds.decode.SkipDecoding()},
         file_format=FORMAT,
     )
-    files = [file for name in sources for file in builder.info.splits[name].filepaths]
-    kept = cache.path(data.cache, data.name, _digest(folder, files))
-    pair = cache.read(kept)
-    if pair is None:
-        log.info('decoding %s, once', data.name)
-        pair = _decode(sources, builder.info.features)
-        cache.write(kept, pair)
-    return pair
+    return sources, builder.info
 
 
 def _find(data: config.Data) -> pathlib.Path:
@@ -79,15 +88,15 @@ def _find(data: config.Data) -> pathlib.Path:
         if FORMAT in _formats(folder):
             return folder
     if folders:
-        raise splits.DataError(_wrong_format(data.name, folders[0]))
-    raise splits.DataError(_absent(data, root))
+        raise errors.DataError(_wrong_format(data.name, folders[0]))
+    raise errors.DataError(_absent(data, root))
 
 
 def _formats(folder: pathlib.Path) -> list[str]:
     try:
         info = json.loads((folder / 'dataset_info.json').read_text())
     except (OSError, ValueError) as error:
-        raise splits.DataError(
+        raise errors.DataError(
             f'{folder}/dataset_info.json cannot be read ({error}): copy the folder again'
         ) from error
     return [info.get('fileFormat', 'tfrecord'), *info.get('alternativeFileFormats', ())]

@@ -2,29 +2,34 @@
 
 The file holds train_images, train_labels, test_images, test_labels: images (N, H, W, C) or
 (N, H, W), uint8 or floating; or vectors (N, D), floating. Labels (N,) are the integers 0..K-1.
+Images with the channels first, (N, C, H, W), have shapes that images with the channels last could
+have, and would train as such: what looks like them (`_channels_first`) is refused.
 """
 
+import os
 import pathlib
-import zipfile
 
 import numpy as np
 
-from resnet_dyn import config
-from resnet_dyn.data import splits
+from resnet_dyn import config, errors
+from resnet_dyn.data import archive, splits
 
 KEYS = ('train_images', 'train_labels', 'test_images', 'test_labels')
+CHANNELS = 4  # of a picture, at the most: gray, RGB or RGBA
+LIMIT = np.finfo(np.float32).max / 2  # so that the difference of two values is finite
 
 
 def load(data: config.Data) -> splits.Pair:
     """Both splits of the file `data.dir`: uint8 stays, floating inputs become float32.
 
-    Gray images (N, H, W) get a channel axis. Raises `DataError` for a file that is absent or no
-    .npz, a missing array, shapes, dtypes or lengths that do not fit, NaN or Inf, and labels other
-    than 0..K-1 with each of them in the training set.
+    Gray images (N, H, W) get a channel axis; the note is the file's name. Raises `DataError` for
+    a file that is absent, damaged or no .npz, a missing array, shapes, dtypes or lengths that do
+    not fit, channels first, NaN or Inf, and labels other than 0..K-1 with each of them in the
+    training set.
     """
     if data.dir is None:
-        raise splits.DataError('config.data.name=npz needs config.data.dir=<the .npz file>')
-    path = pathlib.Path(data.dir).expanduser()
+        raise errors.DataError('config.data.name=npz needs config.data.dir=<the .npz file>')
+    path = pathlib.Path(os.path.expanduser(data.dir))
     arrays = _read(path)
     train, test = (
         splits.Split(
@@ -36,65 +41,85 @@ def load(data: config.Data) -> splits.Pair:
     _check_agreement(path, train, test)
     classes = _classes(path, train.labels, test.labels)
     train, test = (s._replace(labels=s.labels.astype(np.int32)) for s in (train, test))
-    return splits.Pair(train, test, classes)
+    return splits.Pair(train, test, classes, path.name)
 
 
 def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
     if not path.is_file():
-        raise splits.DataError(
+        raise errors.DataError(
             f'there is no file {path} (config.data.dir): it must be a .npz file with the arrays '
             f'{", ".join(KEYS)}, as np.savez writes it'
         )
     recipe = f'np.savez(path, {", ".join(f"{key}=..." for key in KEYS)})'
     try:
-        with path.open('rb') as stream, np.load(stream, allow_pickle=False) as file:
-            names = file.files
-            arrays = {key: file[key] for key in KEYS if key in names}
-    except (OSError, EOFError, ValueError, TypeError, AttributeError, zipfile.BadZipFile) as error:
-        raise splits.DataError(
-            f'{path} cannot be read as a .npz file of plain arrays ({error}); write it by {recipe}'
+        return archive.read(path, KEYS)
+    except errors.DataError as error:
+        raise errors.DataError(f'{error}; write it by {recipe}') from error
+    except OSError as error:
+        raise errors.DataError(
+            f'{path} cannot be read ({errors.reason(error)}): see to its permissions and its disk'
         ) from error
-    missing = [key for key in KEYS if key not in arrays]
-    if missing:
-        raise splits.DataError(
-            f'{path} lacks {", ".join(missing)} and has {", ".join(names)}; write it by {recipe}'
-        )
-    return arrays
 
 
 def _inputs(name: str, inputs: np.ndarray) -> np.ndarray:
     if inputs.ndim not in (2, 3, 4) or inputs.size == 0:
-        raise splits.DataError(
+        raise errors.DataError(
             f'{name} has the shape {inputs.shape}: it must be (N, H, W, C), (N, H, W) or (N, D), '
             'with no axis of length 0'
         )
     floating = np.issubdtype(inputs.dtype, np.floating)
     if not floating and (inputs.dtype != np.uint8 or inputs.ndim == 2):
-        raise splits.DataError(
+        raise errors.DataError(
             f'{name} is {inputs.dtype} of shape {inputs.shape}: images must be uint8 or floating, '
             'vectors (N, D) floating; convert them by .astype(np.uint8) if all values are whole '
             'and in 0..255, else by .astype(np.float32)'
         )
     if floating:
-        with np.errstate(over='ignore'):
-            inputs = inputs.astype(np.float32)
-        bad = np.count_nonzero(~np.isfinite(inputs))
-        if bad:
-            raise splits.DataError(
-                f'{name} has {bad:,} of {inputs.size:,} values that are NaN, Inf or beyond '
-                'float32: remove those examples, or put numbers in their place'
-            )
+        inputs = _as_float32(name, inputs)
+    if _channels_first(inputs.shape):
+        raise errors.DataError(
+            f'{name} has the shape {inputs.shape}, which looks like channels first (N, C, H, W), '
+            'and the channels must come last: write images.transpose(0, 2, 3, 1). If they are '
+            f'{inputs.shape[1]} pixels high and have {inputs.shape[3]} channels, lay them on their '
+            'side: images.transpose(0, 2, 1, 3)'
+        )
     return inputs[..., None] if inputs.ndim == 3 else inputs
+
+
+def _as_float32(name: str, inputs: np.ndarray) -> np.ndarray:
+    bad = ~((inputs >= -LIMIT) & (inputs <= LIMIT))
+    if bad.any():
+        at = tuple(map(int, np.argwhere(bad)[0]))
+        raise errors.DataError(
+            f'{name} has {np.count_nonzero(bad):,} of {inputs.size:,} values that are NaN, Inf or '
+            f'beyond float32 (the limit is half of its largest, {LIMIT:.2g}); the first is '
+            f'{inputs[at]} at {at}: remove those examples, or put numbers in their place'
+        )
+    return inputs.astype(np.float32, copy=False)
+
+
+def _channels_first(shape: tuple[int, ...]) -> bool:
+    """Whether (N, A, B, C) are pictures (N, channels, height, width).
+
+    A is a number of channels that pictures have, 1 to 4; B and C are more, and neither is more
+    than twice the other. Read with the channels last they would be A <= 4 pixels high, longer, and
+    have as many channels as pixels along: feature maps of that shape may exist, pictures do not.
+    """
+    if len(shape) != 4:
+        return False
+    _, first, *rest = shape
+    return first <= CHANNELS < min(rest) and max(rest) <= 2 * min(rest)
 
 
 def _labels(name: str, labels: np.ndarray) -> np.ndarray:
     if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
-        raise splits.DataError(
+        raise errors.DataError(
             f'{name} is {labels.dtype} of shape {labels.shape}: it must be integers of shape (N,); '
-            'one-hot labels become that by .argmax(-1), whole numbers by .astype(np.int32)'
+            'one-hot labels become that by .argmax(-1), a column of them by [:, 0], whole numbers '
+            'by .astype(np.int32)'
         )
     if labels.size and labels.min() < 0:
-        raise splits.DataError(
+        raise errors.DataError(
             f'{name} has the label {labels.min()}: labels must be 0..K-1; remove the examples '
             'without a label, and number the classes from 0'
         )
@@ -104,13 +129,13 @@ def _labels(name: str, labels: np.ndarray) -> np.ndarray:
 def _check_agreement(path: pathlib.Path, train: splits.Split, test: splits.Split) -> None:
     for name, split in (('train', train), ('test', test)):
         if len(split.inputs) != len(split.labels):
-            raise splits.DataError(
+            raise errors.DataError(
                 f'{path}: {len(split.inputs)} {name}_images but {len(split.labels)} '
                 f'{name}_labels: every image needs one label'
             )
     one, other = ((split.inputs.shape[1:], split.inputs.dtype) for split in (train, test))
     if one != other:
-        raise splits.DataError(
+        raise errors.DataError(
             f'{path}: an example of train_images is {one[1]} of shape {one[0]}, one of '
             f'test_images {other[1]} of shape {other[0]}: they must be the same'
         )
@@ -121,15 +146,15 @@ def _classes(path: pathlib.Path, train_labels: np.ndarray, test_labels: np.ndarr
     classes = len(present)
     recipe = 'renumber them by np.unique(labels, return_inverse=True)[1]'
     if present[-1] != classes - 1:
-        raise splits.DataError(
+        raise errors.DataError(
             f'{path}: train_labels has {classes} different labels from {present[0]} to '
             f'{present[-1]}: labels must be 0..K-1 with each of them there; {recipe}'
         )
     if test_labels.max() >= classes:
-        raise splits.DataError(
+        raise errors.DataError(
             f'{path}: test_labels has the label {test_labels.max()}, and train_labels only '
             f'0..{classes - 1}: both must have the same classes; {recipe} of both together'
         )
     if classes < 2:
-        raise splits.DataError(f'{path}: train_labels has one class alone: a task needs two')
+        raise errors.DataError(f'{path}: train_labels has one class alone: a task needs two')
     return classes

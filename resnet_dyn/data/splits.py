@@ -7,10 +7,6 @@ import numpy as np
 SUBSET_STREAM = 1
 
 
-class DataError(ValueError):
-    """Data that is absent, unreadable or not what a run needs; the text says how to mend it."""
-
-
 class Split(NamedTuple):
     """N labelled examples.
 

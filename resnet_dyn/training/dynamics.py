@@ -15,12 +15,12 @@ from resnet_dyn.models import gammas, stack
 from resnet_dyn.training import step
 
 PROBE_SIZE = 256
+PROBE_SEED = 0
 
 
 def probe(split: splits.Split):
-    """The inputs of the probe batch: PROBE_SIZE examples spread over a split, or all of it."""
-    inputs = split.inputs
-    return inputs[:: max(1, len(inputs) // PROBE_SIZE)][:PROBE_SIZE]
+    """The inputs of the probe batch: PROBE_SIZE examples with every class at its share, or all."""
+    return splits.subset(split, PROBE_SIZE, PROBE_SEED).inputs
 
 
 def record(model: nn.Module, variables, data: step.Data) -> dict:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from resnet_dyn import config, fields
-from resnet_dyn.data import images, splits
+from resnet_dyn import config, errors, fields
+from resnet_dyn.data import images
 
 
 @pytest.fixture
@@ -152,7 +152,7 @@ def test_array_record_files_beside_tfrecord_ones_are_read(root, data, parts, wri
 
 
 def test_an_absent_set_is_refused_with_the_folder_and_the_way_to_prepare_it(root, data):
-    with pytest.raises(splits.DataError) as caught:
+    with pytest.raises(errors.DataError) as caught:
         images.load(data)
     text = str(caught.value)
     assert f'{root}/cifar10/<version>/dataset_info.json' in text
@@ -164,7 +164,7 @@ def test_an_absent_set_is_refused_with_the_folder_and_the_way_to_prepare_it(root
 def test_an_absent_set_names_the_default_folder(tmp_path, monkeypatch):
     monkeypatch.delenv('TFDS_DATA_DIR', raising=False)
     monkeypatch.setenv('HOME', str(tmp_path))
-    with pytest.raises(splits.DataError, match=r'TFDS_DATA_DIR') as caught:
+    with pytest.raises(errors.DataError, match=r'TFDS_DATA_DIR') as caught:
         images.load(config.Data(name='svhn_cropped'))
     assert f'{tmp_path}/tensorflow_datasets/svhn_cropped' in str(caught.value)
 
@@ -178,7 +178,7 @@ def test_a_tfrecord_copy_is_refused_with_the_way_to_convert_it(
     info = json.loads(file.read_text())
     del info['fileFormat']
     file.write_text(json.dumps(info | ({'fileFormat': file_format} if file_format else {})))
-    with pytest.raises(splits.DataError, match='as tfrecord alone') as caught:
+    with pytest.raises(errors.DataError, match='as tfrecord alone') as caught:
         images.load(data)
     call = f"dataset_version_dir='{folder}', out_dir=None, out_file_format='array_record'"
     assert f'convert_format_utils.convert_dataset({call})' in str(caught.value)
@@ -204,7 +204,7 @@ def test_a_copy_that_is_not_whole_is_refused(damage, root, data, parts, write_tf
         info.write_text(info.read_text()[:-10])
     elif damage == 'no_split':
         info.write_text(info.read_text().replace('"test"', '"rest"'))
-    with pytest.raises(splits.DataError, match=str(folder)):
+    with pytest.raises(errors.DataError, match=str(folder)):
         images.load(data)
 
 
@@ -216,7 +216,7 @@ def test_the_reason_of_a_failure_stays_within_one_paragraph(
 
     write_tfds(root, 'cifar10', parts)
     monkeypatch.setattr(images, '_decode', fail)
-    with pytest.raises(splits.DataError, match='RuntimeError: first line second line') as caught:
+    with pytest.raises(errors.DataError, match='RuntimeError: first line second line') as caught:
         images.load(data)
     assert '\n' not in str(caught.value)
 
@@ -224,7 +224,7 @@ def test_the_reason_of_a_failure_stays_within_one_paragraph(
 def test_a_record_that_is_no_image_is_refused(root, data, parts, write_tfds, monkeypatch):
     monkeypatch.setattr(Image.Image, 'save', lambda self, stream, _: stream.write(b'no image'))
     folder = write_tfds(root, 'cifar10', parts)
-    with pytest.raises(splits.DataError, match=str(folder)):
+    with pytest.raises(errors.DataError, match=str(folder)):
         images.load(data)
 
 

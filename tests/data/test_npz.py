@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from resnet_dyn import config
-from resnet_dyn.data import npz, splits
+from resnet_dyn import config, errors
+from resnet_dyn.data import npz
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def test_uint8_images_come_back_as_they_are(arrays, load):
     pair = load(arrays)
     np.testing.assert_array_equal(pair.train.inputs, arrays['train_images'], strict=True)
     np.testing.assert_array_equal(pair.test.labels, np.int32([2, 0, 1, 1]), strict=True)
-    assert (pair.classes, pair.note) == (3, '')
+    assert (pair.classes, pair.note) == (3, 'mine.npz')
 
 
 def test_gray_images_get_a_channel_axis(arrays, load):
@@ -106,7 +106,7 @@ def test_a_mistake_is_named_with_its_mend(mistake, arrays, load, tmp_path):
     changes, message = MISTAKES[mistake]
     for key, change in changes.items():
         arrays[key] = change(arrays[key])
-    with pytest.raises(splits.DataError, match=message) as caught:
+    with pytest.raises(errors.DataError, match=message) as caught:
         load(arrays)
     text = str(caught.value)
     assert str(tmp_path / 'mine.npz') in text and '\n' not in text
@@ -115,7 +115,7 @@ def test_a_mistake_is_named_with_its_mend(mistake, arrays, load, tmp_path):
 def test_missing_arrays_are_named_beside_those_there(arrays, load):
     del arrays['test_labels']
     arrays['labels'] = np.arange(3)
-    with pytest.raises(splits.DataError, match=r'lacks test_labels and has .*labels'):
+    with pytest.raises(errors.DataError, match=r'lacks test_labels and has .*labels'):
         load(arrays)
 
 
@@ -132,11 +132,11 @@ def test_what_is_no_npz_file_is_refused(content, arrays, tmp_path):
         file.mkdir()
     elif content != 'absent':
         file.write_bytes(content)
-    with pytest.raises(splits.DataError, match=r'mine\.npz') as caught:
+    with pytest.raises(errors.DataError, match=r'mine\.npz') as caught:
         npz.load(config.Data(name='npz', dir=str(file)))
     assert 'np.savez' in str(caught.value) and '\n' not in str(caught.value)
 
 
 def test_an_unset_file_is_asked_for():
-    with pytest.raises(splits.DataError, match=r'config\.data\.dir'):
+    with pytest.raises(errors.DataError, match=r'config\.data\.dir'):
         npz.load(config.Data(name='npz'))

@@ -9,7 +9,7 @@ import pytest
 
 from resnet_dyn.data import datasets, splits
 from resnet_dyn.models import presets
-from resnet_dyn.training import carry, dynamics, losses, program, state, step
+from resnet_dyn.training import carry, losses, program, state, step
 
 EPOCH = 8  # steps, of the 260 examples of the tiny config in batches of 32
 
@@ -229,10 +229,3 @@ def test_a_record_has_the_gammas_and_norms_of_each_network(make, norm):
     np.testing.assert_array_equal(found['norm_gamma_mean']['norm_0'], found['gamma_mean'])
     stem_SC = np.abs(variables['gammas']['stem']['norm']['gamma'])
     np.testing.assert_allclose(found['stem_gamma_mean'], stem_SC.mean(-1), rtol=1e-6)
-
-
-def test_the_probe_batch_is_spread_over_the_training_set():
-    inputs = np.arange(1000)[:, None]
-    assert len(dynamics.probe(splits.Split(inputs, inputs[:, 0]))) == dynamics.PROBE_SIZE
-    assert dynamics.probe(splits.Split(inputs, inputs[:, 0]))[-1, 0] > 700
-    assert len(dynamics.probe(splits.Split(inputs[:9], inputs[:9, 0]))) == 9
