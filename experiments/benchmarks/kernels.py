@@ -24,7 +24,7 @@ import numpy as np
 
 from experiments.benchmarks import timing
 from resnet_dyn.kernels import lesions, masks, path_gradients, prefix_tree
-from resnet_dyn.models import presets
+from resnet_dyn.models import presets, transforms
 from resnet_dyn.models import stack as stack_lib
 
 BATCH = 128
@@ -138,7 +138,7 @@ def _spectrum(report) -> dict:
     h_0 = jax.jit(stack_lib.stem)(net, images)
 
     def after_stem(h_0):
-        headed = stack_lib.without_stem(net)
+        headed = transforms.without_stem(net)
         return loss(stack_lib.apply(headed, h_0, jnp.ones(L)))
 
     pull = jax.jit(lambda h_0: jax.vjp(after_stem, h_0)[1])(h_0)

@@ -19,8 +19,8 @@ import numpy as np
 from experiments.benchmarks import timing
 from resnet_dyn import config
 from resnet_dyn.data import datasets
-from resnet_dyn.models import presets
-from resnet_dyn.training import carry, program
+from resnet_dyn.models import presets, seed_axis
+from resnet_dyn.training import program
 
 BATCH = 128
 STEPS = 3  # a timed call
@@ -71,7 +71,7 @@ def resnet_program(depth: int) -> program.Program:
             'train.steps': 10_000,
         }
     )
-    cfg = carry.settle(cfg)
+    cfg = seed_axis.settle(cfg)
     random = np.random.default_rng(0)
 
     def split(size):
@@ -87,7 +87,7 @@ def resnet_program(depth: int) -> program.Program:
         source=datasets.Source('random images', '', ''),
     )
     model = presets.from_config(cfg.model, dataset.classes)
-    return program.Program(cfg, model, dataset, cfg.train.steps, carry.mesh(1, jax.devices()[:1]))
+    return program.Program(cfg, model, dataset, cfg.train.steps, seed_axis.mesh(1, jax.devices()[:1]))
 
 
 def compile_time(depth: int) -> float:

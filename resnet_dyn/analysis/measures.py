@@ -16,8 +16,8 @@ from resnet_dyn import config, errors, fields
 from resnet_dyn.analysis import kinds as kinds_lib
 from resnet_dyn.analysis import needs, scope, trajectories
 from resnet_dyn.data import batches, datasets, splits
-from resnet_dyn.models import network, norms, presets, stack
-from resnet_dyn.training import carry, checkpoints, runs
+from resnet_dyn.models import network, norms, presets, seed_axis, stack
+from resnet_dyn.training import checkpoints, runs
 
 
 class Plan(NamedTuple):
@@ -58,7 +58,7 @@ def plan(
     view = None
     if any(not kind.only for kind in kinds.values()):
         data = data or run_config.data
-        how = carry.faster(run_config.model.family)
+        how = seed_axis.faster(run_config.model.family)
         found = _test_examples(data, meta, examples)
         view = scope.Scope(*found, seed=data.seed, how=how, **effort)
     impossible = needs.missing(

@@ -22,6 +22,7 @@ import optax
 from resnet_dyn.analysis import scope as scope_lib
 from resnet_dyn.kernels import path_gradients
 from resnet_dyn.models import stack as stack_lib
+from resnet_dyn.models import transforms
 
 
 class PathSpectrum(NamedTuple):
@@ -85,7 +86,7 @@ def _backward(stack, inputs, labels, key, probes):
 
     def from_h0(h):
         gates_L = jnp.ones(stack.num_blocks, h.dtype)
-        return loss(stack_lib.apply(stack_lib.without_stem(stack), h, gates_L))
+        return loss(stack_lib.apply(transforms.without_stem(stack), h, gates_L))
 
     parts = path_gradients.by_length(stack, inputs, loss)
     energies = path_gradients.energies(stack, inputs, loss, key, probes, per_example=True)

@@ -18,6 +18,7 @@ import optax
 
 from resnet_dyn.kernels import masks as masks_lib
 from resnet_dyn.kernels import prefix_tree, prefix_walk
+from resnet_dyn.models import seed_axis, transforms
 from resnet_dyn.models import stack as stack_lib
 
 Metrics = Sequence[str] | Mapping[str, Callable]
@@ -110,7 +111,7 @@ def score_seeds(
     if how != 'vmap':
         raise ValueError(f'how={how!r} is neither map nor vmap')
     functions = {name: _OverSeeds(function) for name, function in functions_of(metrics)}
-    together = stack_lib.over_seeds(stacks)
+    together = seed_axis.over_seeds(stacks)
     if options.pop('examples_at_once', None) is not None:
         raise ValueError("examples_at_once goes with how='map' alone")
     results = score(together, inputs, labels, masks, functions, **options)
@@ -240,8 +241,8 @@ def mean_ablated(stack, inputs) -> stack_lib.ResidualStack:
             return stack_lib.join(stage, branch, skip), branch.mean(0, keepdims=True)
 
         h, means = stack_lib.scan_stage(stage, body, h, jnp.ones(stage.length, h.dtype))
-        stages.append(stack_lib.shift_branch(stage, means))
-    return stack_lib.with_stages(stack, stages)
+        stages.append(transforms.shift_branch(stage, means))
+    return transforms.with_stages(stack, stages)
 
 
 def check_deletable(stack: stack_lib.ResidualStack, masks_ML: np.ndarray) -> None:

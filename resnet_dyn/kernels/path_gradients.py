@@ -25,6 +25,7 @@ from jax import lax
 
 from resnet_dyn.kernels import devices
 from resnet_dyn.models import stack as stack_lib
+from resnet_dyn.models import transforms
 
 _SMALL = 2**20  # elements of all G_k of a block, up to which loops have a reverse derivative
 
@@ -153,7 +154,7 @@ def forward_by_length(stack, inputs, order: int | None = None, lengths_at_once: 
     Shape (L+1, *h_L.shape). Needs forward derivatives of skips, branches and merges; convolutions
     and norms of ours are taken in their `xla` form, the same numbers.
     """
-    stack = stack_lib.with_forward_derivatives(stack)
+    stack = transforms.with_forward_derivatives(stack)
     cut = _order(stack, order)
     h, done = stack_lib.stem(stack, inputs), 0
     lengths_R = h[None]

@@ -23,6 +23,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from resnet_dyn.kernels import devices, prefix_tree
 from resnet_dyn.models import stack as stack_lib
+from resnet_dyn.models import transforms
 
 SIZES = (64, 16, 4, 1)  # nodes in one compiled call
 WORKSPACE = 6  # activations that computing a block needs beside its input, an estimate
@@ -120,7 +121,7 @@ def share(progress: Callable[[int, int], None] | None, number: int, turns: int):
 def _walk(stack, h_0, extra, tree, function, width, own):
     """Walks one tree: yields (block evaluations since the last, leaves, results) by chunks."""
     locate = stack_lib.locate(stack)
-    head, prices = stack_lib.headless(stack), tree.prices
+    head, prices = transforms.headless(stack), tree.prices
     work = [(0, 0, len(tree.levels[0].parent_N), [h_0], 0)]
     spent = 0
     while work:

@@ -7,14 +7,49 @@
 
 A branch has one layer in a fully connected net, two or three (bottleneck) in a ResNet. The gate
 multiplies the whole branch, its biases too; gamma = 0 does not delete a block, gate = 0 does.
+What makes a kind is one row of `KINDS`; stem, blocks, head and stacks read it there.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
 
 from resnet_dyn.models import conv, norms
+from resnet_dyn.models import stack as stack_lib
+
+
+class Kind(NamedTuple):
+    """How a kind of network puts weights, norm and relu together; words in the order of h."""
+
+    stem: str  # the first layer
+    branch: str  # each layer of a branch
+    between: str = ''  # two layers of a branch
+    head: str = ''  # before the classifier
+    merge: Callable | None = None  # of skip + branch; None is the identity
+    skippable: bool = True  # whether there is a skip
+    norm_after_projection: bool = False
+
+
+KINDS = {
+    'preact': Kind(stem='weights', branch='norm relu weights', head='norm relu'),
+    'postact': Kind(
+        stem='weights norm relu',
+        branch='weights norm',
+        between='relu',
+        merge=nn.relu,
+        norm_after_projection=True,
+    ),
+    'paper': Kind(stem='weights relu norm', branch='weights relu norm'),
+    'plain': Kind(
+        stem='weights norm relu',
+        branch='weights norm',
+        between='relu',
+        merge=nn.relu,
+        skippable=False,
+    ),
+}
 
 
 class Layer(NamedTuple):
@@ -34,6 +69,23 @@ class Style(NamedTuple):
     zero_init: bool = False
     dtype: jnp.dtype = jnp.float32
     gradients: str = 'auto'
+
+    @property
+    def kind(self) -> Kind:
+        """The row of the table."""
+        return KINDS[self.block]
+
+
+def in_order(words: str, h, train: bool, weights=None, norm=None):
+    """h through `weights`, `norm` and `relu` in the order of the words."""
+    for word in words.split():
+        if word == 'weights':
+            h = weights(h)
+        elif word == 'norm':
+            h = norm(h, train)
+        else:
+            h = nn.relu(h)
+    return h
 
 
 def linear(layer: Layer, style: Style, name: str | None = None) -> nn.Module:
@@ -71,9 +123,9 @@ class Block(nn.Module):
         gammas = [0.0 if style.zero_init and i == last else style.gamma for i in range(last + 1)]
         self.linear = [linear(layer, style) for layer in self.layers]
         self.norm = [norm(style._replace(gamma=gamma)) for gamma in gammas]
-        if self.shortcut == 'projection' and style.block != 'plain':
+        if self.shortcut == 'projection' and style.kind.skippable:
             self.shortcut_linear = linear(Layer(self.layers[-1].features, 1, self.stride), style)
-            if style.block == 'postact':
+            if style.kind.norm_after_projection:
                 self.shortcut_norm = norm(style)
 
     @property
@@ -83,23 +135,24 @@ class Block(nn.Module):
 
     def __call__(self, h, gate, train: bool):
         """h (B, ..., C), gate a scalar or None (open) -> (the next h, None), as scan wants it."""
-        total = self.branch(h, train)
-        if gate is not None:
-            total = gate.astype(total.dtype) * total
-        if self.style.block != 'plain':
-            total = self.skip(h, train) + total
-        return self.merge(total), None
+        kind = self.style.kind
+        stage = stack_lib.Stage(
+            params=None,  # bound to this module
+            branch=lambda _, h: self.branch(h, train),
+            length=1,
+            skip=lambda _, h: self.skip(h, train),
+            merge=kind.merge,
+            skippable=kind.skippable,
+        )
+        return stack_lib.block(stage, None, h, gate), None
 
     def branch(self, h, train: bool):
         """The branch, before its gate."""
-        kind = self.style.block
+        kind = self.style.kind
         for i, (weights, norm) in enumerate(zip(self.linear, self.norm, strict=True)):
-            if kind == 'preact':
-                h = weights(nn.relu(norm(h, train)))
-            elif kind == 'paper':
-                h = norm(nn.relu(weights(h)), train)
-            else:
-                h = norm(weights(nn.relu(h) if i else h), train)
+            if i:
+                h = in_order(kind.between, h, train)
+            h = in_order(kind.branch, h, train, weights, norm)
         return h
 
     def skip(self, h, train: bool):
@@ -111,8 +164,4 @@ class Block(nn.Module):
             widths = [(0, 0)] * (h.ndim - 1) + [(extra // 2, extra - extra // 2)]
             return jnp.pad(h[:, :: self.stride, :: self.stride], widths)
         h = self.shortcut_linear(h)
-        return self.shortcut_norm(h, train) if self.style.block == 'postact' else h
-
-    def merge(self, h):
-        """What follows the addition: ReLU for `postact` and `plain`, else nothing."""
-        return nn.relu(h) if self.style.block in ('postact', 'plain') else h
+        return self.shortcut_norm(h, train) if self.style.kind.norm_after_projection else h

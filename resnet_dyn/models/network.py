@@ -40,31 +40,36 @@ class Stem(nn.Module):
         x = x.astype(self.style.dtype)
         if not self.layer.kernel:
             x = x.reshape(x.shape[0], -1)
-        h = blocks.linear(self.layer, self.style, name='linear')(x)
+        weights = blocks.linear(self.layer, self.style, name='linear')
         norm = blocks.norm(self.style, name='norm')
-        if self.style.block == 'paper':
-            h = norm(nn.relu(h), train)
-        elif self.style.block != 'preact':
-            h = nn.relu(norm(h, train))
+        h = blocks.in_order(self.style.kind.stem, x, train, weights, norm)
         if self.pool:
             h = nn.max_pool(h, (3, 3), (2, 2), ((1, 1), (1, 1)))
         return h
 
 
 class Head(nn.Module):
-    """Norm and ReLU after preact blocks, mean over the image, and the classifier with its bias."""
+    """What the kind ends with, mean over the image, and the classifier with its bias."""
 
     classes: int
     style: blocks.Style
 
     @nn.compact
     def __call__(self, h, train: bool):
-        if self.style.block == 'preact':
-            h = nn.relu(blocks.norm(self.style, name='norm')(h, train))
+        norm = blocks.norm(self.style, name='norm')
+        h = blocks.in_order(self.style.kind.head, h, train, norm=norm)
         if h.ndim == 4:
             h = h.mean((1, 2))
         logits = nn.Dense(self.classes, dtype=self.style.dtype, name='linear')(h)
         return logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+
+
+class Parts(NamedTuple):
+    """The modules of a network, unbound: what a stack is built of."""
+
+    stem: Stem
+    blocks: tuple[blocks.Block, ...]  # one a stage
+    head: Head
 
 
 class ResidualNetwork(nn.Module):
@@ -106,10 +111,15 @@ class ResidualNetwork(nn.Module):
         """L, the number of blocks."""
         return sum(spec.length for spec in self.stages)
 
-
-def block(spec: StageSpec, style: blocks.Style) -> blocks.Block:
-    """One block of a stage, unbound: what `models.stack` and the scan below both run."""
-    return blocks.Block(spec.layers, style, spec.shortcut)
+    @nn.nowrap
+    def parts(self, gradients: str | None = None) -> Parts:
+        """The modules of which this network is made, with these gradients or its own."""
+        style = self.style if gradients is None else self.style._replace(gradients=gradients)
+        return Parts(
+            Stem(self.stem_layer, style, self.pool),
+            tuple(blocks.Block(spec.layers, style, spec.shortcut) for spec in self.stages),
+            Head(self.classes, style),
+        )
 
 
 def stacked(spec: StageSpec, style: blocks.Style, initializing: bool) -> nn.Module:

@@ -114,8 +114,8 @@ def _imagenet_layers(features: int, stride: int, bottleneck: bool) -> tuple[Laye
 
 
 def _style(block: str, norm: str, options) -> blocks.Style:
-    if block not in config.BLOCKS:
-        raise ValueError(f'block={block!r} is none of {", ".join(config.BLOCKS)}')
+    if block not in blocks.KINDS:
+        raise ValueError(f'block={block!r} is none of {", ".join(blocks.KINDS)}')
     if norm not in config.NORMS:
         raise ValueError(f'norm={norm!r} is none of {", ".join(config.NORMS)}')
     return blocks.Style(block, norm, **options)

@@ -7,10 +7,12 @@
 Anything of this form can be one: a Flax net of ours (`from_model`), a list of hand-written
 functions (`from_functions`), or stages given as one function and stacked parameters (`Stage`).
 A `ResidualStack` is a pytree: it passes through jit, vmap over stacked parameters and grad.
+
+Here are the protocol and its evaluation, without Flax; `builders` makes stacks, `transforms` and
+`seed_axis` change them.
 """
 
 import dataclasses
-import functools
 import itertools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -18,8 +20,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
-
-from resnet_dyn.models import network
 
 _static = {'static': True}
 
@@ -32,6 +32,11 @@ class Stage:
     branch(params_l, h) -> f_l(h); skip(params_l, h) -> S_l(h), None for the identity;
     merge(total) -> h, None for the identity. Where `skippable` is False there is no skip:
     h_{l+1} = merge(g_l branch_l(h_l)).
+
+    Programs are compiled for functions that compare equal: one that is defined once, not made
+    anew for every checkpoint, compiles once. What differs between networks belongs into `params`;
+    a function with settings of its own is a frozen dataclass that has `__call__`
+    (`functools.partial` and lambdas compare equal to themselves alone).
     """
 
     params: Any
@@ -67,40 +72,13 @@ class Moments(NamedTuple):
     skip: jax.Array  # (L,) of skip_l(h_l); 0 where there is no skip
 
 
-def num_blocks(stack: ResidualStack) -> int:
-    """L, the number of blocks of a stack."""
-    return sum(stage.length for stage in stack.stages)
-
-
 def from_model(
-    model: network.ResidualNetwork,
-    variables,
-    statistics: str = 'running',
-    gradients: str | None = None,
+    model, variables, statistics: str = 'running', gradients: str | None = None
 ) -> ResidualStack:
-    """The stack of one of our networks with these variables (one network, no seed axis).
+    """The stack of one of our networks: see `builders.from_model`."""
+    from resnet_dyn.models import builders  # which is built on this module
 
-    `statistics` are those of the norms: `running`, the averages of training; `batch`, those of
-    exactly the inputs of each call, as one batch (so neither images nor masks may be chunked or
-    folded into the batch axis; a batch of 1 raises). `gradients` overrides the convolutions'
-    choice: what needs forward derivatives (`jax.jvp`) takes 'xla'.
-    """
-    if statistics not in ('running', 'batch'):
-        raise ValueError(f'statistics={statistics!r} is neither running nor batch')
-    style = model.style if gradients is None else model.style._replace(gradients=gradients)
-    train = statistics == 'batch'
-    stages = tuple(
-        _stage(spec, style, train, _part(variables, f'stage_{i}'))
-        for i, spec in enumerate(model.stages)
-    )
-    return ResidualStack(
-        stem_params=_part(variables, 'stem'),
-        stages=stages,
-        head_params=_part(variables, 'head'),
-        stem=_Apply(network.Stem(model.stem_layer, style, model.pool), train),
-        head=_Apply(network.Head(model.classes, style), train),
-        min_batch=2 if train else 1,
-    )
+    return builders.from_model(model, variables, statistics, gradients)
 
 
 def from_functions(
@@ -110,20 +88,22 @@ def from_functions(
     skips: Sequence[Callable | None] | None = None,
     merge: Callable | None = None,
 ) -> ResidualStack:
-    """A stack of hand-written functions of one batch each, a stage of length 1 for every block.
+    """A stack of hand-written functions: see `builders.from_functions`."""
+    from resnet_dyn.models import builders  # which is built on this module
 
-    `skips` has one function, or None for the identity, a block; None: all are identities.
-    Arrays that the functions close over become constants of a compiled program: for large
-    networks give `Stage`s with parameters instead.
-    """
-    skips = [None] * len(branches) if skips is None else list(skips)
-    if len(skips) != len(branches):
-        raise ValueError(f'{len(skips)} skips for {len(branches)} branches: give one a block')
-    stages = tuple(
-        Stage((), _Closed(branch), 1, None if skip is None else _Closed(skip), merge)
-        for branch, skip in zip(branches, skips, strict=True)
-    )
-    return ResidualStack((), stages, (), _Closed(stem), _Closed(head))
+    return builders.from_functions(stem, branches, head, skips, merge)
+
+
+def over_seeds(stacks: Sequence[ResidualStack]) -> ResidualStack:
+    """S networks of one model as one stack: see `seed_axis.over_seeds`."""
+    from resnet_dyn.models import seed_axis  # which is built on this module
+
+    return seed_axis.over_seeds(stacks)
+
+
+def num_blocks(stack: ResidualStack) -> int:
+    """L, the number of blocks of a stack."""
+    return sum(stage.length for stage in stack.stages)
 
 
 def apply(stack: ResidualStack, x, gates):
@@ -138,70 +118,6 @@ def apply(stack: ResidualStack, x, gates):
     for stage, part in zip(stack.stages, split(stack, gates), strict=True):
         h, _ = scan_stage(stage, lambda p, h, g, s=stage: (block(s, p, h, g), None), h, part)
     return head(stack, h)
-
-
-def over_seeds(stacks: Sequence[ResidualStack]) -> ResidualStack:
-    """S networks of one model as one stack, whose h and outputs are led by an axis S.
-
-    Every function is mapped over the S sets of parameters by vmap; they share the inputs x and the
-    gates. Raises ValueError where the stacks are not of one model.
-    """
-    if not stacks:
-        raise ValueError('no stacks: give one a network')
-    first, *others = stacks
-    if any(jax.tree.structure(other) != jax.tree.structure(first) for other in others):
-        raise ValueError('the stacks are not of one model: their blocks or functions differ')
-    together = jax.tree.map(lambda *leaves: jnp.stack(leaves), *stacks)
-    mapped = functools.partial(_Mapped, seeds=len(stacks))
-    stages = [
-        dataclasses.replace(
-            stage,
-            params=jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), stage.params),
-            branch=mapped(stage.branch),
-            skip=None if stage.skip is None else mapped(stage.skip),
-        )
-        for stage in together.stages
-    ]
-    return dataclasses.replace(
-        with_stages(together, stages),
-        stem=mapped(first.stem, shared=True),
-        head=mapped(first.head),
-    )
-
-
-def with_forward_derivatives(stack: ResidualStack) -> ResidualStack:
-    """The stack with our layers in their `xla` form, which `jax.jvp` passes through; same numbers.
-
-    Functions that are not ours are left as they are.
-    """
-    stages = [
-        dataclasses.replace(stage, branch=_in_xla_form(stage.branch), skip=_in_xla_form(stage.skip))
-        for stage in stack.stages
-    ]
-    return dataclasses.replace(
-        with_stages(stack, stages), stem=_in_xla_form(stack.stem), head=_in_xla_form(stack.head)
-    )
-
-
-def with_stages(stack: ResidualStack, stages: Sequence[Stage]) -> ResidualStack:
-    """The stack with other stages between its stem and its head."""
-    return dataclasses.replace(stack, stages=tuple(stages))
-
-
-def shift_branch(stage: Stage, amounts) -> Stage:
-    """The stage with `amounts` (length, ...) moved from its branches to its skips.
-
-    merge(skip(h) + a + g (branch(h) - a)): open gates change nothing, a closed one leaves a. Raises
-    ValueError for a stage without skips.
-    """
-    if not stage.skippable:
-        raise ValueError('a block without a skip has nothing that its mean could be moved to')
-    return dataclasses.replace(
-        stage,
-        params=(stage.params, amounts),
-        branch=_Shifted(stage.branch, -1),
-        skip=_Shifted(stage.skip, 1),
-    )
 
 
 def stem(stack: ResidualStack, x):
@@ -233,14 +149,21 @@ def scalar_loss(stack: ResidualStack, h, loss: Callable):
 
 
 def block(stage: Stage, params, h, gate):
-    """One block, merge(skip(h) + gate * branch(h)), from its own parameters (no block axis)."""
+    """One block, merge(skip(h) + gate * branch(h)), from its own parameters (no block axis).
+
+    The equation of every network: training and kernels both come through here.
+    """
     return join(stage, *addends(stage, params, h, gate))
 
 
 def addends(stage: Stage, params, h, gate):
-    """What a block adds: (gate * branch(h), skip(h)), the latter None where there is no skip."""
+    """What a block adds: (gate * branch(h), skip(h)), the latter None where there is no skip.
+
+    Gate None is open, and multiplies nothing.
+    """
     branch = stage.branch(params, h)
-    branch = jnp.asarray(gate, branch.dtype) * branch
+    if gate is not None:
+        branch = jnp.asarray(gate, branch.dtype) * branch
     if not stage.skippable:
         return branch, None
     return branch, h if stage.skip is None else stage.skip(params, h)
@@ -248,8 +171,13 @@ def addends(stage: Stage, params, h, gate):
 
 def join(stage: Stage, branch, skip):
     """merge(skip + branch) of the two that `addends` gives."""
-    total = branch if skip is None else skip + branch
+    total = add(branch, skip)
     return total if stage.merge is None else stage.merge(total)
+
+
+def add(branch, skip):
+    """skip + branch, or the branch where there is no skip."""
+    return branch if skip is None else skip + branch
 
 
 def bypass(stage: Stage, params, h):
@@ -265,16 +193,6 @@ def block_params(stage: Stage, index):
 def locate(stack: ResidualStack) -> list[tuple[int, int]]:
     """For each block its stage's index and its own within that stage."""
     return [(s, i) for s, stage in enumerate(stack.stages) for i in range(stage.length)]
-
-
-def headless(stack: ResidualStack) -> ResidualStack:
-    """The stack with nothing but its head: what programs that end a pass are given."""
-    return dataclasses.replace(stack, stem_params=(), stages=())
-
-
-def without_stem(stack: ResidualStack) -> ResidualStack:
-    """The stack that takes h_0 for its input."""
-    return dataclasses.replace(stack, stem_params=(), stem=_nothing, min_batch=1)
 
 
 def shapes(stack: ResidualStack, x) -> tuple[list, list]:
@@ -340,86 +258,3 @@ def check_gates(stack: ResidualStack, gates):
             'give one gate a block (masks of shape (M, L) go to kernels.lesions.score)'
         )
     return gates
-
-
-def _nothing(params, h):
-    return h
-
-
-@dataclasses.dataclass(frozen=True)
-class _Apply:
-    """A module's method as a function (variables, h): equal for equal modules, so jit caches."""
-
-    module: Any
-    train: bool
-    method: str = '__call__'
-
-    def __call__(self, variables, h):
-        if not self.train:
-            return self.module.apply(variables, h, False, method=self.method)
-        return self.module.apply(variables, h, True, method=self.method, mutable=['batch_stats'])[0]
-
-
-@dataclasses.dataclass(frozen=True)
-class _Merge:
-    module: Any
-
-    def __call__(self, total):
-        return self.module.apply({}, total, method='merge')
-
-
-@dataclasses.dataclass(frozen=True)
-class _Closed:
-    function: Callable
-
-    def __call__(self, params, h):
-        return self.function(h)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Mapped:
-    """A function of (params, h) over S of both; of one h for all where it is shared."""
-
-    function: Callable
-    seeds: int
-    shared: bool = False
-
-    def __call__(self, params_S, h):
-        axes = (0, None if self.shared else 0)
-        return jax.vmap(self.function, axes, axis_size=self.seeds)(params_S, h)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Shifted:
-    function: Callable | None
-    sign: int
-
-    def __call__(self, params, h):
-        params, amount = params
-        return (h if self.function is None else self.function(params, h)) + self.sign * amount
-
-
-def _in_xla_form(function):
-    if isinstance(function, _Apply):
-        style = function.module.style._replace(gradients='xla')
-        return dataclasses.replace(function, module=function.module.clone(style=style))
-    if isinstance(function, _Mapped | _Shifted):
-        return dataclasses.replace(function, function=_in_xla_form(function.function))
-    return function
-
-
-def _stage(spec: network.StageSpec, style, train: bool, params) -> Stage:
-    module = network.block(spec, style)
-    plain, identity = style.block == 'plain', spec.shortcut == 'identity'
-    return Stage(
-        params=params,
-        branch=_Apply(module, train, 'branch'),
-        length=spec.length,
-        skip=None if plain or identity else _Apply(module, train, 'skip'),
-        merge=_Merge(module) if style.block in ('postact', 'plain') else None,
-        skippable=not plain,
-    )
-
-
-def _part(variables, name: str):
-    return {collection: tree[name] for collection, tree in variables.items() if name in tree}

@@ -16,8 +16,8 @@ import numpy as np
 
 from resnet_dyn import config, errors
 from resnet_dyn.data import datasets
-from resnet_dyn.models import presets
-from resnet_dyn.training import carry, checkpoints, metrics, program, progress, recorder, runs
+from resnet_dyn.models import presets, seed_axis
+from resnet_dyn.training import checkpoints, metrics, program, progress, recorder, runs
 
 CHUNK_SECONDS = 2.0
 
@@ -66,7 +66,7 @@ def next_stop(step: int, total_steps: int, every: recorder.Cadence, limit: int) 
 
 def _train(run: runs.Run, dataset, report, stop, bar, devices) -> int:
     """Trains until the end or until `stop()`; returns the step."""
-    mesh = carry.mesh(run.config.seeds, devices)
+    mesh = seed_axis.mesh(run.config.seeds, devices)
     model = presets.from_config(run.config.model, dataset.classes)
     step, trees, _ = checkpoints.restore_training(run.workdir) or (None, None, None)
     if step is None:

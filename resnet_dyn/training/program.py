@@ -19,7 +19,8 @@ from jax.sharding import Mesh
 
 from resnet_dyn import config
 from resnet_dyn.data import batches, datasets
-from resnet_dyn.training import carry, dynamics, losses, optimizer, state, step
+from resnet_dyn.models import seed_axis
+from resnet_dyn.training import dynamics, losses, optimizer, state, step
 
 NEVER = np.iinfo(np.int32).max
 EVALUATION_BATCH = 500
@@ -53,30 +54,30 @@ class Program:
         total_steps: int,
         mesh: Mesh,
     ):
-        """`cfg` has its `train.seed_axis` settled (`carry.settle`)."""
+        """`cfg` has its `train.seed_axis` settled (`seed_axis.settle`)."""
         transform = optimizer.sgd(cfg.train, total_steps)
         self._mesh = mesh
         self._batch_size, self._size = cfg.train.batch_size, len(dataset.train.labels)
         self._test_size = len(dataset.test.labels)
-        self._keys_S = carry.place(state.keys(cfg), mesh, carry.SPLIT)
+        self._keys_S = seed_axis.place(state.keys(cfg), mesh, seed_axis.SPLIT)
         self._parts = (model, transform, state.keys(cfg), dataset.train.inputs.shape[1:])
 
         def share(split):
-            return carry.place(step.Data(split, dataset.mean, dataset.std), mesh, carry.WHOLE)
+            return seed_axis.place(step.Data(split, dataset.mean, dataset.std), mesh, seed_axis.WHOLE)
 
         self._train = share(dataset.train)
         self._test = share(step.padded_batches(dataset.test, EVALUATION_BATCH))
         self._probe = share(dynamics.probe(dataset.train))
 
         def compiled(function):
-            return jax.jit(carry.over_devices(function, mesh))
+            return jax.jit(seed_axis.over_devices(function, mesh))
 
         how = cfg.train.seed_axis
         objective, plain = losses.from_config(cfg.train), losses.without_smoothing(cfg.train)
         one_step = step.train_step(model, transform, objective, self._batch_size, cfg.data.augment)
         self._advance = compiled(many_steps(one_step, how, self._batch_size))
-        self._evaluate = compiled(carry.each(step.evaluation(model, plain), how))
-        self._record = compiled(carry.each(functools.partial(dynamics.record, model), how))
+        self._evaluate = compiled(seed_axis.each(step.evaluation(model, plain), how))
+        self._record = compiled(seed_axis.each(functools.partial(dynamics.record, model), how))
 
     def begin(self) -> Networks:
         """The networks at step 0."""
@@ -102,19 +103,19 @@ class Program:
 
     def clear(self, networks: Networks) -> Networks:
         """The networks with the sums of their totals at zero."""
-        zeros_S = carry.place(zero_totals(len(self._keys_S)).loss, self._mesh, carry.SPLIT)
+        zeros_S = seed_axis.place(zero_totals(len(self._keys_S)).loss, self._mesh, seed_axis.SPLIT)
         return networks._replace(totals=networks.totals._replace(loss=zeros_S, accuracy=zeros_S))
 
     def _load(self, now: state.State, at: int) -> Networks:
         epoch = at // (self._size // self._batch_size)
         orders_SN = jax.jit(epoch_orders, static_argnums=2)(self._keys_S, epoch, self._size)
         networks = Networks(now, orders_SN, zero_totals(len(self._keys_S)))
-        return carry.place(networks, self._mesh, carry.SPLIT)
+        return seed_axis.place(networks, self._mesh, seed_axis.SPLIT)
 
 
 def many_steps(one_step: Callable, how: str, batch_size: int) -> Callable:
     """((Networks, keys_S), (data, start, stop)) -> Networks after the steps start .. stop - 1."""
-    advance = carry.each(one_step, how)
+    advance = seed_axis.each(one_step, how)
 
     def program(split, whole):
         (networks, keys_S), (data, start, stop) = split, whole

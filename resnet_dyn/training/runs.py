@@ -21,8 +21,8 @@ import jax.numpy as jnp
 
 from resnet_dyn import config, errors, records
 from resnet_dyn.data import datasets
-from resnet_dyn.models import presets
-from resnet_dyn.training import carry, checkpoints, metrics, state
+from resnet_dyn.models import presets, seed_axis
+from resnet_dyn.training import checkpoints, metrics, state
 
 CONFIG, METRICS, DYNAMICS, EVENTS = 'config.json', 'metrics.jsonl', 'dynamics.jsonl', 'events'
 
@@ -141,7 +141,7 @@ def _inspect(workdir: pathlib.Path, cfg: config.Config, dataset: datasets.Datase
     """The run that `cfg` starts or goes on with in `workdir`, not locked; writes nothing."""
     check(workdir, cfg)
     stored = _load(workdir)
-    cfg = carry.settle(cfg, stored and stored.config)
+    cfg = seed_axis.settle(cfg, stored and stored.config)
     total = config.total_steps(cfg, len(dataset.train.labels))
     if stored is not None:
         _check_source(workdir, stored.data['source'], dataset.source)
@@ -163,7 +163,7 @@ def _check_free(workdir: pathlib.Path) -> None:
 
 
 def _check_config(workdir: pathlib.Path, stored: _Stored, cfg: config.Config) -> None:
-    cfg = carry.settle(cfg, stored.config)
+    cfg = seed_axis.settle(cfg, stored.config)
     if changed := config.differences(stored.config, cfg):
         raise errors.RunError(
             f'{workdir} holds a run of another config: {"; ".join(changed)}. Give these fields '

@@ -3,7 +3,7 @@
     logits, statistics = model(variables, augment(normalise(inputs)))
     trainable_{t+1} = sgd(trainable_t, grad mean loss(logits, labels))
 
-Nothing here knows of seeds: `carry` and `program` take these functions over S networks.
+Nothing here knows of seeds: `seed_axis` and `program` take these functions over S networks.
 """
 
 from collections.abc import Callable

@@ -7,7 +7,7 @@ import pytest
 import reference_values_paths as reference
 
 from resnet_dyn.kernels import masks, path_gradients
-from resnet_dyn.models import presets, stack
+from resnet_dyn.models import presets, stack, transforms
 
 ACTIVATIONS = {'tanh': jnp.tanh, 'relu': jax.nn.relu, 'linear': lambda a: a}
 PATHS = masks.all_masks(8)
@@ -101,7 +101,7 @@ def test_a_block_whose_relu_is_dead_on_the_forward_pass_stops_what_goes_through_
         into, out = net.stages[0].params
         into = into.at[3].set(-jnp.abs(into[3]))  # below 0 for every positive h
         dead = stack.Stage((into, jnp.abs(out)), net.stages[0].branch, 8)
-        net = stack.with_stages(net, [dead])
+        net = transforms.with_stages(net, [dead])
         x = jnp.abs(jnp.asarray(reference.STEM))[None]
         lengths_R = path_gradients.by_length(net, x, read_out)
         single_P = of_all_paths(net, x)
@@ -142,7 +142,7 @@ def test_lengths_of_a_resnet_sum_to_its_gradient(depth, block, statistics):
     @jax.jit
     def gradient(net, h_0):
         gates_L = jnp.ones(net.num_blocks)
-        return jax.grad(lambda h: cross_entropy(stack.apply(stack.without_stem(net), h, gates_L)))(
+        return jax.grad(lambda h: cross_entropy(stack.apply(transforms.without_stem(net), h, gates_L)))(
             h_0
         )
 
@@ -158,12 +158,12 @@ def test_lengths_are_carried_through_the_stem_and_seen_at_every_depth():
     seen_LR = path_gradients.by_length_at_blocks(net, x, cross_entropy, jnp.linalg.norm)
     lengths_R = path_gradients.by_length(net, x, cross_entropy)
     np.testing.assert_allclose(seen_LR[0], path_gradients.norms(lengths_R), rtol=1e-5)
-    tail = stack.with_stages(net, [stage_from(net.stages[0], 3)])
+    tail = transforms.with_stages(net, [stage_from(net.stages[0], 3)])
     h_3 = stack.stem(net, x)
     for l in range(3):
         params = jax.tree.map(lambda a, l=l: a[l], net.stages[0].params)
         h_3 = stack.block(net.stages[0], params, h_3, 1.0)
-    last_R = path_gradients.by_length(stack.without_stem(tail), h_3, cross_entropy)
+    last_R = path_gradients.by_length(transforms.without_stem(tail), h_3, cross_entropy)
     np.testing.assert_allclose(seen_LR[3, :2], path_gradients.norms(last_R), rtol=1e-5)
     assert all((seen_LR[l, 5 - l :] == 0).all() for l in range(5))
 
@@ -178,7 +178,7 @@ def stage_from(stage, start):
 def test_forward_lengths_of_a_preact_resnet_sum_to_its_linearised_signal():
     net, x = convolutional(8, 'preact')
     h_0 = jax.jit(stack.stem)(net, x)
-    twin = stack.with_forward_derivatives(stack.without_stem(net))
+    twin = transforms.with_forward_derivatives(transforms.without_stem(net))
 
     def last(h):
         for stage in twin.stages:

@@ -9,8 +9,8 @@ import pytest
 
 from resnet_dyn import config, errors, fields
 from resnet_dyn.data import datasets
-from resnet_dyn.models import presets
-from resnet_dyn.training import carry, checkpoints, loop, metrics, optimizer, program, recorder
+from resnet_dyn.models import presets, seed_axis
+from resnet_dyn.training import checkpoints, loop, metrics, optimizer, program, recorder
 
 STEPS = 20
 CHANGES = {
@@ -201,10 +201,10 @@ def test_a_test_loss_that_is_not_finite_stops_the_run_before_its_step_is_saved(t
 
 def _first_bad(cfg):
     """The first network whose loss is not finite, the step, its loss before; by single steps."""
-    cfg = carry.settle(cfg)
+    cfg = seed_axis.settle(cfg)
     dataset = datasets.load(cfg.data)
     model = presets.from_config(cfg.model, dataset.classes)
-    mesh = carry.mesh(2, jax.devices()[:1])
+    mesh = seed_axis.mesh(2, jax.devices()[:1])
     programs = program.Program(cfg, model, dataset, STEPS, mesh)
     networks, before = programs.begin(), None
     for t in range(STEPS):

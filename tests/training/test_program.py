@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from resnet_dyn.data import datasets, splits
-from resnet_dyn.models import presets
-from resnet_dyn.training import carry, losses, program, state, step
+from resnet_dyn.models import presets, seed_axis
+from resnet_dyn.training import losses, program, state, step
 
 EPOCH = 8  # steps, of the 260 examples of the tiny config in batches of 32
 
@@ -38,10 +38,10 @@ def make(tiny):
         return made[key]
 
     def begin(changes, devices):
-        cfg = carry.settle(tiny(changes))
+        cfg = seed_axis.settle(tiny(changes))
         dataset = datasets.load(cfg.data)
         model = presets.from_config(cfg.model, dataset.classes)
-        mesh = carry.mesh(cfg.seeds, jax.devices()[:devices])
+        mesh = seed_axis.mesh(cfg.seeds, jax.devices()[:devices])
         assert mesh.size == np.gcd(cfg.seeds, devices)
         programs = program.Program(cfg, model, dataset, 20, mesh)
         return Made(programs, programs.begin(), model, dataset)

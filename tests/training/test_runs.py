@@ -11,8 +11,8 @@ import pytest
 
 from resnet_dyn import config, errors, fields
 from resnet_dyn.data import datasets
-from resnet_dyn.models import presets
-from resnet_dyn.training import carry, checkpoints, metrics, runs
+from resnet_dyn.models import presets, seed_axis
+from resnet_dyn.training import checkpoints, metrics, runs
 
 CONFIG = config.parse(
     {
@@ -96,7 +96,7 @@ def test_the_carry_of_the_workdir_is_kept(tmp_path, dataset, monkeypatch):
     with pytest.raises(errors.RunError, match=r'config\.train\.carry'):
         runs.check(tmp_path, changed(train__seed_axis='vmap'))
     new = begin(tmp_path / 'checkpoints' / 'other', dataset)
-    assert new.config == carry.settle(CONFIG)
+    assert new.config == seed_axis.settle(CONFIG)
 
 
 def test_neutral_fields_and_more_steps_may_change_and_are_written_down(tmp_path, dataset):
