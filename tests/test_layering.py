@@ -18,7 +18,8 @@ ROOMS = {
     'theory': set(),
     'models': {'config', 'fields', 'errors'},
     'data': {'config', 'fields', 'errors'},
-    'kernels': {'models.stack', 'errors'},
+    # of the models those alone that need no Flax: kernels measure any network
+    'kernels': {'models.stack', 'models.transforms', 'models.seed_axis', 'errors'},
     'training': {'config', 'fields', 'errors', 'records', 'models', 'data'},
     'analysis': {
         'config',
@@ -89,6 +90,46 @@ def test_the_check_sees_a_kernel_that_reaches_into_training():
     assert violations(path, 'from absl import flags')
     assert violations(path, 'import launch.train')
     assert not violations(path, 'from resnet_dyn.models import stack')
+
+
+def at_import(path: pathlib.Path) -> set[str]:
+    """The dotted names that a file imports when it is imported itself: not within functions."""
+    body = ast.parse((ROOT / path).read_text()).body
+    return imported('\n'.join(ast.unparse(node) for node in body if not _is_function(node)))
+
+
+def _is_function(node) -> bool:
+    return isinstance(node, ast.FunctionDef | ast.ClassDef)
+
+
+def reached(path: pathlib.Path) -> set[str]:
+    """All names that are imported with a file, through our own modules, for the first time."""
+    seen, names, todo = set(), set(), [path]
+    while todo:
+        here = todo.pop()
+        if here in seen:
+            continue
+        seen.add(here)
+        for name in at_import(here):
+            names.add(name)
+            parts = name.split('.')
+            todo += [
+                module
+                for end in range(1, len(parts) + 1)
+                for module in (pathlib.Path(*parts[:end]).with_suffix('.py'),)
+                if (ROOT / module).exists()
+            ]
+    return names
+
+
+@pytest.mark.parametrize('path', [p for p in MODULES if p.parts[1] == 'kernels'], ids=str)
+def test_kernels_need_no_flax(path):
+    assert not {name for name in reached(path) if name.split('.')[0] == 'flax'}
+
+
+def test_the_check_for_flax_sees_it_behind_our_own_modules():
+    assert 'flax.linen' in reached(pathlib.Path('resnet_dyn/models/presets.py'))
+    assert 'jax.numpy' in reached(pathlib.Path('resnet_dyn/kernels/reorder.py'))
 
 
 def test_every_room_is_in_the_table():

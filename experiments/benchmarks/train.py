@@ -87,7 +87,9 @@ def resnet_program(depth: int) -> program.Program:
         source=datasets.Source('random images', '', ''),
     )
     model = presets.from_config(cfg.model, dataset.classes)
-    return program.Program(cfg, model, dataset, cfg.train.steps, seed_axis.mesh(1, jax.devices()[:1]))
+    return program.Program(
+        cfg, model, dataset, cfg.train.steps, seed_axis.mesh(1, jax.devices()[:1])
+    )
 
 
 def compile_time(depth: int) -> float:

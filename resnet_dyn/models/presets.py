@@ -12,13 +12,8 @@ from resnet_dyn.models import blocks, network
 Layer = blocks.Layer
 StageSpec = network.StageSpec
 
-_IMAGENET_STAGES = {
-    18: (2, 2, 2, 2),
-    34: (3, 4, 6, 3),
-    50: (3, 4, 6, 3),
-    101: (3, 4, 23, 3),
-    152: (3, 8, 36, 3),
-}
+_IMAGENET_LENGTHS = ((2, 2, 2, 2), (3, 4, 6, 3), (3, 4, 6, 3), (3, 4, 23, 3), (3, 8, 36, 3))
+_IMAGENET_STAGES = dict(zip(config.IMAGENET_DEPTHS, _IMAGENET_LENGTHS, strict=True))
 
 
 def fully_connected(depth=10, width=100, classes=50, block='paper', norm='batch', **options):
@@ -43,8 +38,7 @@ def cifar_resnet(depth=20, block='preact', norm='batch', width_multiplier=1, cla
     16/32/64 channels times `width_multiplier`, the stem too; shortcuts without parameters
     (subsampled, channels padded with zeros); L = (depth - 2) / 2, 54 for ResNet-110.
     """
-    if depth < 8 or (depth - 2) % 6:
-        raise ValueError(f'depth={depth} is not 6n+2, as in 20, 32, 44, 56, 110, 1202')
+    config.check_depth('cifar_resnet', depth)
     stages = []
     for i, channels in enumerate((16, 32, 64)):
         features = channels * width_multiplier
@@ -68,8 +62,7 @@ def imagenet_resnet(depth=50, block='postact', norm='batch', classes=1000, **opt
 
     The stride of a bottleneck sits on its 3x3 convolution, as in today's implementations.
     """
-    if depth not in _IMAGENET_STAGES:
-        raise ValueError(f'depth={depth} is none of {sorted(_IMAGENET_STAGES)}')
+    config.check_depth('imagenet_resnet', depth)
     bottleneck = depth >= 50
     stages = []
     for i, length in enumerate(_IMAGENET_STAGES[depth]):

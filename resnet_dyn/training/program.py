@@ -63,7 +63,9 @@ class Program:
         self._parts = (model, transform, state.keys(cfg), dataset.train.inputs.shape[1:])
 
         def share(split):
-            return seed_axis.place(step.Data(split, dataset.mean, dataset.std), mesh, seed_axis.WHOLE)
+            return seed_axis.place(
+                step.Data(split, dataset.mean, dataset.std), mesh, seed_axis.WHOLE
+            )
 
         self._train = share(dataset.train)
         self._test = share(step.padded_batches(dataset.test, EVALUATION_BATCH))

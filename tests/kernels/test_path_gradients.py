@@ -142,9 +142,9 @@ def test_lengths_of_a_resnet_sum_to_its_gradient(depth, block, statistics):
     @jax.jit
     def gradient(net, h_0):
         gates_L = jnp.ones(net.num_blocks)
-        return jax.grad(lambda h: cross_entropy(stack.apply(transforms.without_stem(net), h, gates_L)))(
-            h_0
-        )
+        return jax.grad(
+            lambda h: cross_entropy(stack.apply(transforms.without_stem(net), h, gates_L))
+        )(h_0)
 
     expected = gradient(net, jax.jit(stack.stem)(net, x))
     assert relative(path_gradients.by_length(net, x, cross_entropy).sum(0), expected) < 1e-5

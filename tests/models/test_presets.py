@@ -142,8 +142,8 @@ def test_bfloat16_computes_in_bfloat16_and_keeps_float32_variables():
 @pytest.mark.parametrize(
     ('make', 'message'),
     [
-        (lambda: presets.cifar_resnet(21), 'not 6n'),
-        (lambda: presets.imagenet_resnet(42), '42 is none of'),
+        (lambda: presets.cifar_resnet(21), 'which is 6n'),
+        (lambda: presets.imagenet_resnet(42), '42 is no depth of an imagenet_resnet'),
         (lambda: presets.fully_connected(1), 'leaves no block'),
         (lambda: presets.cifar_resnet(20, 'postactt'), "'postactt' is none of"),
         (lambda: presets.cifar_resnet(20, norm='layer'), "'layer' is none of"),
