@@ -36,9 +36,12 @@ def read(file: pathlib.Path) -> splits.Pair | None:
         return splits.Pair(
             splits.Split(*arrays[:2]), splits.Split(*arrays[2:]), int(classes), str(note)
         )
-    except (errors.DataError, OSError) as error:
-        log.warning('the cache is damaged and made anew, decoding again: %s', error)
-        return None
+    except errors.DataError as error:
+        said = str(error)
+    except OSError as error:
+        said = f'{file} cannot be read ({errors.reason(error)})'
+    log.warning('the cache %s: decoding again', said)
+    return None
 
 
 def write(file: pathlib.Path, pair: splits.Pair) -> None:

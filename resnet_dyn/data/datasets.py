@@ -17,7 +17,7 @@ from resnet_dyn.data import digits, gaussians, images, npz, splits
 
 Split = splits.Split
 BLOCK = 64
-SMALLEST = np.finfo(np.float32).tiny  # below it XLA takes a float32 for 0
+SMALLEST = 2.0**-116  # of a std: XLA takes a float32 below 2^-126 for 0
 
 
 class Source(NamedTuple):
@@ -105,8 +105,8 @@ def _moments(inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     in float64, in blocks that stay in the processor's cache. The sums are exact for uint8 and 0
     for a constant; c is one of the n values, so that std^2 >= (mean - c)^2 / n, and what cancels
-    costs at most a factor n of the rounding, wherever the values lie. A std below float32's
-    smallest normal number counts as a constant's: divided by it, XLA would give 0 / 0.
+    costs at most a factor n of the rounding, wherever the values lie. A std below `SMALLEST`
+    counts as a constant's: XLA would take many of the centred values, or the std itself, for 0.
     """
     channels = inputs.shape[-1]
     origin = inputs.reshape(-1, channels)[0].astype(np.float64)

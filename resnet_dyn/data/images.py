@@ -95,11 +95,13 @@ def _find(data: config.Data) -> pathlib.Path:
 def _formats(folder: pathlib.Path) -> list[str]:
     try:
         info = json.loads((folder / 'dataset_info.json').read_text())
-    except (OSError, ValueError) as error:
+        formats = [info.get('fileFormat', 'tfrecord'), *info.get('alternativeFileFormats', ())]
+    except (OSError, ValueError, AttributeError, TypeError) as error:  # or it is JSON of no mapping
         raise errors.DataError(
-            f'{folder}/dataset_info.json cannot be read ({error}): copy the folder again'
+            f'{folder}/dataset_info.json cannot be read ({errors.reason(error)}): copy the folder '
+            'again'
         ) from error
-    return [info.get('fileFormat', 'tfrecord'), *info.get('alternativeFileFormats', ())]
+    return list(map(str, formats))
 
 
 def _digest(folder: pathlib.Path, files: list[os.PathLike]) -> str:
@@ -116,9 +118,16 @@ def _decode(sources: dict, features) -> splits.Pair:
     shape = features['image'].shape
     with _no_word_of_group_size():
         train, test = (_decode_split(sources[name], shape, formats) for name in ('train', 'test'))
+    classes = features['label'].num_classes
+    for name, labels in (('train', train.labels), ('test', test.labels)):
+        if not len(labels):
+            raise ValueError(f'there are no {name} examples')
+        if labels.min() < 0 or labels.max() >= classes:
+            wrong = labels[(labels < 0) | (labels >= classes)][0]
+            raise ValueError(f'a {name} label is {wrong}, and there are {classes} classes')
     copies = ', '.join(sorted(formats - {'PNG'}))
     note = f'{copies} copy, not the original images' if copies else ''
-    return splits.Pair(train, test, features['label'].num_classes, note)
+    return splits.Pair(train, test, classes, note)
 
 
 def _decode_split(source, shape: tuple[int, int, int], formats: set[str]) -> splits.Split:

@@ -16,7 +16,7 @@ from resnet_dyn.data import archive, splits
 
 KEYS = ('train_images', 'train_labels', 'test_images', 'test_labels')
 CHANNELS = 4  # of a picture, at the most: gray, RGB or RGBA
-LIMIT = np.finfo(np.float32).max / 2  # so that the difference of two values is finite
+LIMIT = np.float32(2.0**125)  # so that differences are finite, and 1 / std is no denormal number
 
 
 def load(data: config.Data) -> splits.Pair:
@@ -92,8 +92,8 @@ def _as_float32(name: str, inputs: np.ndarray) -> np.ndarray:
         at = tuple(map(int, np.argwhere(bad)[0]))
         raise errors.DataError(
             f'{name} has {np.count_nonzero(bad):,} of {inputs.size:,} values that are NaN, Inf or '
-            f'beyond float32 (the limit is half of its largest, {LIMIT:.2g}); the first is '
-            f'{inputs[at]} at {at}: remove those examples, or put numbers in their place'
+            f'beyond {LIMIT:.2g}, too near the end of float32; the first is {inputs[at]} at {at}: '
+            'remove those examples, or put numbers in their place'
         )
     return inputs.astype(np.float32, copy=False)
 

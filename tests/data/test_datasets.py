@@ -1,12 +1,14 @@
 """The front door: one interface over every source, its digest, its statistics, its parts."""
 
+import fractions
 import hashlib
+import math
 
 import numpy as np
 import pytest
 
 from resnet_dyn import config, errors, fields
-from resnet_dyn.data import datasets, splits
+from resnet_dyn.data import batches, datasets, splits
 
 
 @pytest.fixture
@@ -100,6 +102,66 @@ def test_a_constant_feature_is_not_blown_up(constant, write_npz):
     np.testing.assert_allclose(dataset.std[0], inputs[:43, 0].std(), rtol=1e-5)
 
 
+OFFSET = np.random.default_rng(2).random((43, 3)).astype(np.float32)
+FEATURES = {
+    'offset': OFFSET + np.float32(1e6),
+    'negative_offset': OFFSET - np.float32([1e3, 3e5, 4e6]),
+    'large': OFFSET * np.float32(4e37),
+    'small': OFFSET * np.float32(1e-34),
+    'an_outlier_first': np.concatenate([np.float32([[1e8, -1e30, 7]]), OFFSET]),
+    'an_outlier_last': np.concatenate([OFFSET, np.float32([[1e8, -1e30, 7]])]),
+    'one_that_differs': np.concatenate([np.full((99, 1), 1e6, np.float32), [[1e6 + 0.0625]]]),
+}
+
+
+def exact_moments(inputs):
+    """Mean and standard deviation of each column by exact sums."""
+    columns = [[fractions.Fraction(float(x)) for x in column] for column in inputs.T]
+    means = [sum(column) / len(column) for column in columns]
+    pairs = zip(columns, means, strict=True)
+    variances = [sum((x - mean) ** 2 for x in column) / len(column) for column, mean in pairs]
+    # The root of a fraction, scaled so that a float holds it.
+    return [float(mean) for mean in means], [
+        math.sqrt(float(variance * 2**200)) / 2.0**100
+        if variance < 1
+        else math.sqrt(float(variance))
+        for variance in variances
+    ]
+
+
+@pytest.mark.parametrize('features', FEATURES)
+def test_moments_are_exact_wherever_the_values_lie(features, write_npz):
+    inputs = FEATURES[features].astype(np.float32)
+    labels = np.arange(len(inputs)) % 4
+    test = np.zeros((20, inputs.shape[1]), np.float32)
+    dataset = datasets.load(write_npz(train_images=inputs, train_labels=labels, test_images=test))
+    mean, std = exact_moments(inputs)
+    np.testing.assert_allclose(dataset.mean, mean, rtol=2e-7)
+    np.testing.assert_allclose(dataset.std, std, rtol=2e-7)
+    made = np.asarray(batches.normalise(dataset.train.inputs, dataset.mean, dataset.std))
+    expected = (inputs.astype(np.float64) - dataset.mean) / dataset.std
+    np.testing.assert_allclose(made, expected, rtol=1e-6, atol=1e-3)
+
+
+@pytest.mark.parametrize('scale', [1e-36, 1e-39, 1e-41, 1e-45, 0.0])
+def test_what_xla_takes_for_zero_is_a_constant_and_stays_finite(scale, write_npz):
+    draws = np.random.default_rng(0).standard_normal((60, 3))
+    inputs = (draws * [scale, 1.0, scale] + [0.0, 0.0, 5.0]).astype(np.float32)
+    dataset = datasets.load(write_npz(train_images=inputs[:40], test_images=inputs[40:]))
+    np.testing.assert_array_equal(dataset.std[[0, 2]], [1.0, 1.0])
+    for split in (dataset.train, dataset.test):
+        made = np.asarray(batches.normalise(split.inputs, dataset.mean, dataset.std))
+        np.testing.assert_allclose(made[:, [0, 2]], 0.0, atol=1e-35)
+        assert np.isfinite(made).all() and made[:, 1].std() > 0.5
+
+
+def test_the_largest_values_stay_finite(write_npz):
+    inputs = np.float32([[4e37], [-4e37]] * 30)
+    dataset = datasets.load(write_npz(train_images=inputs[:40], test_images=inputs[40:]))
+    made = batches.normalise(dataset.test.inputs, dataset.mean, dataset.std)
+    np.testing.assert_allclose(np.abs(made), 1.0, rtol=1e-6)
+
+
 def test_gaussians_are_scaled_by_their_law_not_by_the_sample():
     dataset = datasets.load(config.Data(separation=0.75, train_size=100, test_size=100))
     np.testing.assert_array_equal(dataset.mean, np.zeros(50, np.float32))
@@ -166,3 +228,31 @@ def test_augmentation_of_vectors_is_refused(write_npz):
     assert datasets.load(fields.replace(write_npz(), {'augment': True})).train.inputs.ndim == 4
     with pytest.raises(errors.DataError, match=r'config\.data\.augment .* 50 features'):
         datasets.load(config.Data(augment=True, train_size=60, test_size=50))
+
+
+FAMILIES = [family for family in config.FAMILIES if family != 'fully_connected']
+
+
+@pytest.mark.parametrize('family', FAMILIES)
+def test_vectors_are_refused_by_every_family_of_convolutions(family, write_npz):
+    vectors = np.random.default_rng(0).standard_normal((60, 7)).astype(np.float32)
+    dataset = datasets.load(write_npz(train_images=vectors[:40], test_images=vectors[40:]))
+    with pytest.raises(errors.DataError, match=rf'{family} needs images .* shape \(7,\)'):
+        datasets.check_family(dataset, family)
+    datasets.check_family(dataset, 'fully_connected')
+
+
+@pytest.mark.parametrize('family', config.FAMILIES)
+def test_images_go_into_every_family(family, write_npz):
+    datasets.check_family(datasets.load(write_npz()), family)
+
+
+def test_the_source_of_an_npz_file_names_the_file_and_the_content_alone_is_its_identity(
+    tmp_path, write_npz
+):
+    data = write_npz()
+    source = datasets.load(data).source
+    (tmp_path / 'mine.npz').rename(tmp_path / 'yours.npz')
+    moved = datasets.load(config.Data(name='npz', dir=str(tmp_path / 'yours.npz'))).source
+    assert (source.name, source.note, moved.note) == ('npz', 'mine.npz', 'yours.npz')
+    assert source.digest == moved.digest

@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import zlib
 
 import numpy as np
 import pytest
@@ -89,6 +90,19 @@ def test_other_records_under_the_same_name_are_not_taken_from_the_cache(
     write_tfds(tmp_path / 'other', 'cifar10', other)
     pair = images.load(fields.replace(data, {'dir': str(tmp_path / 'other')}))
     assert_split(pair.train, other['train'])
+
+
+@pytest.mark.parametrize('odd', ['w=[16,16]', 'a*b', 'what?', 'a b', 'a\\b', '{a}'])
+def test_a_folder_of_any_name_is_taken_literally(odd, tmp_path, parts, pixels, write_tfds):
+    decoy = {'train': pixels(9, seed=5), 'test': pixels(8, seed=6)}
+    for neighbour in ('w=1', 'aab', 'whats', 'b'):  # what such names match as patterns
+        write_tfds(tmp_path / neighbour, 'cifar10', decoy)
+    write_tfds(tmp_path / odd, 'cifar10', parts)
+    data = config.Data(name='cifar10', dir=str(tmp_path / odd), cache=str(tmp_path / odd / 'kept'))
+    for _ in range(2):  # decoded, then from the cache
+        assert_split(images.load(data).train, parts['train'])
+        assert_split(images.load(data).test, parts['test'])
+        assert list((tmp_path / odd / 'kept').glob('*.npz'))
 
 
 @pytest.mark.parametrize('damage', ['cut', 'flip', 'empty'])
@@ -186,7 +200,17 @@ def test_a_tfrecord_copy_is_refused_with_the_way_to_convert_it(
 
 @pytest.mark.parametrize(
     'damage',
-    ['records_cut', 'records_gone', 'records_short', 'features_gone', 'info_broken', 'no_split'],
+    [
+        'records_cut',
+        'records_gone',
+        'records_short',
+        'features_gone',
+        'features_of_no_module',
+        'info_broken',
+        'info_no_mapping',
+        'no_split',
+        'fewer_classes',
+    ],
 )
 def test_a_copy_that_is_not_whole_is_refused(damage, root, data, parts, write_tfds):
     folder = write_tfds(root, 'cifar10', parts)
@@ -200,11 +224,32 @@ def test_a_copy_that_is_not_whole_is_refused(damage, root, data, parts, write_tf
         info.write_text(info.read_text().replace('"12"', '"13"'))
     elif damage == 'features_gone':
         (folder / 'features.json').unlink()
+    elif damage == 'features_of_no_module':
+        features = folder / 'features.json'
+        features.write_text(features.read_text().replace('features_dict', 'features_dicu'))
+    elif damage == 'fewer_classes':
+        features = folder / 'features.json'
+        features.write_text(features.read_text().replace('"numClasses": "10"', '"numClasses": "3"'))
+    elif damage == 'info_no_mapping':
+        info.write_text('[1, 2]')
     elif damage == 'info_broken':
         info.write_text(info.read_text()[:-10])
     elif damage == 'no_split':
         info.write_text(info.read_text().replace('"test"', '"rest"'))
     with pytest.raises(errors.DataError, match=str(folder)):
+        images.load(data)
+
+
+@pytest.mark.parametrize('error', [SyntaxError, AttributeError, ImportError, zlib.error])
+def test_whatever_the_libraries_raise_is_said_of_the_copy(
+    error, root, data, parts, write_tfds, monkeypatch
+):
+    def fail(*_):
+        raise error('broken PNG')
+
+    write_tfds(root, 'cifar10', parts)
+    monkeypatch.setattr(Image, 'open', fail)
+    with pytest.raises(errors.DataError, match=f'{error.__name__}: broken PNG'):
         images.load(data)
 
 

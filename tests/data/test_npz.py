@@ -49,6 +49,73 @@ def test_floating_inputs_become_float32(shape, arrays, load):
     np.testing.assert_array_equal(load(arrays).train.inputs, expected, strict=True)
 
 
+@pytest.mark.parametrize('shape', [(32, 32), (32, 32, 1)])
+def test_gray_images_are_not_taken_for_channels_first(shape, arrays, load):
+    for key, size in (('train_images', 12), ('test_images', 4)):
+        arrays[key] = np.zeros((size, *shape), np.uint8)
+    assert load(arrays).train.inputs.shape == (12, 32, 32, 1)
+
+
+CHANNELS_FIRST = [
+    (3, 32, 32), (1, 28, 28), (3, 64, 64), (4, 21, 21), (3, 24, 32), (3, 32, 24), (2, 8, 8),
+    (1, 5, 5), (3, 54, 96), (3, 20, 10),
+]  # fmt: skip
+CHANNELS_LAST = [
+    (32, 32, 3), (28, 28, 1), (8, 8, 1), (21, 21, 4), (48, 64, 3), (1, 1, 3), (3, 3, 3),
+    (4, 4, 64), (7, 7, 512), (1, 128, 9), (2, 32, 3), (3, 32, 4), (1, 1, 512), (16, 16, 16),
+    (1, 100, 12), (4, 64, 8), (13, 13, 13),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize('shape', CHANNELS_FIRST)
+@pytest.mark.parametrize(
+    ('key', 'dtype'), [('train_images', np.uint8), ('test_images', np.float32)]
+)
+def test_channels_first_are_refused_with_the_transpose_to_write(key, shape, dtype, arrays, load):
+    images = np.zeros((len(arrays[key]), *shape), dtype)
+    arrays[key] = images
+    with pytest.raises(errors.DataError, match=rf'{key} has the shape .* channels first') as caught:
+        load(arrays)
+    assert 'images.transpose(0, 2, 3, 1)' in str(caught.value)
+    assert images.transpose(0, 2, 3, 1).shape[1:] == (*shape[1:], shape[0])
+
+
+@pytest.mark.parametrize('shape', CHANNELS_LAST)
+def test_channels_last_are_taken(shape, arrays, load):
+    for key, size in (('train_images', 12), ('test_images', 4)):
+        arrays[key] = np.zeros((size, *shape), np.uint8)
+    assert load(arrays).train.inputs.shape == (12, *shape)
+
+
+def test_images_that_only_look_like_channels_first_have_a_way_in(arrays, load):
+    for key, size in (('train_images', 12), ('test_images', 4)):
+        arrays[key] = np.zeros((size, 4, 8, 16), np.float32)
+    with pytest.raises(errors.DataError, match=r'images\.transpose\(0, 2, 1, 3\)'):
+        load(arrays)
+    turned = {key: a.transpose(0, 2, 1, 3) if a.ndim == 4 else a for key, a in arrays.items()}
+    assert load(turned).train.inputs.shape == (12, 8, 4, 16)
+
+
+@pytest.mark.parametrize(
+    'name', ['w=[16,16].npz', 'a*b.npz', 'what?.npz', 'a b.npz', 'a\\b.npz', '~a.npz', 'no_suffix']
+)
+@pytest.mark.parametrize('folder', ['.', 'x[0-9]', 'all*'])
+def test_a_path_is_taken_literally_and_its_name_is_the_note(folder, name, arrays, tmp_path):
+    for decoy in ('w=1.npz', 'aab.npz', 'x1', 'all_'):  # what such names match as patterns
+        (tmp_path / decoy).write_bytes(b'')
+    (tmp_path / folder).mkdir(exist_ok=True)
+    with (tmp_path / folder / name).open('wb') as stream:
+        np.savez_compressed(stream, **arrays)
+    pair = npz.load(config.Data(name='npz', dir=str(tmp_path / folder / name)))
+    np.testing.assert_array_equal(pair.train.inputs, arrays['train_images'])
+    assert pair.note == name
+
+
+def test_a_home_that_is_nobodys_is_a_file_that_is_not_there():
+    with pytest.raises(errors.DataError, match='there is no file ~nobody_of_that_name/a'):
+        npz.load(config.Data(name='npz', dir='~nobody_of_that_name/a.npz'))
+
+
 def with_value(array, value):
     array = array.astype(np.float64)
     array.flat[7] = value
@@ -66,9 +133,30 @@ MISTAKES = {
     ),
     'five_axes': ({'test_images': lambda a: a[None]}, r'test_images has the shape \(1, 4, 5'),
     'no_examples': ({'test_images': lambda a: a[:0]}, r'test_images has the shape \(0, 5, 6, 3\)'),
-    'nan': ({'train_images': lambda a: with_value(a, np.nan)}, '1 of 1,080 values that are NaN'),
-    'inf': ({'test_images': lambda a: with_value(a, np.inf)}, 'test_images has 1 of 360 values'),
-    'beyond_float32': ({'test_images': lambda a: with_value(a, 1e39)}, 'beyond float32'),
+    'channels_first_of_one_part': (
+        {'test_images': lambda a: np.zeros((4, 3, 32, 32), np.uint8)},
+        r'test_images has the shape \(4, 3, 32, 32\).*transpose\(0, 2, 3, 1\)',
+    ),
+    'beyond_the_limit': (
+        {'train_images': lambda a: with_value(a, -1e38)},
+        r'beyond 4\.3e\+37.*; the first is -1e\+38 at \(0, 0, 2, 1\)',
+    ),
+    'a_column_of_labels': (
+        {'train_labels': lambda a: a[:, None]},
+        r'of shape \(12, 1\).*a column of them by \[:, 0\]',
+    ),
+    'nan': (
+        {'train_images': lambda a: with_value(a, np.nan)},
+        '1 of 1,080 values that are NaN.* first is nan',
+    ),
+    'inf': (
+        {'test_images': lambda a: with_value(a, np.inf)},
+        'test_images has 1 of 360 .* first is inf',
+    ),
+    'far_beyond': (
+        {'test_images': lambda a: with_value(a, 1e39)},
+        r'beyond 4\.3e\+37, .* first is 1e\+39',
+    ),
     'text': ({'train_images': lambda a: a.astype(str)}, 'train_images is <U3'),
     'objects': ({'train_images': lambda a: a.astype(object)}, r'cannot be read.*np\.savez'),
     'one_hot_labels': (
