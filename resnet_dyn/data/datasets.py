@@ -105,8 +105,8 @@ def _moments(inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     in float64, in blocks that stay in the processor's cache. The sums are exact for uint8 and 0
     for a constant; c is one of the n values, so that std^2 >= (mean - c)^2 / n, and what cancels
-    costs at most a factor n of the rounding, wherever the values lie. A std below `SMALLEST`
-    counts as a constant's: XLA would take many of the centred values, or the std itself, for 0.
+    costs at most a factor n of the rounding, wherever the values lie. What varies by the last bit
+    of float32 alone is a constant too, and so is what XLA would take for 0 (`SMALLEST`).
     """
     channels = inputs.shape[-1]
     origin = inputs.reshape(-1, channels)[0].astype(np.float64)
@@ -117,9 +117,10 @@ def _moments(inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         first += ones @ rows
         second += ones @ np.square(rows)
     first, second = (total / (inputs.size // channels) for total in (first, second))
+    mean = (origin + first).astype(np.float32)
     std = np.sqrt(np.maximum(second - first**2, 0))
-    std[std < SMALLEST] = 1.0
-    return (origin + first).astype(np.float32), std.astype(np.float32)
+    std[std <= np.maximum(np.spacing(np.abs(mean)) / 2, SMALLEST)] = 1.0
+    return mean, std.astype(np.float32)
 
 
 def _digest(train: Split, test: Split) -> str:

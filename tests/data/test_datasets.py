@@ -110,7 +110,7 @@ FEATURES = {
     'small': OFFSET * np.float32(1e-34),
     'an_outlier_first': np.concatenate([np.float32([[1e8, -1e30, 7]]), OFFSET]),
     'an_outlier_last': np.concatenate([OFFSET, np.float32([[1e8, -1e30, 7]])]),
-    'one_that_differs': np.concatenate([np.full((99, 1), 1e6, np.float32), [[1e6 + 0.0625]]]),
+    'one_that_differs': np.concatenate([np.full((99, 1), 1e6, np.float32), [[1e6 + 1]]]),
 }
 
 
@@ -141,6 +141,15 @@ def test_moments_are_exact_wherever_the_values_lie(features, write_npz):
     made = np.asarray(batches.normalise(dataset.train.inputs, dataset.mean, dataset.std))
     expected = (inputs.astype(np.float64) - dataset.mean) / dataset.std
     np.testing.assert_allclose(made, expected, rtol=1e-6, atol=1e-3)
+
+
+@pytest.mark.parametrize('share', [1, 20])
+@pytest.mark.parametrize('value', [0.5, 0.1, 1e6, -3e-20])
+def test_rounding_of_the_last_bit_is_not_blown_up(value, share, write_npz):
+    inputs = np.full((60, 1), value, np.float32)
+    inputs[:share] = np.nextafter(inputs[:share], np.float32(np.inf))
+    dataset = datasets.load(write_npz(train_images=inputs[:40], test_images=inputs[40:]))
+    assert dataset.std == 1.0 and len(np.unique(dataset.train.inputs)) == 2
 
 
 @pytest.mark.parametrize('scale', [1e-36, 1e-39, 1e-41, 1e-45, 0.0])
