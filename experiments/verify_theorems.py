@@ -17,6 +17,7 @@ own hypothesis), Theorem 3 (both steps at once), Theorem 4 (C can shrink), Lemma
 below beta* and four smaller ones fail. Two minutes on 2 cores (max_lambda = 8: four); `fast`: half.
 """
 
+import contextlib
 import json
 import pathlib
 import time
@@ -32,6 +33,7 @@ from resnet_dyn.plots import theorems as pictures
 
 SIZES = range(2, 9)
 SAMPLES = (400, 400, 400, 80, 40, 20, 10)  # spin glasses of each mixture, by size
+_NOTHING_AROUND = contextlib.nullcontext()
 
 
 class Result(NamedTuple):
@@ -67,7 +69,11 @@ def settings(max_lambda: int = 4, fast: bool = False) -> Settings:
 
 
 def run(
-    workdir, max_lambda: int = 4, fast: bool = False, report: Callable[[str], None] = print
+    workdir,
+    max_lambda: int = 4,
+    fast: bool = False,
+    report: Callable[[str], None] = print,
+    computing: contextlib.AbstractContextManager = _NOTHING_AROUND,
 ) -> Result:
     """Computes every row, prints the table, and writes it with pictures and records to `workdir`.
 
@@ -77,11 +83,12 @@ def run(
       max_lambda: the largest number of weights for which critical points are searched, 2 to 8.
       fast: fewer samples, seeds and steps; labelled so in the table's provenance.
       report: takes each line of text.
+      computing: a context around all that comes before the first file, entered once.
     """
     chosen, started = settings(max_lambda, fast), time.monotonic()
     workdir = pathlib.Path(workdir)
     workdir.mkdir(parents=True, exist_ok=True)
-    with jax.enable_x64(True):
+    with computing, jax.enable_x64(True):
         rows, found = measure(chosen, fast, report)
     origin = records.provenance(
         {'max_lambda': max_lambda, 'fast': fast, **chosen._asdict()},

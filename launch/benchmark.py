@@ -33,7 +33,8 @@ def benchmark(stop: main.Stop) -> int:
     from resnet_dyn import config, records
 
     start = time.perf_counter()
-    numbers = experiment.run(main.say)
+    with main.leaves_at_once(stop, 'the lines above stand, nothing was written'):
+        numbers = experiment.run(main.say)
     if flags.FLAGS.workdir:
         workdir = main.workdir()
         workdir.mkdir(parents=True, exist_ok=True)

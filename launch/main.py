@@ -1,14 +1,15 @@
 """What all launchers share: `--workdir`, `--help`, errors as paragraphs, signals, the exit status.
 
-Exit status: 0 done; 42 stopped by a signal with everything saved (start me again); anything else
-failed. An error that its user can mend (of a flag, or a `resnet_dyn.errors.UserError`) is one
-paragraph on stderr; any other error keeps its traceback.
+Exit status: 0 done; 42 stopped by a signal with everything saved that can be gone on with (start
+me again); anything else failed. An error that its user can mend (of a flag, or a
+`resnet_dyn.errors.UserError`) is one paragraph on stderr; any other error keeps its traceback.
 """
 
+import contextlib
 import pathlib
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn
 
 from absl import flags
@@ -16,6 +17,7 @@ from absl import flags
 from resnet_dyn import backend, errors
 
 DONE, FAILED, STOPPED = 0, 1, 42
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 Stop = Callable[[], bool]
 
@@ -43,6 +45,36 @@ def run(job: Callable[[Stop], int], argv: Sequence[str] | None = None) -> NoRetu
             raise
         print(f'{_program(argv)}: {error}', file=sys.stderr)
         sys.exit(FAILED)
+
+
+@contextlib.contextmanager
+def leaves_at_once(stop: Stop, lost: str) -> Iterator[None]:
+    """Within, the first signal ends the process with STOPPED, after a line that says what is lost.
+
+    For work that saves nothing before its end. What it found is written after the context, where a
+    signal waits, so that no file is left half done.
+    """
+    received = []
+
+    def handle(number, frame):
+        received.append(number)
+        _leave_the_next_to_python()
+        raise _Signalled
+
+    before = {number: signal.signal(number, handle) for number in _SIGNALS}
+    try:
+        if stop():
+            raise _Signalled
+        yield
+        if received:  # raised where Python lets no exception through, as in a finalizer
+            raise _Signalled
+    except _Signalled:
+        say(f'stopped by a signal: {lost}')
+        sys.exit(STOPPED)
+    finally:
+        if not received:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 def workdir() -> pathlib.Path:
@@ -85,14 +117,22 @@ def _program(argv: Sequence[str]) -> str:
     return f'python -m launch.{pathlib.Path(argv[0]).stem}'
 
 
+class _Signalled(BaseException):
+    """Raised where a signal found the work; no `except Exception` on the way takes it."""
+
+
 def _stop_on_signals() -> Stop:
     received = []
 
     def handle(number, frame):
         received.append(number)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        _leave_the_next_to_python()
 
-    signal.signal(signal.SIGTERM, handle)
-    signal.signal(signal.SIGINT, handle)
+    for number in _SIGNALS:
+        signal.signal(number, handle)
     return lambda: bool(received)
+
+
+def _leave_the_next_to_python() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -21,8 +21,8 @@ def theorems(stop: main.Stop) -> int:
 
     from experiments import verify_theorems
 
-    result = verify_theorems.run(workdir, _MAX_LAMBDA.value, _FAST.value, report=main.say)
-    main.say('\n'.join(('', *map(str, result.files))))
+    computing = main.leaves_at_once(stop, 'nothing was written, the next start begins anew')
+    verify_theorems.run(workdir, _MAX_LAMBDA.value, _FAST.value, main.say, computing)
     return main.DONE
 
 

@@ -6,6 +6,8 @@ import signal
 import pytest
 from absl import flags
 
+from experiments import verify_theorems
+from experiments.benchmarks import theory
 from launch import main
 from resnet_dyn import errors
 
@@ -61,6 +63,64 @@ def test_the_first_signal_asks_for_a_stop_and_the_second_is_left_to_python(numbe
         return main.STOPPED
 
     assert _status(job) == 42
+
+
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+def test_work_that_saves_nothing_ends_at_the_first_signal_and_says_what_is_lost(number, capsys):
+    def job(stop):
+        with main.leaves_at_once(stop, 'no number was written'):
+            os.kill(os.getpid(), number)
+            raise AssertionError('the signal was swallowed')
+
+    assert _status(job) == 42
+    assert capsys.readouterr().out == 'stopped by a signal: no number was written\n'
+
+
+def test_such_work_hears_a_signal_from_before_it_began_or_from_a_finalizer(monkeypatch):
+    class Finalized:
+        def __del__(self):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def before(stop):
+        os.kill(os.getpid(), signal.SIGTERM)
+        with main.leaves_at_once(stop, 'all'):
+            raise AssertionError('it has begun')
+
+    def in_a_finalizer(stop):
+        with main.leaves_at_once(stop, 'all'):
+            Finalized()
+
+    monkeypatch.setattr('sys.unraisablehook', lambda _: None)
+    assert _status(before) == 42
+    assert _status(in_a_finalizer) == 42
+
+
+def test_a_signal_while_such_work_is_written_waits(capsys):
+    def job(stop):
+        with main.leaves_at_once(stop, 'all'):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop()
+        return main.DONE
+
+    assert _status(job) == 0
+    assert not capsys.readouterr().out
+
+
+def test_theorems_and_benchmarks_end_at_the_first_signal_and_write_nothing(
+    called, tmp_path, monkeypatch
+):
+    def signalled(*_, **__):
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise AssertionError('the signal was swallowed')
+
+    monkeypatch.setattr(verify_theorems, 'measure', signalled)
+    monkeypatch.setattr(theory, 'calls', signalled)
+    for launcher, flags_ in (('theorems', ()), ('benchmark', ('--what=theory',))):
+        status, out, err = called(launcher, f'--workdir={tmp_path}', *flags_)
+        assert (status, err) == (42, '')
+        assert 'stopped by a signal' in out and 'nothing was written' in out
+        assert not list(tmp_path.iterdir())
 
 
 def test_the_workdir_is_absolute_and_has_to_be_given(tmp_path, monkeypatch):
