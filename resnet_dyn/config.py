@@ -300,19 +300,29 @@ def total_steps(config: Config, train_size: int) -> int:
     return max(1, steps) if train.epochs else 0
 
 
+def deciding(config: Config) -> dict[str, Any]:
+    """The fields that decide what the networks of a run are at a step, by path.
+
+    Not the neutral ones, and not the length (steps, epochs), which may grow.
+    """
+    return {
+        leaf.path: fields.get(config, leaf.path)
+        for leaf in leaves()
+        if not leaf.metadata['neutral'] and leaf.path not in ('train.steps', 'train.epochs')
+    }
+
+
 def differences(old: Config, new: Config) -> list[str]:
     """Fields that differ and change the result: what a resumed run refuses, one line a field.
 
-    Neutral fields and the length of the run (steps, epochs) are left out: `training.runs` compares
-    the length, which may grow.
+    The length of the run is left out: `training.runs` compares it.
     """
-    changed = []
-    for leaf in leaves():
-        before, after = fields.get(old, leaf.path), fields.get(new, leaf.path)
-        length = leaf.path in ('train.steps', 'train.epochs')
-        if before != after and not leaf.metadata['neutral'] and not length:
-            changed.append(f'config.{leaf.path}: the workdir has {before!r}, now {after!r}')
-    return changed
+    before, after = deciding(old), deciding(new)
+    return [
+        f'config.{path}: the workdir has {before[path]!r}, now {after[path]!r}'
+        for path in before
+        if before[path] != after[path]
+    ]
 
 
 def check_depth(family: str, depth: int) -> None:

@@ -68,7 +68,8 @@ def _train(run: runs.Run, dataset, report, stop, bar, devices) -> int:
     """Trains until the end or until `stop()`; returns the step."""
     mesh = seed_axis.mesh(run.config.seeds, devices)
     model = presets.from_config(run.config.model, dataset.classes)
-    step, trees, _ = checkpoints.restore_training(run.workdir) or (None, None, None)
+    identity = runs.identity(run.config, dataset.source.digest)
+    step, trees, _ = checkpoints.restore_training(run.workdir, identity) or (None, None, None)
     if step is None:
         recorder.keep_lost_lines(run, report)
     report(_opening(run, dataset, step, mesh))

@@ -1,14 +1,19 @@
 """The manifest of a folder: the size and the CRC32 of every file, so that damage is seen.
 
 A folder is *whole* when its manifest is there and every file that it lists has the recorded size:
-that costs a stat a file. What is going to be read is checked by CRC32 as well.
+that costs a stat a file. What is going to be read is checked by CRC32 as well. Only what is
+missing, or disagrees, is damage: a disk that does not answer raises its OSError.
 """
 
+import errno
 import json
 import pathlib
+import stat
 import zlib
 
 NAME = 'manifest.json'
+
+_NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 
 def write(folder: pathlib.Path) -> None:
@@ -25,33 +30,41 @@ def incomplete(folder: pathlib.Path) -> str:
     """What keeps `folder` from being whole, in words; '' where nothing does."""
     try:
         for name, recorded in _read(folder).items():
-            path = folder / name
-            if not path.is_file():
+            size = _size(folder / name)
+            if size is None:
                 return f'{name} is missing'
-            if path.stat().st_size != recorded['size']:
-                return f'{name} has {path.stat().st_size} bytes of {recorded["size"]}'
-    except FileNotFoundError:
-        return f'{NAME} is missing'
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            if size != recorded['size']:
+                return f'{name} has {size} bytes of {recorded["size"]}'
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         return f'{NAME} is unreadable ({error})'
+    except OSError as error:
+        if error.errno in _NOT_THERE:
+            return f'{NAME} is missing'
+        raise
     return ''
 
 
 def damaged(folder: pathlib.Path, below: str) -> str:
     """Which file below the sub-folder `below` of a whole folder has other bytes; '' for none."""
     for name, recorded in _read(folder).items():
-        if not name.startswith(f'{below}/'):
-            continue
-        try:
-            if _crc32(folder / name) != recorded.get('crc32'):
-                return f'{name} fails its CRC32'
-        except OSError as error:
-            return f'{name} cannot be read ({error})'
+        if name.startswith(f'{below}/') and _crc32(folder / name) != recorded.get('crc32'):
+            return f'{name} fails its CRC32'
     return ''
 
 
 def _read(folder: pathlib.Path) -> dict[str, dict[str, int]]:
     return json.loads((folder / NAME).read_bytes())['files']
+
+
+def _size(path: pathlib.Path) -> int | None:
+    """The size of a file; None where there is none."""
+    try:
+        found = path.stat()
+    except OSError as error:
+        if error.errno in _NOT_THERE:
+            return None
+        raise
+    return found.st_size if stat.S_ISREG(found.st_mode) else None
 
 
 def _crc32(path: pathlib.Path) -> int:

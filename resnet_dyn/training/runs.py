@@ -55,6 +55,7 @@ class Run(NamedTuple):
 def check(workdir, cfg: config.Config) -> None:
     """Raises RunError if `cfg` cannot start or go on in `workdir`; reads little, writes nothing."""
     workdir = _absolute(workdir)
+    _check_name(workdir)
     try:
         stored = _load(workdir)
         if stored is None:
@@ -87,9 +88,21 @@ def prepare(workdir, cfg: config.Config, dataset: datasets.Dataset) -> Run:
     return run
 
 
+def identity(cfg: config.Config, digest: str) -> dict[str, Any]:
+    """What tells a run from others, by name: what decides its steps, and the digest of its data."""
+    return {**config.deciding(cfg), 'data.digest': digest}
+
+
+def stored_identity(workdir) -> dict[str, Any]:
+    """The identity of the run in `workdir`; {} where there is none."""
+    stored = _load(_absolute(workdir))
+    return identity(stored.config, stored.data['source']['digest']) if stored else {}
+
+
 def meta(run: Run, dataset: datasets.Dataset) -> dict[str, Any]:
     """What goes into every checkpoint of a run, so that it opens without anything else."""
     return {
+        'run': identity(run.config, dataset.source.digest),
         'model': config.to_dict(run.config)['model'],
         **_facts(dataset),
         'provenance': records.provenance(run.config, seed=run.config.seed),
@@ -109,7 +122,11 @@ def open_run(
     `seed` is the index of the network, 0..S-1; `step` as in `checkpoints.restore`. Inputs go
     through `batches.normalise(inputs, meta['mean'], meta['std'])` first.
     """
-    _, variables, meta = checkpoints.restore(workdir, step)
+    try:
+        expected = stored_identity(workdir)
+    except errors.RunError:  # a checkpoint opens without its config.json
+        expected = {}
+    _, variables, meta = checkpoints.restore(workdir, step, expected=expected)
     networks = len(jax.tree.leaves(variables)[0])
     if not 0 <= seed < networks:
         raise errors.RunError(
@@ -145,8 +162,22 @@ def _inspect(workdir: pathlib.Path, cfg: config.Config, dataset: datasets.Datase
     total = config.total_steps(cfg, len(dataset.train.labels))
     if stored is not None:
         _check_source(workdir, stored.data['source'], dataset.source)
-    finished = stored is not None and _finished(workdir, total)
+    expected = identity(cfg, dataset.source.digest)
+    finished = stored is not None and _finished(workdir, total, expected)
     return Run(workdir, cfg, total, finished, lock=None)
+
+
+def _check_name(workdir: pathlib.Path) -> None:
+    name = str(workdir)
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        bad = 'is not UTF-8, and its name could not be printed'
+    else:
+        if '\0' not in name:
+            return
+        bad = 'holds the character NUL, which no path can'
+    raise errors.RunError(f'the workdir {name!a} {bad}: rename that folder, or name another')
 
 
 def _check_free(workdir: pathlib.Path) -> None:
@@ -187,10 +218,10 @@ def _check_source(workdir: pathlib.Path, before, now: datasets.Source) -> None:
         )
 
 
-def _finished(workdir: pathlib.Path, total: int) -> bool:
+def _finished(workdir: pathlib.Path, total: int, expected: dict[str, Any]) -> bool:
     lines = metrics.read(workdir / METRICS)
     done = bool(lines) and lines[-1]['step'] == total and 'test_accuracy' in lines[-1]
-    return done and checkpoints.sound(workdir, total)
+    return done and checkpoints.sound(workdir, total, expected)
 
 
 def _lock(workdir: pathlib.Path) -> int:

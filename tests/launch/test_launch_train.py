@@ -115,6 +115,25 @@ def _one_bit_flipped(data):
     return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
 
 
+def test_checkpoints_of_other_steps_or_runs_are_said_aloud_and_trained_again(
+    called, short, finished, copy
+):
+    folder = copy / 'checkpoints'
+    _, trees, meta = checkpoints.restore_training(copy)
+    shutil.rmtree(folder / '20')
+    writer = checkpoints.Writer(copy)
+    three = jax.tree.map(lambda leaf: np.concatenate([leaf, leaf[:1]]), trees)
+    writer.save(20, three, meta | {'run': meta['run'] | {'seeds': 3}})
+    writer.close()
+    shutil.rmtree(folder / '15')
+    (folder / '5').rename(folder / '15')
+    status, out, err = called('train', f'--workdir={copy}', *short)
+    assert status == 0 and 'restored at step 10' in out
+    assert 'lost step 20 (it is of another run: seeds is 3 there and 2 here)' in err
+    assert 'step 15 (its folder says step 15, and what is in it is of step 5)' in err
+    _assert_same_end(copy, finished)
+
+
 def test_an_empty_checkpoint_folder_is_said_aloud_and_training_starts_over(
     called, short, finished, copy
 ):

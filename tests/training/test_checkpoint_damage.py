@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from resnet_dyn import errors
-from resnet_dyn.training import checkpoints, manifest
+from resnet_dyn.training import checkpoints, items, manifest
 
 META = {'classes': 3}
 
@@ -178,7 +178,7 @@ def test_a_save_that_dies_at_any_point_leaves_the_steps_before(tmp_path, monkeyp
     path = files(tmp_path)[-1]
     path.write_bytes(path.read_bytes()[:-1])
     owner, name = {
-        'Checkpointer.save': (checkpoints.ocp.Checkpointer, 'save'),
+        'Checkpointer.save': (items.ocp.Checkpointer, 'save'),
         'manifest.write': (manifest, 'write'),
         'Path.rename': (pathlib.Path, 'rename'),
     }[point]

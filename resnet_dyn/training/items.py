@@ -1,0 +1,128 @@
+"""Pytrees on disk as orbax items; all that the project asks of orbax is asked here.
+
+    <folder>/<name>/         one item a pytree: nested dicts of arrays
+    <folder>/meta/metadata   JSON
+
+Orbax reads `[16]`, `*` and `?` in a path as a pattern, `\\` as `/` and `gs:` as a service. A path
+with more than plain characters is therefore given to it under another name, by way of a file
+descriptor or of a link, so that every folder is taken literally.
+"""
+
+import contextlib
+import logging
+import os
+import pathlib
+import re
+import tempfile
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+META = 'meta'
+META_FILE = f'{META}/metadata'
+UNFINISHED = '.orbax-checkpoint-tmp'  # in the name of what orbax has not finished
+
+_PLAIN = re.compile(r'[A-Za-z0-9_./=+,@ -]*')
+_DESCRIPTORS = pathlib.Path('/proc/self/fd')
+_TEMPORARY = pathlib.Path('/tmp')
+
+
+class FormatError(Exception):
+    """Orbax could not write or read; the text says what it said, on one line."""
+
+
+def save(folder: pathlib.Path, trees: Mapping[str, Any], meta: Mapping[str, Any]) -> None:
+    """Writes nested dicts of arrays by name, and `meta`, into `folder`, which must not be there."""
+    arguments = {name: ocp.args.PyTreeSave(tree) for name, tree in trees.items()}
+    arguments[META] = ocp.args.JsonSave(dict(meta))
+    with _literally(folder.parent) as parent, _asking() as library:
+        checkpointer = library.enter_context(
+            contextlib.closing(ocp.Checkpointer(ocp.CompositeCheckpointHandler()))
+        )
+        checkpointer.save(parent / folder.name, args=ocp.args.Composite(**arguments))
+
+
+def restore(folder: pathlib.Path, name: str) -> dict[str, Any]:
+    """The item `name` of `folder` as it was saved: NumPy arrays, on no device."""
+    with _literally(folder) as place, _asking() as library:
+        checkpointer = library.enter_context(
+            contextlib.closing(ocp.Checkpointer(ocp.PyTreeCheckpointHandler()))
+        )
+        return checkpointer.restore(place / name)
+
+
+def nested(tree) -> dict[str, Any]:
+    """`tree` as nested dicts of copied arrays, all names strings, nothing without leaves."""
+    whole: dict[str, Any] = {}
+    for path, leaf in jax.tree.leaves_with_path(tree):
+        *parents, name = _names(path)
+        node = whole
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[name] = np.array(leaf)
+    return whole
+
+
+def named_leaves(tree) -> dict[str, Any]:
+    """The leaves by their path, as in 'stem/kernel'."""
+    return {'/'.join(_names(path)): leaf for path, leaf in jax.tree.leaves_with_path(tree)}
+
+
+def describe(leaf: np.ndarray) -> dict[str, Any]:
+    """Shape, dtype and CRC32 of an array, as JSON can say them."""
+    data = np.ascontiguousarray(leaf).reshape(-1).view(np.uint8)
+    return {'shape': list(leaf.shape), 'dtype': str(leaf.dtype), 'crc32': zlib.crc32(data)}
+
+
+@contextlib.contextmanager
+def _literally(folder: pathlib.Path):
+    """A path of plain characters that leads to `folder`."""
+    if _PLAIN.fullmatch(str(folder)):
+        yield folder
+    elif _DESCRIPTORS.is_dir():
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            yield _DESCRIPTORS / str(descriptor)
+        finally:
+            os.close(descriptor)
+    else:
+        with tempfile.TemporaryDirectory(prefix='checkpoint-', dir=_TEMPORARY) as place:
+            link = pathlib.Path(place) / 'folder'
+            link.symlink_to(folder, target_is_directory=True)
+            yield link
+
+
+@contextlib.contextmanager
+def _asking():
+    """A stack for what is to be closed; what goes wrong in it is one FormatError, logged nowhere.
+
+    Orbax raises errors of every kind, and its threads log a traceback each.
+    """
+
+    def quiet(record: logging.LogRecord) -> bool:
+        return 'orbax' not in record.pathname
+
+    log = logging.getLogger('absl')
+    log.addFilter(quiet)
+    try:
+        with contextlib.ExitStack() as stack:
+            yield stack
+    except OSError:
+        raise
+    except Exception as error:
+        raise FormatError(line(error)) from error
+    finally:
+        log.removeFilter(quiet)
+
+
+def line(error: BaseException) -> str:
+    """The kind of an error and the first line of what it says."""
+    return f'{type(error).__name__} {str(error).partition(chr(10))[0][:300]}'
+
+
+def _names(path) -> list[str]:
+    return [jax.tree_util.keystr((key,), simple=True) for key in path]

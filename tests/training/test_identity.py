@@ -1,0 +1,137 @@
+"""A checkpoint is taken as the step and of the run that it is; what does not fit is lost, aloud."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from resnet_dyn import errors
+from resnet_dyn.training import checkpoints, items, manifest, runs
+
+RUN = {'seed': 0, 'seeds': 2, 'model.width': 8, 'train.learning_rate': 0.1, 'data.digest': 'ab12'}
+
+
+def trees_of(step, networks=2):
+    return {
+        'params': {'w': np.full((networks, 3), step, np.float32)},
+        'optimizer': {'1.0.trace.w': np.ones((networks, 3)), '1.1.count': np.full(networks, step)},
+    }
+
+
+def save(workdir, *steps, meta=None, keep=None, networks=2):
+    writer = checkpoints.Writer(workdir, keep)
+    for step in steps:
+        writer.save(step, trees_of(step, networks), {'run': RUN} if meta is None else meta)
+    writer.close()
+
+
+def rename(workdir, old, new):
+    folder = workdir / 'checkpoints'
+    (folder / str(old)).rename(folder / str(new))
+
+
+def assert_lost(workdir, capfd, step, why, taken):
+    """`step` is lost for `why`: to training, to who reads the newest and to who asks for it."""
+    for restore in (
+        lambda: checkpoints.restore_training(workdir, RUN),
+        lambda: checkpoints.restore(workdir, expected=RUN),
+    ):
+        found, trees, _ = restore()
+        assert found == taken
+        assert (trees['params']['w'] == taken).all()
+        said = capfd.readouterr().err
+        assert f'lost step {step} ({why}' in said and f'Step {taken} is taken instead' in said
+    with pytest.raises(errors.CheckpointError, match=f'step {step} .* is lost: {why}'):
+        checkpoints.restore(workdir, step, expected=RUN)
+    assert not checkpoints.sound(workdir, step, RUN)
+
+
+def test_a_folder_renamed_is_not_the_step_of_its_new_name(tmp_path, capfd):
+    save(tmp_path, 4, 8)
+    rename(tmp_path, 8, 30)
+    why = 'its folder says step 30, and what is in it is of step 8'
+    assert_lost(tmp_path, capfd, 30, why, taken=4)
+    with pytest.raises(errors.CheckpointError, match=why):
+        checkpoints.restore(tmp_path, 30)  # an analysis expects nothing of the run
+
+
+def test_an_optimizer_that_has_counted_other_steps_is_not_taken(tmp_path, capfd):
+    save(tmp_path, 4)
+    writer = checkpoints.Writer(tmp_path)
+    writer.save(8, trees_of(8) | {'optimizer': trees_of(7)['optimizer']}, {'run': RUN})
+    writer.close()
+    assert checkpoints.restore_training(tmp_path, RUN)[0] == 4
+    assert 'its optimizer has counted [7] steps, not 8' in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    'changed, why',
+    [
+        ({'seed': 5}, 'it is of another run: seed is 5 there and 0 here'),
+        ({'seeds': 3}, 'it is of another run: seeds is 3 there and 2 here'),
+        ({'model.width': 16}, 'it is of another run: model.width is 16 there and 8 here'),
+        ({'data.digest': 'cd'}, "it is of another run: data.digest is 'cd' there and 'ab12' here"),
+    ],
+)
+def test_a_checkpoint_of_another_run_is_not_taken(tmp_path, capfd, changed, why):
+    save(tmp_path / 'run', 4)
+    save(tmp_path / 'other', 8, meta={'run': RUN | changed}, networks=changed.get('seeds', 2))
+    shutil.copytree(tmp_path / 'other/checkpoints/8', tmp_path / 'run/checkpoints/8')
+    assert_lost(tmp_path / 'run', capfd, 8, why, taken=4)
+
+
+def test_of_a_checkpoint_from_before_runs_were_named_what_it_says_is_compared(tmp_path, capfd):
+    old = {
+        'source': {'digest': 'ab12'},
+        'provenance': {
+            'config': {'seed': 0, 'seeds': 2, 'model': {'width': 8, 'gone': 1}, 'train': {}}
+        },
+    }
+    save(tmp_path, 4, meta=old)
+    assert checkpoints.restore_training(tmp_path, RUN)[0] == 4
+    other = json.loads(json.dumps(old))
+    other['provenance']['config']['model']['width'] = 16
+    save(tmp_path, 8, meta=other)
+    save(tmp_path, 9, meta=old | {'source': {'digest': 'cd'}})
+    save(tmp_path, 10, meta=old | {'provenance': None})
+    assert checkpoints.restore_training(tmp_path, RUN)[0] == 10
+    shutil.rmtree(tmp_path / 'checkpoints/10')
+    assert checkpoints.restore_training(tmp_path, RUN)[0] == 4
+    said = capfd.readouterr().err
+    assert 'model.width is 16 there' in said and "data.digest is 'cd' there" in said
+
+
+def test_keep_drops_no_checkpoint_of_this_run_in_favour_of_a_later_one_that_is_not(tmp_path):
+    save(tmp_path, 4, 8)
+    rename(tmp_path, 8, 30)
+    save(tmp_path, 8, keep=1)
+    assert checkpoints.folders(tmp_path) == [8, 30]
+    assert checkpoints.sound(tmp_path, 8, RUN)
+
+
+def test_meta_that_no_run_wrote_is_lost_though_its_bytes_agree(tmp_path, capfd):
+    save(tmp_path, 4, 8)
+    folder = tmp_path / 'checkpoints' / '8'
+    for text in ('{}', '[]', '{"step": 8}', '{"step": 8, "leaves": 3}', '{"step": 8', '\xff'):
+        (folder / items.META_FILE).write_text(text, encoding='latin-1')
+        (folder / manifest.NAME).unlink()
+        manifest.write(folder)
+        assert checkpoints.restore_training(tmp_path, RUN)[0] == 4, text
+        assert 'lost step 8' in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    'changes',
+    [{'seed': 1}, {'seeds': 3}, {'model.width': 9}, {'data.classes': 5}, {'model.norm': 'none'}],
+)
+def test_runs_that_differ_in_what_decides_their_steps_have_other_identities(tiny, changes):
+    here = runs.identity(tiny(), 'x')
+    assert here != runs.identity(tiny(changes), 'x')
+    assert here != runs.identity(tiny(), 'y')
+    assert json.loads(json.dumps(here)) == here
+
+
+def test_what_does_not_change_a_step_is_no_part_of_the_identity(tiny):
+    neutral = {'train.steps': 40, 'log.every': 3, 'checkpoint.keep': 2, 'data.dir': '/elsewhere'}
+    assert runs.identity(tiny(neutral), 'x') == runs.identity(tiny(), 'x')
