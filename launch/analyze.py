@@ -1,12 +1,13 @@
 """Follows a run over its checkpoints: gammas, depth, lesions, paths, ...; records and pictures.
 
     python -m launch.analyze --workdir=runs/cifar
-    python -m launch.analyze --workdir=runs/cifar --what=depth,singles --seed=0 --examples=10000
+    python -m launch.analyze --workdir=runs/cifar --what=depth,singles --network=0 --examples=10000
     python -m launch.analyze --workdir=runs/cifar --what=pairs,random,paths --steps=last
 
-Writes a record for each checkpoint and measure to W/records/, pictures to W/pictures/, and a table
-to the screen. Says what it will cost before it starts. Records of the same settings are kept, so
-that a stopped analysis goes on.
+Writes a record for each checkpoint and measure and a table to W/records/, pictures to W/pictures/,
+and the table to the screen. Says what it will cost before it starts. Records of other settings live
+side by side: one that is there already serves, if it is of the settings given here, and of no fewer
+examples or draws than the default where none are given; so a stopped analysis goes on.
 
     gammas        mean |gamma| over channels, by block and norm
     depth         the depth law predicted from the measured power gains of the blocks, E[r] of at
@@ -21,8 +22,10 @@ that a stopped analysis goes on.
     influence     what each block does to the signal and its gradient; angles between depths
 
 Cheap at every checkpoint: gammas, depth, singles, influence. For the others take --steps=last
-first.
+first. Exit status 1 if a network or a checkpoint had to be left out: the last line says which.
 """
+
+import functools
 
 from absl import flags
 
@@ -39,81 +42,93 @@ _WHAT = flags.DEFINE_list(
 _STEPS = flags.DEFINE_string(
     'steps', 'all', 'checkpoints to look at: all, last, or steps with commas between them'
 )
-_SEED = flags.DEFINE_integer(
-    'seed', None, 'index, from 0, of the one network to look at; unset: all', lower_bound=0
+_NETWORK = flags.DEFINE_integer(
+    'network', None, 'index, from 0, of the one network to look at; unset: all', lower_bound=0
 )
-_SEEDS = flags.DEFINE_enum('seeds', None, ['all'], 'all networks of the run (the default)')
-_EXAMPLES = flags.DEFINE_integer('examples', 1000, 'test examples to look at', lower_bound=1)
-_AT_ONCE = flags.DEFINE_integer(
-    'examples_at_once',
-    250,
-    'test examples in one call; fewer take less memory, and numbers stay the same (but for the '
-    'random draws of paths)',
-    lower_bound=1,
-)
-_MEMORY = flags.DEFINE_float(
-    'memory',
-    None,
-    'GiB for activations of lesions and tables of interactions; unset: half of what is free',
-    lower_bound=0,
-)
-_RANDOM = flags.DEFINE_integer(
-    'random', 20, 'random, reorder: choices drawn for each number of blocks or swaps', lower_bound=1
-)
-_PROBES = flags.DEFINE_integer(
-    'probes', 8, 'paths: Rademacher draws of the energies', lower_bound=2
-)
-_EXHAUSTIVE = flags.DEFINE_integer(
-    'exhaustive',
-    14,
-    'interactions: the largest L of which all 2^L sub-networks are scored',
-    lower_bound=1,
-    upper_bound=20,
-)
+flags.DEFINE_alias('seed', 'network')
+
+
+def define() -> None:
+    """Defines the flags of the table of measures, once it is known that there is a run."""
+    if flags.FLAGS.workdir and not flags.FLAGS.help:
+        main.check_folder(main.workdir())
+
+    from resnet_dyn.analysis import effort
+    from resnet_dyn.reports import measures
+
+    names = config_flags.define(effort.Settings, '')
+    for name, measure in measures.MEASURES.items():
+        names += config_flags.define(measure.options, f'{name}.')
+    for name in names:
+        flags.declare_key_flag(name)
 
 
 def analyze(stop: main.Stop) -> int:
-    workdir, seed = main.workdir(), _SEED.value
-    if seed is not None and _SEEDS.value:
-        raise flags.ValidationError(f'--seed={seed} and --seeds=all at once: give one of the two')
+    workdir = main.workdir()
+    main.check_folder(workdir)
 
     import jax
 
-    from launch import progress, report
-    from resnet_dyn.analysis import measures, trajectories
+    from launch import progress
+    from resnet_dyn import errors, records
+    from resnet_dyn.analysis import archive, run_subjects, trajectories
+    from resnet_dyn.analysis import effort as effort_lib
+    from resnet_dyn.reports import closing, notes, selection
 
+    settings_given = config_flags.given_of(effort_lib.Settings, '')
+    settings, network = effort_lib.Settings(**settings_given), _NETWORK.value
+    run = run_subjects.Run(workdir, settings, network, _data(workdir))
+    steps = trajectories.choose(run.steps, _STEPS.value)
+    effort = effort_lib.of_settings(settings, run.how)
+    selection.check(_WHAT.value)
+    looks = selection.looks(_WHAT.value)
+    try:
+        records.check_writable(archive.folder(workdir))
+        kept_in, unwritable = workdir, ''
+    except errors.RecordError as error:
+        kept_in, unwritable = None, f'{error}. The table is shown all the same, nothing is kept'
+        main.say(f'WARNING: {unwritable}')
+    visits = []
     with jax.default_matmul_precision('highest'):
-        steps = trajectories.choose(workdir, _STEPS.value)
-        lines = progress.Lines(main.say, stop)
-        plan = measures.plan(
-            workdir, _WHAT.value, _EXAMPLES.value, _data(workdir), seed, lines, **_effort()
+        chosen = selection.choose(
+            _WHAT.value, run.first(steps, looks), effort, _options(), tuple(settings_given)
         )
-        main.say(report.costs(plan, steps))
+        main.say(notes.costs(chosen, steps))
+        followed = trajectories.follow(
+            run,
+            chosen.requests,
+            effort,
+            steps,
+            kept_in,
+            network,
+            functools.partial(records.provenance, run.config, seed=run.config.seed),
+            progress.Lines(main.say, stop),
+        )
         try:
-            for visit in trajectories.follow(workdir, plan.measures, seed, steps):
-                main.say(report.visit(visit))
-                if stop():
-                    return main.STOPPED
+            for visit in followed:
+                visits.append(visit)
+                main.say(notes.visit(visit))
+                if stop() and len(visits) < len(steps):
+                    raise progress.Stopped
         except progress.Stopped:
+            main.say(notes.stopped(visits, steps))
             return main.STOPPED
-    found = {
-        name: trajectories.current(workdir, name, measure, seed)
-        for name, measure in plan.measures.items()
-    }
-    main.say('\n'.join(('', report.table(found), report.note(plan), '')))
-    for path in report.draw(workdir, found, plan, seed):
-        main.say(str(path))
-    return main.DONE
+    networks = run.first(steps, looks=False).names.networks
+    analysis = closing.Analysis(chosen, networks, run.note(looks), network)
+    closing.show(visits, analysis, main.say, kept_in)
+    lost = '; '.join(filter(None, (notes.losses(visits), unwritable)))
+    if lost:
+        main.say(lost)
+    return main.FAILED if lost else main.DONE
 
 
-def _effort():
-    """The fields of `analysis.scope.Scope` that have flags."""
+def _options():
+    """The options of measures that were given, by measure."""
+    from resnet_dyn.reports import measures
+
     return {
-        'at_once': _AT_ONCE.value,
-        'budget': None if _MEMORY.value is None else int(_MEMORY.value * 2**30),
-        'random': _RANDOM.value,
-        'probes': _PROBES.value,
-        'exhaustive': _EXHAUSTIVE.value,
+        name: config_flags.given_of(measure.options, f'{name}.')
+        for name, measure in measures.MEASURES.items()
     }
 
 
@@ -132,4 +147,4 @@ def _data(workdir):
 
 
 if __name__ == '__main__':
-    main.run(analyze)
+    main.run(analyze, define=define)

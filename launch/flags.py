@@ -34,10 +34,17 @@ def given_of(node: type, prefix: str) -> dict[str, Any]:
     return {path: flag.value for path, flag in named.items() if flag.present}
 
 
-def define(node: type, prefix: str, module: str | None = None) -> None:
-    """A flag `prefix + path` for every leaf of a tree of dataclasses, key flags of `module`."""
+def define(node: type, prefix: str) -> list[str]:
+    """Defines a flag `prefix + path` for every leaf of a tree of dataclasses; returns the names.
+
+    One that is there already is left.
+    """
+    names = []
     for leaf in fields.leaves(node):
-        _define(leaf, prefix, {'module_name': module} if module else {})
+        names.append(prefix + leaf.path)
+        if names[-1] not in flags.FLAGS:
+            _define(leaf, names[-1])
+    return names
 
 
 class _Choice(flags.EnumParser):
@@ -50,10 +57,10 @@ class _Choice(flags.EnumParser):
         raise ValueError(f'it must be one of {", ".join(self.enum_values)}{hint}')
 
 
-def _define(leaf: fields.Leaf, prefix: str, where: dict[str, str]) -> None:
-    meta, name = leaf.metadata, prefix + leaf.path
+def _define(leaf: fields.Leaf, name: str) -> None:
+    meta = leaf.metadata
     if leaf.type is bool:
-        flags.DEFINE_boolean(name, leaf.default, meta['help'], **where)
+        flags.DEFINE_boolean(name, leaf.default, meta['help'])
         return
     bounds = {'lower_bound': meta['low'], 'upper_bound': meta['high']}
     text = meta['help']
@@ -66,7 +73,7 @@ def _define(leaf: fields.Leaf, prefix: str, where: dict[str, str]) -> None:
         parser = flags.FloatParser(**bounds)
     else:
         parser = flags.ArgumentParser()
-    flags.DEFINE(parser, name, leaf.default, text, serializer=None, **where)
+    flags.DEFINE(parser, name, leaf.default, text, serializer=None)
 
 
 define(config_lib.Config, PREFIX)

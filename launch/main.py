@@ -27,17 +27,25 @@ _WORKDIR = flags.DEFINE_string(
 _HELP = flags.DEFINE_boolean('help', False, 'show this help', short_name='?')
 
 
-def run(job: Callable[[Stop], int], argv: Sequence[str] | None = None) -> NoReturn:
+def run(
+    job: Callable[[Stop], int],
+    argv: Sequence[str] | None = None,
+    define: Callable[[], None] | None = None,
+) -> NoReturn:
     """Parses the flags, calls `job(stop)` and exits with the status that it returns.
 
     `stop()` is true once SIGTERM or SIGINT has come: the job then saves and returns STOPPED. A
     second signal ends the process at once. JAX must not have been imported yet: a job imports it
-    when it runs, which keeps `--help` and flag errors quick.
+    when it runs, which keeps `--help` and flag errors quick. `define()` defines further flags, once
+    those that are there have been read, and may refuse at once what these say.
     """
     argv = list(sys.argv if argv is None else argv)
     try:
+        backend.configure_cpu()
+        if define is not None:
+            _read(argv, known_only=True)
+            define()
         if _parse(argv):
-            backend.configure_cpu()
             sys.exit(job(_stop_on_signals()))
         sys.exit(DONE)
     except Exception as error:
@@ -86,6 +94,16 @@ def workdir() -> pathlib.Path:
     return pathlib.Path(_WORKDIR.value).expanduser().absolute()
 
 
+def check_folder(path: pathlib.Path) -> None:
+    """RunError where there is no folder of this path, with the nearest that is there."""
+    if not path.is_dir():
+        above = next(parent for parent in path.parents if parent.is_dir())
+        raise errors.RunError(
+            f'there is no folder {path} (the nearest above it is {above}): give the folder that '
+            'launch.train was given'
+        )
+
+
 def say(line: str) -> None:
     """A line for people on stdout, there at once also where that is a file or a pipe."""
     print(line, flush=True)
@@ -93,10 +111,7 @@ def say(line: str) -> None:
 
 def _parse(argv: list[str]) -> bool:
     """Parses; shows the help and returns False where that was asked for."""
-    try:
-        rest = flags.FLAGS(argv)
-    except (flags.Error, ValueError) as error:  # absl has bare ValueErrors too
-        raise flags.Error(f'{error} (see {_program(argv)} --help)') from error
+    rest = _read(argv)
     if _HELP.value:
         print(f'{(sys.modules["__main__"].__doc__ or "").strip()}\n\nFlags:')
         print(flags.FLAGS.main_module_help())
@@ -107,6 +122,13 @@ def _parse(argv: list[str]) -> bool:
             '--help)'
         )
     return True
+
+
+def _read(argv: list[str], known_only: bool = False) -> list[str]:
+    try:
+        return flags.FLAGS(argv, known_only)
+    except (flags.Error, ValueError) as error:  # absl has bare ValueErrors too
+        raise flags.Error(f'{error} (see {_program(argv)} --help)') from error
 
 
 def _for_the_user(error: Exception) -> bool:

@@ -81,6 +81,24 @@ def load(path, kind: type | None = None) -> tuple[NamedTuple, dict[str, Any]]:
     return kind(**arrays), header['provenance']
 
 
+def check_writable(folder) -> None:
+    """Raises RecordError where no file can be written to `folder`, made if it is not there.
+
+    For long work to ask before it begins.
+    """
+    folder = pathlib.Path(folder).expanduser().absolute()
+    probe = folder / f'.writable.{os.getpid()}.tmp'
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b'.')
+        probe.unlink()
+    except OSError as error:
+        raise errors.RecordError(
+            f'records cannot be written to {folder} ({error}): get the right to write there, or '
+            'free space'
+        ) from error
+
+
 def provenance(config=None, *, seed: int | None = None, wall_time: float | None = None) -> dict:
     """What to write beside a number: where, when, of what and by which command it came.
 

@@ -1,7 +1,10 @@
-"""For every test: four simulated CPU devices, no silent rank promotion, cached compiles."""
+"""For every test: four simulated CPU devices, no silent rank promotion, cached compiles; a run."""
 
 import os
 import pathlib
+import shutil
+
+import pytest
 
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 
@@ -18,3 +21,35 @@ jax.config.update('jax_numpy_rank_promotion', 'raise')
 jax.config.update('jax_compilation_cache_dir', str(_CACHE))
 jax.config.update('jax_persistent_cache_min_compile_time_secs', 0)
 jax.config.update('jax_persistent_cache_min_entry_size_bytes', 0)
+
+TINY = {
+    'seeds': 2,
+    'data.classes': 3,
+    'data.dimension': 4,
+    'data.train_size': 64,
+    'data.test_size': 30,
+    'model.depth': 4,
+    'model.width': 8,
+    'train.steps': 6,
+    'train.batch_size': 16,
+    'checkpoint.every': 2,
+    'log.record': 2,
+    'log.tensorboard': False,
+}
+
+
+@pytest.fixture(scope='session')
+def tiny_run(tmp_path_factory):
+    """A run of 2 networks of 3 blocks, checkpoints at 0, 2, 4, 6; tests that change it copy it."""
+    from resnet_dyn import config
+    from resnet_dyn.training import loop
+
+    workdir = tmp_path_factory.mktemp('tiny') / 'run'
+    loop.train(config.parse(TINY), workdir, report=lambda line: None)
+    return workdir
+
+
+@pytest.fixture
+def copied_run(tiny_run, tmp_path):
+    """A copy of the tiny run, without records, to do with as one likes."""
+    return shutil.copytree(tiny_run, tmp_path / 'run', ignore=shutil.ignore_patterns('records'))

@@ -33,6 +33,15 @@ ROOMS = {
         'training',
     },
     'plots': {'records'},
+    'reports': {
+        'config',
+        'fields',
+        'errors',
+        'records',
+        'models',
+        'analysis',
+        'plots',
+    },
 }
 ABOVE = set(ROOMS) - {'__init__'}
 FOREIGN = {'experiments': {'experiments'}, 'launch': {'launch', 'experiments'}}

@@ -5,14 +5,14 @@
 each for every example by itself, then averaged (`kernels.influence` has sources and conventions).
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
 import numpy as np
 import optax
 
-from resnet_dyn.analysis import scope as scope_lib
+from resnet_dyn.analysis import effort as effort_lib
+from resnet_dyn.analysis import subjects
 from resnet_dyn.kernels import influence
 
 
@@ -26,16 +26,17 @@ class Influences(NamedTuple):
     angular_distance_SNN: np.ndarray  # in units of pi; NaN where the shapes of h differ
 
 
-def measure(step: int, stacks: Sequence, scope: scope_lib.Scope) -> Influences:
+def measure(subject: subjects.Subject, effort: effort_lib.Effort, options=None) -> Influences:
     """One forward and one backward pass."""
-    means = scope_lib.totals(_sums, stacks, scope)
-    arrays = jax.tree.map(lambda sums: (sums / scope.examples).astype(np.float32), means)
-    return Influences(np.array(step), *arrays)
+    means = effort_lib.totals(_sums, subject, effort)
+    examples = subject.examples.number
+    arrays = jax.tree.map(lambda sums: (sums / examples).astype(np.float32), means)
+    return Influences(np.array(subject.origin.step), *arrays)
 
 
-def cost(L: int, scope: scope_lib.Scope) -> scope_lib.Cost:
+def cost(L: int, options=None) -> effort_lib.Cost:
     """A forward and a backward pass, whatever L."""
-    return scope_lib.Cost(1, 1)
+    return effort_lib.Cost(1, 1)
 
 
 @jax.jit

@@ -6,18 +6,19 @@
     coherent     eps_r   proportional to e_{r-1}(b)     all paths of one length add up (eq 13)
 
 with r = 1..L+1 the paper's path length: r - 1 of the L branches are used. sigma is the one of the
-checkpoint at hand, by its running statistics ("recomputed"), never frozen at an earlier one. A
+checkpoint at hand ("recomputed"), never frozen at an earlier one. A
 prediction, not a measurement of paths: the gains are those of a signal in the full network.
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from resnet_dyn.analysis import scope as scope_lib
+from resnet_dyn import errors
+from resnet_dyn.analysis import effort as effort_lib
+from resnet_dyn.analysis import subjects
 from resnet_dyn.models import stack as stack_lib
 from resnet_dyn.theory import path_weights
 
@@ -43,27 +44,27 @@ class Law(NamedTuple):
     std: jax.Array
 
 
-def measure(step: int, stacks: Sequence, scope: scope_lib.Scope) -> DepthLaw:
+def measure(subject: subjects.Subject, effort: effort_lib.Effort, options=None) -> DepthLaw:
     """The laws of S networks.
 
-    Raises ValueError for networks without skips (block kind plain): their gains are infinite.
+    Raises NotFiniteError where a gain is NaN or infinite, as those of blocks without a skip are.
     """
-    sums = scope_lib.totals(_moment_sums, stacks, scope)
-    return from_gains(step, gains(jax.tree.map(jnp.asarray, sums)))
+    sums = effort_lib.totals(_moment_sums, subject, effort)
+    return from_gains(subject.origin.step, gains(jax.tree.map(jnp.asarray, sums)))
 
 
-def cost(L: int, scope: scope_lib.Scope) -> scope_lib.Cost:
+def cost(L: int, options=None) -> effort_lib.Cost:
     """A forward pass, whatever L."""
-    return scope_lib.Cost(1)
+    return effort_lib.Cost(1)
 
 
 def from_gains(step: int, gains_SL) -> DepthLaw:
     """The record of measured gains b_l (S, L), amplitudes, not powers."""
     gains_SL = np.asarray(gains_SL, np.float32)
     if not np.isfinite(gains_SL).all():
-        raise ValueError(
-            'the power gain of a block is not finite: it has no skip, or a skip that carries '
-            'nothing; the depth law is for residual networks alone'
+        raise errors.NotFiniteError(
+            'the power gain of a block is not finite: its branch is NaN or infinite, or its skip '
+            'carries nothing'
         )
     incoherent, coherent = (_laws(gains_SL, coherent) for coherent in (False, True))
     return DepthLaw(

@@ -1,14 +1,15 @@
-"""The gammas of a run's networks by block and norm: the scales that Figure 1(d) follows.
+"""The gammas of networks by block and norm: the scales that Figure 1(d) follows.
 
 mean_SLN = mean over channels of |gamma|,   spread_SLN = its standard deviation over channels
 """
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
 import numpy as np
 
+from resnet_dyn.analysis import effort as effort_lib
+from resnet_dyn.analysis import subjects
 from resnet_dyn.models import gammas
 
 
@@ -26,10 +27,9 @@ class Gammas(NamedTuple):
     stem_spread_S: np.ndarray
 
 
-def measure(step: int, gammas_S: Mapping) -> Gammas:
-    """The profile of S networks from their `gammas` collection, every leaf led by S."""
-    seeds = len(jax.tree.leaves(gammas_S)[0])
-    networks = [jax.tree.map(lambda leaf, s=s: np.asarray(leaf)[s], gammas_S) for s in range(seeds)]
+def measure(subject: subjects.Subject, effort=None, options=None) -> Gammas:
+    """The profile of S networks from the collections `gammas` of their parameters."""
+    networks = [jax.tree.map(np.asarray, gammas.of_stack(stack)) for stack in subject.stacks]
     blocks_SL = [gammas.by_block(network) for network in networks]
     norms = sorted({name for block in blocks_SL[0] for name in block})
     absolute = [
@@ -41,13 +41,18 @@ def measure(step: int, gammas_S: Mapping) -> Gammas:
         for n in networks
     ]
     return Gammas(
-        step=np.array(step),
+        step=np.array(subject.origin.step),
         norms_N=np.array(norms),
         mean_SLN=_over_channels(np.mean, absolute),
         spread_SLN=_over_channels(np.std, absolute),
         stem_mean_S=_over_channels(np.mean, stems),
         stem_spread_S=_over_channels(np.std, stems),
     )
+
+
+def cost(L: int, options=None) -> effort_lib.Cost:
+    """Nothing: no example is looked at."""
+    return effort_lib.Cost()
 
 
 def _over_channels(statistic, tree) -> np.ndarray:

@@ -3,20 +3,22 @@
     h_{l+1} = skip_l(h_l)  for a deleted block (gate 0), everything else as trained
 
 one block (Veit et al. 2016, figure 3), any two, a random choice of j (figure 5a), or always the one
-that is missed least (greedy). The norms keep their running statistics.
+that is missed least (greedy). The norms keep the statistics that the networks came with.
 """
 
+import dataclasses
 import math
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
 import numpy as np
 
-from resnet_dyn.analysis import scope as scope_lib
+from resnet_dyn import fields
+from resnet_dyn.analysis import effort as effort_lib
+from resnet_dyn.analysis import subjects
 from resnet_dyn.kernels import lesions, masks, prefix_tree
 
-Cost, Scope = scope_lib.Cost, scope_lib.Scope
+Cost, Effort, Subject = effort_lib.Cost, effort_lib.Effort, subjects.Subject
 
 NUMBERS = 20  # different numbers of deleted blocks, at most, beside none
 
@@ -44,15 +46,26 @@ class PairLesions(NamedTuple):
     error_SLL: np.ndarray
 
 
+@dataclasses.dataclass(frozen=True)
+class RandomOptions:
+    """How much is drawn."""
+
+    draws: int = fields.field(20, 'masks drawn for each number of deleted blocks', low=1)
+
+
 class RandomLesions(NamedTuple):
-    """Mean scores over random choices of j deleted blocks, the same choices for all networks."""
+    """Scores under M random choices of j deleted blocks, the same choices for all networks.
+
+    What is said of them over networks and choices is not of S M independent values: average over
+    networks first, then over choices (`summaries.over_choices`).
+    """
+
+    VERSION = 2
 
     step: np.ndarray
     deleted_J: np.ndarray  # j
-    loss_SJ: np.ndarray
-    loss_se_SJ: np.ndarray  # standard error over the choices
-    error_SJ: np.ndarray
-    error_se_SJ: np.ndarray
+    loss_SJM: np.ndarray
+    error_SJM: np.ndarray
 
 
 class GreedyLesions(NamedTuple):
@@ -64,12 +77,13 @@ class GreedyLesions(NamedTuple):
     error_SJ: np.ndarray
 
 
-def single(step: int, stacks: Sequence, scope: Scope) -> SingleLesions:
+def single(subject: Subject, effort: Effort, options=None) -> SingleLesions:
     """Raises ValueError where a block has no skip (block kind plain), as all of these do."""
-    loss_SM, error_SM = _scores(stacks, masks.up_to(stacks[0].num_blocks, 1), scope)
-    slopes_SL = scope_lib.totals(_slopes, stacks, scope._replace(progress=None)) / scope.examples
+    loss_SM, error_SM = _scores(subject, masks.up_to(subject.blocks, 1), effort)
+    slopes_SL = effort_lib.totals(_slopes, subject, effort._replace(progress=None))
+    slopes_SL /= subject.examples.number
     return SingleLesions(
-        step=np.array(step),
+        step=np.array(subject.origin.step),
         full_loss_S=loss_SM[:, 0],
         full_error_S=error_SM[:, 0],
         loss_SL=loss_SM[:, 1:],
@@ -78,61 +92,56 @@ def single(step: int, stacks: Sequence, scope: Scope) -> SingleLesions:
     )
 
 
-def pairs(step: int, stacks: Sequence, scope: Scope) -> PairLesions:
+def pairs(subject: Subject, effort: Effort, options=None) -> PairLesions:
     """All C(L, 2) pairs, and each block alone."""
-    L = stacks[0].num_blocks
+    L = subject.blocks
     masks_ML = masks.up_to(L, min(L, 2))
-    loss_SM, error_SM = _scores(stacks, masks_ML, scope)
+    loss_SM, error_SM = _scores(subject, masks_ML, effort)
     ends = [np.flatnonzero(mask_L == 0)[[0, -1]] for mask_L in masks_ML[1:]]
     first_M, last_M = np.array(ends).T
 
     def square(values_SM):
-        values_SLL = np.empty((len(stacks), L, L), values_SM.dtype)
+        values_SLL = np.empty((len(values_SM), L, L), values_SM.dtype)
         values_SLL[:, first_M, last_M] = values_SLL[:, last_M, first_M] = values_SM[:, 1:]
         return values_SLL
 
     return PairLesions(
-        np.array(step), loss_SM[:, 0], error_SM[:, 0], square(loss_SM), square(error_SM)
+        np.array(subject.origin.step),
+        loss_SM[:, 0],
+        error_SM[:, 0],
+        square(loss_SM),
+        square(error_SM),
     )
 
 
-def random(step: int, stacks: Sequence, scope: Scope) -> RandomLesions:
-    """`scope.random` masks for each number of deleted blocks, 0 and L included."""
-    deleted_J = numbers(stacks[0].num_blocks)
-    curves = []
-    for s, stack in enumerate(stacks):
-        curves.append(
-            lesions.random_curve(
-                stack,
-                scope.inputs,
-                scope.labels,
-                scope.key('random'),
-                deleted_J,
-                scope.random,
-                **scope.turn(s, len(stacks)).kernel(),
-            )
-        )
-    found = [
-        np.stack([getattr(curve[name], field) for curve in curves])
-        for name in ('loss', 'error')
-        for field in ('mean_J', 'error_J')
+def random(subject: Subject, effort: Effort, options: RandomOptions) -> RandomLesions:
+    """`options.draws` masks for each number of deleted blocks, 0 and L included."""
+    L = subject.blocks
+    deleted_J = numbers(L)
+    keys = jax.random.split(effort_lib.key(subject, 'random'), len(deleted_J))
+    masks_JML = [
+        masks.random(key, L, int(j), options.draws) for key, j in zip(keys, deleted_J, strict=True)
     ]
-    return RandomLesions(np.array(step), deleted_J, *found)
+    scores = _scores(subject, np.concatenate(masks_JML), effort)
+    shape = (len(subject.stacks), len(deleted_J), options.draws)
+    loss_SJM, error_SJM = (values_SM.reshape(shape) for values_SM in scores)
+    return RandomLesions(np.array(subject.origin.step), deleted_J, loss_SJM, error_SJM)
 
 
-def greedy(step: int, stacks: Sequence, scope: Scope) -> GreedyLesions:
+def greedy(subject: Subject, effort: Effort, options=None) -> GreedyLesions:
     """Down to no block at all; the choice is by the loss on the examples that are scored."""
-    orders, scores = [], []
-    for s, stack in enumerate(stacks):
-        turn = scope.turn(s, len(stacks))
-        found = lesions.greedy(stack, scope.inputs, scope.labels, **turn.kernel())
+    orders, scores, S = [], [], len(subject.stacks)
+    for s in range(S):
+        alone, turn = subject.some([s]), effort.turn(s, S)
+        inputs, labels = alone.examples.inputs, alone.examples.labels
+        found = lesions.greedy(alone.stacks[0], inputs, labels, **turn.kernel(alone))
         deleted_L = np.asarray(found.deleted_J)
         place_L = np.argsort(deleted_L)
-        masks_JL = (place_L >= np.arange(stack.num_blocks + 1)[:, None]).astype(np.float32)
+        masks_JL = (place_L >= np.arange(subject.blocks + 1)[:, None]).astype(np.float32)
         orders.append(deleted_L)
-        scores.append(_scores([stack], masks_JL, scope._replace(progress=None)))
+        scores.append(_scores(alone, masks_JL, effort._replace(progress=None)))
     loss_SJ, error_SJ = (np.concatenate(values) for values in zip(*scores, strict=True))
-    return GreedyLesions(np.array(step), np.stack(orders), loss_SJ, error_SJ)
+    return GreedyLesions(np.array(subject.origin.step), np.stack(orders), loss_SJ, error_SJ)
 
 
 def numbers(L: int) -> np.ndarray:
@@ -140,44 +149,44 @@ def numbers(L: int) -> np.ndarray:
     return np.unique(np.linspace(0, L, min(L, NUMBERS) + 1).round().astype(int))
 
 
-def single_cost(L: int, scope: Scope) -> Cost:
+def single_cost(L: int, options=None) -> Cost:
     """L (L + 1) / 2 block evaluations, the full net among them, and one gradient."""
     return Cost((L + 1) / 2 + 1, 1)
 
 
-def pairs_cost(L: int, scope: Scope) -> Cost:
+def pairs_cost(L: int, options=None) -> Cost:
     """sum_{z=0}^{2} C(L, z + 1) block evaluations."""
     return Cost(sum(math.comb(L, z + 1) for z in range(3)) / L)
 
 
-def random_cost(L: int, scope: Scope) -> Cost:
+def random_cost(L: int, options: RandomOptions) -> Cost:
     """Expected over the masks that might be drawn, if numbers share nothing with one another."""
     evaluations = [
-        prefix_tree.expected_block_evaluations(L, int(j), scope.random) for j in numbers(L)
+        prefix_tree.expected_block_evaluations(L, int(j), options.draws) for j in numbers(L)
     ]
     return Cost(sum(evaluations) / L)
 
 
-def greedy_cost(L: int, scope: Scope) -> Cost:
+def greedy_cost(L: int, options=None) -> Cost:
     """All single lesions of nets of L, L - 1, ..., 1 blocks, then at most L (L + 1) / 2."""
     evaluations = sum((n - 1) * (n + 2) // 2 for n in range(1, L + 1))
     return Cost(evaluations / L + (L + 1) / 2)
 
 
-def _scores(stacks, masks_ML, scope):
+def _scores(subject: Subject, masks_ML, effort: Effort):
     """Loss and error (S, M), each the mean over all examples."""
-    total_2SM = np.zeros((2, len(stacks), len(masks_ML)))
-    for walk in scope_lib.walks(stacks, scope):
+    total_2SM = np.zeros((2, len(subject.stacks), len(masks_ML)))
+    for walk in effort_lib.walks(subject, effort):
         found = lesions.score_seeds(
-            stacks[walk.rows],
+            subject.stacks[walk.rows],
             walk.inputs,
             walk.labels,
             masks_ML,
-            how=scope.how,
-            budget=scope.budget,
+            how=effort.how,
+            budget=effort.budget,
             progress=walk.progress,
         )
-        share = len(walk.labels) / scope.examples
+        share = len(walk.labels) / subject.examples.number
         total_2SM[:, walk.rows] += share * np.stack([found['loss'], found['error']])
     return total_2SM.astype(np.float32)
 

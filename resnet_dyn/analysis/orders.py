@@ -3,60 +3,74 @@
 `swaps` times two blocks of equal shape change places; tau is 1 for the order as trained and less
 the more pairs of blocks are out of it (Veit et al. 2016, figure 5b). Orders are the same for all
 networks and checkpoints.
+
+Where few blocks can change places, swaps lead to few orders, and back to the one as trained: an
+order counts once for each number of swaps that led to it, the one as trained not at all, and
+`possible_orders` says how many there are.
 """
 
-from collections.abc import Sequence
+import dataclasses
+import math
 from typing import NamedTuple
 
 import jax
 import numpy as np
 
-from resnet_dyn.analysis import scope as scope_lib
+from resnet_dyn import fields
+from resnet_dyn.analysis import effort as effort_lib
+from resnet_dyn.analysis import subjects
 from resnet_dyn.kernels import reorder
 
 
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """How much is drawn."""
+
+    draws: int = fields.field(20, 'orders drawn for each number of swaps', low=1)
+
+
 class Reorders(NamedTuple):
-    """Scores of S networks at one checkpoint, N orders for each number of swaps."""
+    """Scores of S networks at one checkpoint under N orders, none of them the one as trained."""
+
+    VERSION = 2
 
     step: np.ndarray  # ()
     full_loss_S: np.ndarray  # in the order as trained
     full_error_S: np.ndarray
-    swaps_J: np.ndarray
-    kendall_JN: np.ndarray
-    loss_SJN: np.ndarray
-    error_SJN: np.ndarray
+    swaps_N: np.ndarray  # that led to the order; orders differ where their numbers are equal
+    kendall_N: np.ndarray
+    loss_SN: np.ndarray
+    error_SN: np.ndarray
+    possible_orders: np.ndarray  # () that blocks of equal shape can stand in, as trained included
 
 
-def measure(step: int, stacks: Sequence, scope: scope_lib.Scope) -> Reorders:
+def measure(subject: subjects.Subject, effort: effort_lib.Effort, options: Options) -> Reorders:
     """Raises ValueError where no two blocks have equal shapes."""
-    L = stacks[0].num_blocks
-    swaps_J = numbers(L)
-    keys = jax.random.split(scope.key('reorder'), len(swaps_J))
-    orders = [
-        order
-        for key, swaps in zip(keys, swaps_J, strict=True)
-        for order in reorder.random_swaps(key, stacks[0], int(swaps), scope.random)
-    ]
+    stacks, L, examples = subject.stacks, subject.blocks, subject.examples
+    groups = reorder.alike(stacks[0], examples.inputs[:2])
+    drawn = _drawn(subject, groups, options)
+    distinct = list(dict.fromkeys(order for _, order in drawn))
     scores = [
         reorder.score(
             stack,
-            scope.inputs,
-            scope.labels,
-            [tuple(range(L)), *orders],
-            **scope.turn(s, len(stacks)).kernel(),
+            examples.inputs,
+            examples.labels,
+            [tuple(range(L)), *distinct],
+            **effort.turn(s, len(stacks)).kernel(subject),
         )
         for s, stack in enumerate(stacks)
     ]
-    shape = (len(swaps_J), scope.random)
     loss_SM, error_SM = (np.stack([score[name] for score in scores]) for name in ('loss', 'error'))
+    rows_N = [1 + distinct.index(order) for _, order in drawn]
     return Reorders(
-        step=np.array(step),
+        step=np.array(subject.origin.step),
         full_loss_S=loss_SM[:, 0],
         full_error_S=error_SM[:, 0],
-        swaps_J=swaps_J,
-        kendall_JN=np.array([reorder.kendall_tau(order) for order in orders]).reshape(shape),
-        loss_SJN=loss_SM[:, 1:].reshape(-1, *shape),
-        error_SJN=error_SM[:, 1:].reshape(-1, *shape),
+        swaps_N=np.array([swaps for swaps, _ in drawn]),
+        kendall_N=np.array([reorder.kendall_tau(order) for _, order in drawn]),
+        loss_SN=loss_SM[:, rows_N],
+        error_SN=error_SM[:, rows_N],
+        possible_orders=np.array(math.prod(math.factorial(len(group)) for group in groups), float),
     )
 
 
@@ -65,6 +79,19 @@ def numbers(L: int) -> np.ndarray:
     return 2 ** np.arange(L.bit_length())
 
 
-def cost(L: int, scope: scope_lib.Scope) -> scope_lib.Cost:
-    """An order is a forward pass, if it shared nothing with any other."""
-    return scope_lib.Cost(len(numbers(L)) * scope.random + 1)
+def cost(L: int, options: Options) -> effort_lib.Cost:
+    """An order is a forward pass, if it shared nothing with any other: an upper bound."""
+    return effort_lib.Cost(len(numbers(L)) * options.draws + 1)
+
+
+def _drawn(subject, groups, options: Options) -> list[tuple[int, tuple[int, ...]]]:
+    """(swaps, order) of all draws, each pair once, without the order as trained."""
+    swaps_J = numbers(subject.blocks)
+    keys = jax.random.split(effort_lib.key(subject, 'reorder'), len(swaps_J))
+    drawn = [
+        (int(swaps), order)
+        for key, swaps in zip(keys, swaps_J, strict=True)
+        for order in reorder.random_swaps(key, subject.stacks[0], int(swaps), options.draws, groups)
+    ]
+    trained = tuple(range(subject.blocks))
+    return [pair for pair in dict.fromkeys(drawn) if pair[1] != trained]

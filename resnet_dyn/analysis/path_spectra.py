@@ -10,8 +10,8 @@ sampled. The forward analogue u_k sends h_0 through the linearised blocks. Lengt
 k: it is the paper's r = k + 1.
 """
 
+import dataclasses
 import math
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -19,10 +19,19 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from resnet_dyn.analysis import scope as scope_lib
+from resnet_dyn import fields
+from resnet_dyn.analysis import effort as effort_lib
+from resnet_dyn.analysis import subjects
 from resnet_dyn.kernels import path_gradients
 from resnet_dyn.models import stack as stack_lib
 from resnet_dyn.models import transforms
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """How much is drawn."""
+
+    probes: int = fields.field(8, 'Rademacher draws of the energies', low=2)
 
 
 class PathSpectrum(NamedTuple):
@@ -34,43 +43,43 @@ class PathSpectrum(NamedTuple):
     energy_se_SR: np.ndarray  # standard error of mean S_k over the draws
     forward_norm_SR: np.ndarray  # sqrt(mean |u_k|^2)
     paths_R: np.ndarray  # C(L, k)
-    closure_S: np.ndarray  # |sum_k G_k - gradient| / |gradient|, all examples together
+    closure_S: np.ndarray  # |sum_k G_k - gradient| / |gradient|, all examples; 0 where both are
     probes: np.ndarray  # ()
 
 
-def measure(step: int, stacks: Sequence, scope: scope_lib.Scope) -> PathSpectrum:
-    """The spectra at h_0 of networks with running statistics."""
-    L = stacks[0].num_blocks
+def measure(subject: subjects.Subject, effort: effort_lib.Effort, options: Options) -> PathSpectrum:
+    """The spectra at h_0 of networks whose examples do not meet (norms of fixed statistics)."""
+    L, examples = subject.blocks, subject.examples.number
 
     def backward(stack, inputs, labels, key):
-        return _backward(stack, inputs, labels, key, scope.probes)
+        return _backward(stack, inputs, labels, key, options.probes)
 
-    sums = scope_lib.totals(backward, stacks, scope.turn(0, 2), scope.key('paths'))
-    forward_SR = scope_lib.totals(_forward, stacks, scope.turn(1, 2))
+    sums = effort_lib.totals(backward, subject, effort.turn(0, 2), effort_lib.key(subject, 'paths'))
+    forward_SR = effort_lib.totals(_forward, subject, effort.turn(1, 2))
     squares_SR, energy_SR, variance_SR, gap_S, gradient_S = sums
 
     def root_mean(total):
-        return np.sqrt(np.maximum(total, 0) / scope.examples).astype(np.float32)
+        return np.sqrt(np.maximum(total, 0) / examples).astype(np.float32)
 
     return PathSpectrum(
-        step=np.array(step),
+        step=np.array(subject.origin.step),
         sum_norm_SR=root_mean(squares_SR),
         root_energy_SR=root_mean(energy_SR),
-        energy_se_SR=(np.sqrt(variance_SR) / scope.examples).astype(np.float32),
+        energy_se_SR=(np.sqrt(variance_SR) / examples).astype(np.float32),
         forward_norm_SR=root_mean(forward_SR),
         paths_R=np.array([math.comb(L, k) for k in range(L + 1)], np.float64),
-        closure_S=np.sqrt(gap_S / gradient_S).astype(np.float32),
-        probes=np.array(scope.probes),
+        closure_S=np.sqrt(gap_S / np.where(gradient_S == 0, 1, gradient_S)).astype(np.float32),
+        probes=np.array(options.probes),
     )
 
 
-def cost(L: int, scope: scope_lib.Scope) -> scope_lib.Cost:
+def cost(L: int, options: Options) -> effort_lib.Cost:
     """(L + 1) / 2 backward passes for G_k, as many for each probe, and the gradient itself.
 
     And (L + 1) / 2 passes of forward derivatives for u_k, counted as forward passes.
     """
     spectrum = (L + 1) / 2
-    return scope_lib.Cost(spectrum + 1, (1 + scope.probes) * spectrum + 1)
+    return effort_lib.Cost(spectrum + 1, (1 + options.probes) * spectrum + 1)
 
 
 @jax.jit(static_argnames='probes')

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from resnet_dyn.analysis import interaction_spectra, lesion_curves, path_spectra
+from resnet_dyn.analysis import interaction_spectra, lesion_curves, orders, path_spectra
 
 
 def half_deleted_error(record: lesion_curves.RandomLesions) -> np.ndarray:
@@ -49,3 +49,11 @@ def short_paths(record: path_spectra.PathSpectrum) -> float:
 def alone_share(record: interaction_spectra.Interactions) -> np.ndarray:
     """The share of the variance over all sub-networks at order 1: blocks by themselves."""
     return record.walsh_SR[:, 1] / record.walsh_SR[:, 1:].sum(1)
+
+
+def swapped_error(record: orders.Reorders, swaps: int) -> np.ndarray:
+    """The mean error over the orders that so many swaps led to; NaN where they led to none."""
+    there_N = record.swaps_N == swaps
+    if not there_N.any():
+        return np.full(len(record.error_SN), np.nan)
+    return record.error_SN[:, there_N].mean(1)

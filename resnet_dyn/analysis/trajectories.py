@@ -1,45 +1,61 @@
-"""A run followed over its checkpoints: one record a checkpoint and measure, made once and kept.
+"""Networks followed over the steps of their training: one record a step and measure, made once.
 
-`follow` visits step 0 (rebuilt from the seeds) and every checkpoint, or those asked for, and writes
-what is missing to `workdir/records/`; a record of the same settings and the same checkpoint is
-left alone, so a stopped analysis goes on where it was. `current` gives these records back, `read`
-all there are, `dynamics` what the training recorded of itself, `stages` three moments of a curve.
+`follow` goes to each step and makes what is missing; a record that serves what is asked for
+(`archive`) is left alone, so that a stopped analysis goes on where it was. A network that is not
+finite becomes a row of NaN with its reason, and the others go on. `dynamics` is what the training
+recorded of itself, `stages` three moments of a curve.
 """
 
-import json
+import functools
 import pathlib
+import re
 import time
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
-import jax
 import numpy as np
 
 from resnet_dyn import errors, records
-from resnet_dyn.training import checkpoints, metrics, runs
+from resnet_dyn.analysis import archive, subjects
+from resnet_dyn.analysis import effort as effort_lib
+from resnet_dyn.analysis import measure as measure_lib
+from resnet_dyn.training import metrics
+
+_BY_NETWORK = re.compile(r'_S[A-Z0-9]*$')
 
 
-class Measure(NamedTuple):
-    """What is measured at a checkpoint, and all that its numbers depend on beside the checkpoint.
+class Source(Protocol):
+    """Networks at the steps of their training: a run (`run_subjects.Run`), or others alike."""
 
-    function(step, variables led by S) -> a record of class `kind`; `only` is the one collection
-    that it reads, None for all; `settings` is what JSON can say.
+    steps: Sequence[int]
+
+    def facts(self, step: int, looks: bool = True) -> dict[str, Any]:
+        """What numbers depend on at a step, cheap to say."""
+
+    def subject(self, step: int, looks: bool = True) -> subjects.Subject:
+        """The networks at a step, with examples where it `looks` at any."""
+
+
+class Request(NamedTuple):
+    """A measure that is asked for, its options, and those that were given by hand.
+
+    `given` may name 'examples' too.
     """
 
-    kind: type
-    function: Callable[[int, Mapping[str, Any]], NamedTuple]
-    settings: Mapping[str, Any]
-    only: str | None = None
+    measure: measure_lib.Measure
+    options: Any
+    given: frozenset[str] = frozenset()
 
 
 class Visit(NamedTuple):
-    """What came of one checkpoint: measures made now, those already there, or why it was lost."""
+    """What came of one step: measures made now, those already there, or why it was lost."""
 
     step: int
     made: tuple[str, ...] = ()
     kept: tuple[str, ...] = ()
     damage: str = ''
+    found: Mapping[str, archive.Found] = {}  # by measure, made or kept
+    left_out: Mapping[str, str] = {}  # networks that are rows of NaN, and why
 
 
 class Stages(NamedTuple):
@@ -50,96 +66,92 @@ class Stages(NamedTuple):
     end_S: np.ndarray
 
 
-def steps(workdir) -> list[int]:
-    """Step 0 and the steps of all checkpoint folders, whole or not, in order.
-
-    Raises AnalysisError where there is no checkpoint.
-    """
-    numbers = checkpoints.folders(workdir)
-    if not numbers:
-        raise errors.AnalysisError(
-            f'{workdir}/checkpoints has no checkpoint to analyse: train first, by python -m '
-            f'launch.train --workdir={workdir}, or start that run again if it was stopped before '
-            'its first'
-        )
-    return sorted({0, *numbers})
-
-
-def choose(workdir, which: str = 'all') -> list[int]:
+def choose(there: Sequence[int], which: str = 'all') -> list[int]:
     """The steps that `which` names: 'all', 'last', or whole numbers with commas between them.
 
     Raises AnalysisError, with the steps that are there, for others.
     """
-    there = steps(workdir)
     if which in ('all', 'last'):
-        return there if which == 'all' else there[-1:]
+        return list(there) if which == 'all' else list(there[-1:])
     names = {str(step): step for step in there}
     wanted = [word.strip().replace('_', '') for word in which.split(',')]
     if missing := [word for word in wanted if word not in names]:
         raise errors.AnalysisError(
-            f'no step {missing[0]!r} in {workdir}: take all, last, or some of '
-            f'{",".join(names)}, with commas between them'
+            f'there is no step {missing[0]!r}: take all, last, or some of {",".join(names)}, with '
+            'commas between them'
         )
     return sorted({names[word] for word in wanted})
 
 
-def path(workdir, name: str, step: int, seed: int | None = None) -> pathlib.Path:
-    """Where the record of a measure stands: of all networks, or of the one at index `seed`."""
-    which = '' if seed is None else f'-network{seed}'
-    return pathlib.Path(workdir) / 'records' / f'{name}{which}-{step:08d}.npz'
-
-
 def follow(
-    workdir,
-    measures: Mapping[str, Measure],
-    seed: int | None = None,
+    source: Source,
+    requests: Mapping[str, Request],
+    effort: effort_lib.Effort,
     at: Sequence[int] | None = None,
+    workdir=None,
+    network: int | None = None,
+    origin: Callable[..., dict[str, Any]] = records.provenance,
+    watch: Callable[[str, int, int], None] | None = None,
 ) -> Iterator[Visit]:
-    """Visits the checkpoints in order and writes the records that are missing; yields each visit.
+    """Visits the steps in order, makes the records that are missing and yields each visit.
 
-    `at` are the steps to visit, all unless given. A damaged checkpoint is a visit with its damage,
-    and the next one follows.
+    `at` are the steps to visit, all unless given. Records are kept in `workdir`, nowhere without;
+    `network` is the index of the one network that the source has. `origin(wall_time=...)` is their
+    provenance. `watch(what, done, total)` hears how far long work is. A damaged checkpoint is a
+    visit with its damage, and the next one follows. A UserError of a measure (memory, say) is
+    raised again with the name of the measure and the step.
     """
-    run_config = runs.read_config(workdir)
-    for step in steps(workdir) if at is None else at:
+    for step in source.steps if at is None else at:
+        kept, due = {}, {}
         try:
-            fingerprint = _fingerprint(workdir, step)
-            due = {
-                name: measure
-                for name, measure in measures.items()
-                if _current(path(workdir, name, step, seed), measure, fingerprint) is None
-            }
-            variables = _variables(workdir, step, due, seed) if due else {}
+            for name, request in requests.items():
+                wanted = wanted_of(request, source.facts(step, request.measure.examples), effort)
+                found = workdir is not None and archive.find(
+                    workdir, name, request.measure.record, step, wanted, network
+                )
+                (kept if found else due)[name] = found or wanted
+            looks = any(requests[name].measure.examples for name in due)
+            subject = source.subject(step, looks) if due else None
         except errors.CheckpointError as error:
             yield Visit(step, damage=str(error))
             continue
-        for name, measure in due.items():
+        left_out = subject and _not_finite(subject)
+        made = {}
+        for name, wanted in due.items():
+            carried = effort._replace(progress=_told(watch, f'step {step:,}, {name}'))
             started = time.monotonic()
-            record = measure.function(step, variables)
-            origin = records.provenance(run_config, seed=seed, wall_time=time.monotonic() - started)
-            origin['settings'] = _settings(measure, fingerprint)
-            records.save(path(workdir, name, step, seed), record, origin)
-        yield Visit(step, tuple(due), tuple(name for name in measures if name not in due))
+            record, here = _measured(requests[name], subject, carried, left_out, name)
+            if record is None:
+                left_out = here
+                continue
+            said = origin(wall_time=time.monotonic() - started)
+            said |= {'settings': wanted.settings, 'left_out': here, 'network': network}
+            made[name] = archive.Found(record, said)
+            if workdir is not None:
+                file = archive.path(workdir, name, step, wanted.settings, network)
+                records.save(file, record, said)
+        everything = kept | made
+        out = {} if left_out is None else dict(left_out)
+        for found in everything.values():
+            out |= found.origin.get('left_out') or {}
+        in_order = {name: everything[name] for name in requests if name in everything}
+        yield Visit(step, tuple(made), tuple(kept), '', in_order, out)
 
 
-def current(workdir, name: str, measure: Measure, seed: int | None = None) -> list:
-    """The records that `follow` would keep, in the order of their steps."""
-    found = []
-    for step in steps(workdir):
-        here = path(workdir, name, step, seed)
-        try:
-            record = _current(here, measure, _fingerprint(workdir, step))
-        except errors.CheckpointError:
-            continue
-        if record is not None:
-            found.append(record)
-    return found
-
-
-def read(workdir, name: str, kind: type, seed: int | None = None) -> list:
-    """All records of a measure in the order of their steps, whatever their settings."""
-    paths = [path(workdir, name, step, seed) for step in steps(workdir)]
-    return [records.load(here, kind)[0] for here in paths if here.exists()]
+def wanted_of(
+    request: Request, facts: Mapping[str, Any], effort: effort_lib.Effort
+) -> archive.Wanted:
+    """The settings of the record that a request asks for at a step of these facts."""
+    measure, settings = request.measure, dict(facts)
+    if not measure.draws:
+        settings.pop('seed', None)
+    if measure.parts:
+        settings['examples_at_once'] = min(effort.at_once, settings['examples'])
+    options = vars(request.options)
+    free = {name for name, value in options.items() if isinstance(value, int)} | {'examples'}
+    return archive.Wanted(
+        settings | options, frozenset(free & set(settings | options)) - request.given
+    )
 
 
 def dynamics(workdir) -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -166,34 +178,57 @@ def stages(steps_T, values_ST, early: float = 0.25) -> Stages:
     return Stages(values_ST[:, 0], values_ST[:, index], values_ST[:, -1])
 
 
-def _variables(workdir, step: int, due: Mapping[str, Measure], seed: int | None):
-    only = {measure.only for measure in due.values()}
-    if step == 0:
-        variables = runs.initial(workdir)
-    else:
-        wanted = None if None in only else tuple(only)
-        _, variables, _ = checkpoints.restore(workdir, step, only=wanted)
-    if seed is None:
-        return variables
-    return jax.tree.map(lambda leaf: leaf[seed : seed + 1], variables)
-
-
-def _fingerprint(workdir, step: int) -> int:
-    """A number that changes with any array of the checkpoint; 0 at step 0, which has no file."""
-    if step == 0:
-        return 0
-    _, _, meta = checkpoints.restore(workdir, step, only=())
-    return zlib.crc32(json.dumps(meta['leaves'], sort_keys=True).encode())
-
-
-def _settings(measure: Measure, fingerprint: int) -> dict[str, Any]:
-    return {**measure.settings, 'checkpoint': fingerprint}
-
-
-def _current(file: pathlib.Path, measure: Measure, fingerprint: int) -> tuple | None:
-    """The record in the file if it is of these settings and this checkpoint."""
-    try:
-        record, origin = records.load(file, measure.kind)
-    except errors.RecordError:
+def _told(watch, what: str) -> Callable[[int, int], None] | None:
+    """The progress of one piece of work, said to begin now; None where nobody hears it."""
+    if watch is None:
         return None
-    return record if origin.get('settings') == _settings(measure, fingerprint) else None
+    watch(what, 0, 1)
+    return functools.partial(watch, what)
+
+
+def _not_finite(subject: subjects.Subject) -> dict[str, str]:
+    reasons = zip(subject.names.networks, map(subjects.not_finite, subject.stacks), strict=True)
+    return {name: why for name, why in reasons if why}
+
+
+def _measured(
+    request: Request, subject: subjects.Subject, effort, left_out: Mapping[str, str], name: str
+) -> tuple[tuple | None, dict[str, str]]:
+    """The record of all networks, rows of NaN for those left out, and why each of these is.
+
+    None for the record where no network is left.
+    """
+    left_out, networks = dict(left_out), subject.names.networks
+    rows = [s for s, network in enumerate(networks) if network not in left_out]
+
+    def of(some: Sequence[int]):
+        return request.measure.function(subject.some(some), effort, request.options)
+
+    try:
+        try:
+            parts = {tuple(rows): of(rows)} if rows else {}
+        except errors.NotFiniteError:  # of one or more: each by itself says of which
+            parts = {}
+            for s in rows:
+                try:
+                    parts[s,] = of([s])
+                except errors.NotFiniteError as error:
+                    left_out[networks[s]] = f'{name}: {error}'
+    except errors.UserError as error:
+        raise type(error)(f'{name} at step {subject.origin.step:,}: {error}') from error
+    return _together(parts, len(networks)) if parts else None, left_out
+
+
+def _together(parts: Mapping[tuple[int, ...], NamedTuple], networks: int) -> NamedTuple:
+    """One record of all networks from those of some: NaN (or -1) in the rows of no part."""
+    first, made = next(iter(parts.values())), {}
+    for field, value in first._asdict().items():
+        if not _BY_NETWORK.search(field):
+            made[field] = value
+            continue
+        value = np.asarray(value)
+        missing = np.nan if value.dtype.kind == 'f' else -1
+        made[field] = np.full((networks, *value.shape[1:]), missing, value.dtype)
+        for rows, part in parts.items():
+            made[field][list(rows)] = getattr(part, field)
+    return type(first)(**made)

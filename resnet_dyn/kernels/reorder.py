@@ -92,6 +92,19 @@ def random_swaps(
     return [tuple(order.tolist()) for order in orders]
 
 
+def alike(stack, inputs) -> list[list[int]]:
+    """Groups of two blocks and more that may change places: h has one shape before and after each.
+
+    Only the shape of inputs (B, ...) counts.
+    """
+    before, after = stack_lib.shapes(stack, inputs)
+    groups: dict[tuple, list[int]] = {}
+    for block, (h, out) in enumerate(zip(before, after, strict=True)):
+        if (h.shape, h.dtype) == (out.shape, out.dtype):
+            groups.setdefault((h.shape, h.dtype), []).append(block)
+    return [group for group in groups.values() if len(group) > 1]
+
+
 def permute(key, stack, num: int, groups=None) -> list[tuple[int, ...]]:
     """`num` orders in which each group (None: each stage) is shuffled uniformly."""
     generator = masks.host_generator(key)

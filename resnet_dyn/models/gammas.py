@@ -23,6 +23,22 @@ def by_block(gammas: Mapping) -> list[dict]:
     return blocks
 
 
+def of_stack(stack) -> dict | None:
+    """The collection as a stack's parameters hold it, for `by_block`; None unless every stage does.
+
+    A stem, stage or head holds gammas where its parameters are a mapping with that name in it.
+    """
+    parts = {'stem': stack.stem_params, 'head': stack.head_params}
+    parts |= {f'stage_{i}': stage.params for i, stage in enumerate(stack.stages)}
+    found = {
+        name: params['gammas']
+        for name, params in parts.items()
+        if isinstance(params, Mapping) and 'gammas' in params
+    }
+    everywhere = all(f'stage_{i}' in found for i in range(len(stack.stages)))
+    return found if everywhere else None
+
+
 def last(gammas: Mapping) -> list:
     """The gamma (C,) that is closest to the end of each of the L branches, in forward order."""
     return [block[max(block)] for block in by_block(gammas)]

@@ -4,13 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from resnet_dyn.analysis import block_influence, scope
+from resnet_dyn.analysis import block_influence, effort, subjects
 from resnet_dyn.models import stack
 
 INPUTS = jax.random.normal(jax.random.key(0), (4, 4))
 LABELS = jnp.array([0, 2, 1, 1])
 HEAD = jax.random.normal(jax.random.key(1), (4, 3))
-VIEW = scope.Scope(INPUTS, LABELS, at_once=2)
 
 
 def net(*branches):
@@ -18,7 +17,9 @@ def net(*branches):
 
 
 def test_blocks_that_scale_have_their_factors_and_others_turn_the_signal():
-    record = block_influence.measure(3, [net(lambda h: 0.5 * h, lambda h: 3 * h, jnp.tanh)], VIEW)
+    one = net(lambda h: 0.5 * h, lambda h: 3 * h, jnp.tanh)
+    subject = subjects.of_networks(one, INPUTS, LABELS)
+    record = block_influence.measure(subject, effort.Effort(at_once=2))
     np.testing.assert_allclose(record.branch_over_skip_SL[0, :2], [0.5, 3], rtol=1e-5)
     np.testing.assert_allclose(record.block_influence_SL[0, :2], [0, 0], atol=1e-6)
     np.testing.assert_allclose(record.angular_distance_SNN[0, :3, :3], np.zeros((3, 3)), atol=1e-3)

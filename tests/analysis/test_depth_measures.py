@@ -4,10 +4,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from resnet_dyn.analysis import depth_measures, scope
+from resnet_dyn import errors
+from resnet_dyn.analysis import depth_measures, effort, subjects
 from resnet_dyn.models import stack
 
-ONES = scope.Scope(jnp.ones((4, 2)), jnp.zeros(4, int))
+
+def on_ones(net):
+    return subjects.of_networks(net, jnp.ones((4, 2)), jnp.zeros(4, int))
 
 
 def scaling_stack(factors):
@@ -17,7 +20,8 @@ def scaling_stack(factors):
 
 
 def test_gains_of_blocks_that_scale_are_their_factors_whatever_came_before():
-    record = depth_measures.measure(7, [scaling_stack([0.5, 3.0])], ONES)
+    subject = on_ones(scaling_stack([0.5, 3.0]))
+    record = depth_measures.measure(subject._replace(origin=subjects.Origin(7)), effort.Effort())
     assert record.step == 7
     np.testing.assert_allclose(record.gains_SL, [[0.5, 3.0]], rtol=1e-6)
 
@@ -43,5 +47,5 @@ def test_networks_keep_their_own_laws():
 
 def test_a_skip_that_carries_nothing_has_no_depth_law():
     plain = stack.from_functions(lambda x: x, [lambda h: h], lambda h: h, [lambda h: 0 * h])
-    with pytest.raises(ValueError, match='no skip'):
-        depth_measures.measure(0, [plain], ONES)
+    with pytest.raises(errors.NotFiniteError, match='its skip carries nothing'):
+        depth_measures.measure(on_ones(plain), effort.Effort())

@@ -1,8 +1,10 @@
 """Profiles of |gamma| over a hand-made tree of two networks."""
 
+import jax
 import numpy as np
 
-from resnet_dyn.analysis import gamma_profiles
+from resnet_dyn.analysis import gamma_profiles, subjects
+from resnet_dyn.models import stack
 
 
 def tree():
@@ -17,8 +19,24 @@ def tree():
     }
 
 
+def subject(gammas):
+    """The two networks as stacks, which hold their gammas among their parameters."""
+
+    def network(s):
+        own = jax.tree.map(lambda leaf: leaf[s], gammas)
+        stages = tuple(
+            stack.Stage({'gammas': own[name]}, None, len(own[name]['norm_0']['gamma']))
+            for name in ('stage_0', 'stage_1')
+        )
+        stem = {'gammas': own['stem']} if 'stem' in own else {}
+        return stack.ResidualStack(stem, stages, (), None, None)
+
+    networks = (network(0), network(1))
+    return subjects.Subject(networks, subjects.numbered(2, 3), None, subjects.Origin(5))
+
+
 def test_mean_and_spread_are_over_channels_of_the_absolute_value():
-    record = gamma_profiles.measure(5, tree())
+    record = gamma_profiles.measure(subject(tree()))
     assert record.norms_N.tolist() == ['norm_0', 'norm_1']
     np.testing.assert_allclose(record.mean_SLN[:, :, 0], [[1, 2, 15], [5, 7, 7]])
     np.testing.assert_allclose(record.spread_SLN[:, :, 0], [[0, 2, 5], [0, 1, 0]])
@@ -27,11 +45,11 @@ def test_mean_and_spread_are_over_channels_of_the_absolute_value():
 
 
 def test_a_norm_that_a_block_lacks_is_nan_there():
-    record = gamma_profiles.measure(5, tree())
+    record = gamma_profiles.measure(subject(tree()))
     np.testing.assert_allclose(record.mean_SLN[:, :, 1], [[2, 2, np.nan], [0, 1, np.nan]])
 
 
 def test_a_stem_without_a_norm_is_nan():
     gammas = tree()
     del gammas['stem']
-    assert np.isnan(gamma_profiles.measure(5, gammas).stem_mean_S).all()
+    assert np.isnan(gamma_profiles.measure(subject(gammas)).stem_mean_S).all()

@@ -1,11 +1,10 @@
 """Interaction spectra of blocks that scale, whose coefficients are products; sums that hold."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from resnet_dyn.analysis import interaction_spectra, scope
+from resnet_dyn.analysis import effort, interaction_spectra, subjects
 from resnet_dyn.kernels import lesions
 from resnet_dyn.models import stack
 
@@ -22,8 +21,10 @@ def net():
 
 @pytest.fixture(scope='module')
 def record():
-    view = scope.Scope(INPUTS, jnp.asarray(LABELS), at_once=2)
-    return interaction_spectra.measure(3, [net(), net()], view)
+    one = net()
+    subject = subjects.of_networks([one, one], INPUTS, LABELS)
+    options = interaction_spectra.Options()
+    return interaction_spectra.measure(subject, effort.Effort(at_once=2), options)
 
 
 def by_order(coefficients):
@@ -57,5 +58,5 @@ def test_shapley_values_share_out_the_gain_of_the_full_net_over_the_empty_one(re
 
 
 def test_the_cost_is_a_block_evaluation_a_sub_network():
-    cost = interaction_spectra.cost(9, scope.Scope(INPUTS, LABELS))
+    cost = interaction_spectra.cost(9, interaction_spectra.Options())
     np.testing.assert_allclose(cost.forward * 9, 511)

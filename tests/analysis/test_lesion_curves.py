@@ -8,13 +8,14 @@ import numpy as np
 import optax
 import pytest
 
-from resnet_dyn.analysis import lesion_curves, scope
+from resnet_dyn.analysis import effort, lesion_curves, subjects
 from resnet_dyn.kernels import masks, prefix_tree
 from resnet_dyn.models import stack
 
 LABELS = np.array([0, 2, 1, 1])
 FACTORS = (0.5, -2.0, 1.5)
-SCOPE = scope.Scope(jax.random.normal(jax.random.key(0), (4, 4)), LABELS, at_once=2, random=3)
+INPUTS = jax.random.normal(jax.random.key(0), (4, 4))
+EFFORT = effort.Effort(at_once=2)
 
 
 def network(kept=(0, 1, 2)):
@@ -26,7 +27,7 @@ def network(kept=(0, 1, 2)):
 
 def loss_and_error(*deleted):
     kept = [l for l in range(3) if l not in deleted]
-    logits_BK = stack.apply(network(kept), SCOPE.inputs, jnp.ones(len(kept)))
+    logits_BK = stack.apply(network(kept), INPUTS, jnp.ones(len(kept)))
     losses = optax.softmax_cross_entropy_with_integer_labels(logits_BK, LABELS)
     return losses.mean(), np.mean(np.asarray(logits_BK).argmax(-1) != LABELS)
 
@@ -36,8 +37,14 @@ def full():
     return network()
 
 
-def test_each_single_lesion_is_the_net_built_without_that_block(full):
-    record = lesion_curves.single(3, [full], SCOPE)
+@pytest.fixture(scope='module')
+def subject(full):
+    found = subjects.of_networks(full, INPUTS, LABELS)
+    return found._replace(origin=subjects.Origin(3))
+
+
+def test_each_single_lesion_is_the_net_built_without_that_block(subject):
+    record = lesion_curves.single(subject, EFFORT)
     assert record.step == 3
     full = record.full_loss_S[0], record.full_error_S[0]
     np.testing.assert_allclose(full, loss_and_error(), rtol=1e-5)
@@ -47,11 +54,11 @@ def test_each_single_lesion_is_the_net_built_without_that_block(full):
         np.testing.assert_allclose(record.error_SL[0, block], error, rtol=1e-6)
 
 
-def test_the_first_order_lesion_is_the_slope_of_the_loss_at_the_open_gate(full):
-    record = lesion_curves.single(3, [full], SCOPE)
+def test_the_first_order_lesion_is_the_slope_of_the_loss_at_the_open_gate(full, subject):
+    record = lesion_curves.single(subject, EFFORT)
     for block in range(3):
         half = [
-            stack.apply(full, SCOPE.inputs, jnp.ones(3).at[block].set(1 + nudge))
+            stack.apply(full, INPUTS, jnp.ones(3).at[block].set(1 + nudge))
             for nudge in (-1e-2, 1e-2)
         ]
         low, high = (
@@ -63,8 +70,8 @@ def test_the_first_order_lesion_is_the_slope_of_the_loss_at_the_open_gate(full):
         )
 
 
-def test_each_pair_is_the_net_built_without_both_and_the_diagonal_without_one(full):
-    record = lesion_curves.pairs(3, [full], SCOPE)
+def test_each_pair_is_the_net_built_without_both_and_the_diagonal_without_one(subject):
+    record = lesion_curves.pairs(subject, EFFORT)
     for l, m in itertools.product(range(3), repeat=2):
         loss, error = loss_and_error(l, m)
         np.testing.assert_allclose(record.loss_SLL[0, l, m], loss, rtol=1e-5)
@@ -72,18 +79,26 @@ def test_each_pair_is_the_net_built_without_both_and_the_diagonal_without_one(fu
 
 
 def test_random_lesions_begin_at_the_full_net_and_end_at_the_empty_one(full):
-    record = lesion_curves.random(3, [full, full], SCOPE)
+    two = subjects.of_networks([full, full], INPUTS, LABELS)
+    record = lesion_curves.random(two, EFFORT, lesion_curves.RandomOptions(draws=3))
     assert record.deleted_J.tolist() == [0, 1, 2, 3]
     for j, deleted in ((0, ()), (-1, (0, 1, 2))):
         loss, error = loss_and_error(*deleted)
-        np.testing.assert_allclose(record.loss_SJ[:, j], [loss, loss], rtol=1e-5)
-        np.testing.assert_allclose(record.error_SJ[:, j], [error, error], rtol=1e-6)
-    np.testing.assert_allclose(record.loss_se_SJ[:, [0, -1]], 0, atol=1e-6)
-    np.testing.assert_array_equal(record.loss_SJ[0], record.loss_SJ[1])  # the same masks for all
+        np.testing.assert_allclose(record.loss_SJM[:, j], np.full((2, 3), loss), rtol=1e-5)
+        np.testing.assert_allclose(record.error_SJM[:, j], np.full((2, 3), error), rtol=1e-6)
+    np.testing.assert_array_equal(record.loss_SJM[0], record.loss_SJM[1])  # the same masks for all
 
 
-def test_greedy_lesions_take_the_block_missed_least_at_every_turn(full):
-    record = lesion_curves.greedy(3, [full], SCOPE)
+def test_random_lesions_are_scores_of_nets_built_without_so_many_blocks(subject):
+    record = lesion_curves.random(subject, EFFORT, lesion_curves.RandomOptions(draws=5))
+    for j in (1, 2):
+        possible = [loss_and_error(*gone)[0] for gone in itertools.combinations(range(3), j)]
+        gaps_MN = np.abs(record.loss_SJM[0, j][:, None] - np.array(possible))
+        assert gaps_MN.min(1).max() < 1e-5
+
+
+def test_greedy_lesions_take_the_block_missed_least_at_every_turn(subject):
+    record = lesion_curves.greedy(subject, EFFORT)
     gone = []
     for turn, block in enumerate(record.deleted_SL[0]):
         losses = {l: loss_and_error(l, *gone)[0] for l in range(3) if l not in gone}
@@ -102,8 +117,8 @@ def test_costs_are_the_block_evaluations_of_the_masks(L):
         lesion_curves.pairs_cost: masks.up_to(L, min(L, 2)),
     }
     for cost, masks_ML in counted.items():
-        backward = cost(L, SCOPE).backward
-        evaluations = (cost(L, SCOPE).forward - backward) * L  # a gradient has a forward pass
+        backward = cost(L).backward
+        evaluations = (cost(L).forward - backward) * L  # a gradient has a forward pass
         np.testing.assert_allclose(evaluations, prefix_tree.block_evaluations(masks_ML))
 
 

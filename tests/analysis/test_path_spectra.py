@@ -1,11 +1,10 @@
 """Path spectra of blocks that scale, whose paths multiply factors: e_k(f) and e_k(f^2)."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from resnet_dyn.analysis import path_spectra, scope
+from resnet_dyn.analysis import effort, path_spectra, subjects
 from resnet_dyn.models import stack
 
 FACTORS = np.array([0.5, -2.0, 0.9])
@@ -23,8 +22,8 @@ def symmetric(factors):
 def record():
     branches = [lambda h, f=factor: f * h for factor in FACTORS]
     net = stack.from_functions(lambda x: x, branches, lambda h: h @ HEAD)
-    view = scope.Scope(jnp.asarray(INPUTS), jnp.asarray(LABELS), at_once=2, probes=64)
-    return path_spectra.measure(3, [net], view)
+    subject = subjects.of_networks(net, INPUTS, LABELS)
+    return path_spectra.measure(subject, effort.Effort(at_once=2), path_spectra.Options(64))
 
 
 def gradients_at_the_end():
@@ -63,5 +62,5 @@ def test_the_lengths_add_up_to_the_gradient(record):
 
 
 def test_the_cost_is_half_of_the_blocks_in_passes_for_the_sums_and_for_each_probe():
-    cost = path_spectra.cost(9, scope.Scope(INPUTS, LABELS, probes=3))
+    cost = path_spectra.cost(9, path_spectra.Options(3))
     assert cost == (5 + 1, 4 * 5 + 1)

@@ -71,7 +71,8 @@ def called():
     """called('train', '--workdir=W', ...): as `launched`, for the price of no new process."""
 
     def called(launcher, *flags):
-        job = getattr(importlib.import_module(f'launch.{launcher}'), launcher)
+        module = importlib.import_module(f'launch.{launcher}')
+        job, define = getattr(module, launcher), getattr(module, 'define', None)
         out, err = io.StringIO(), io.StringIO()
         handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
         with (
@@ -80,7 +81,7 @@ def called():
             contextlib.redirect_stderr(err),
             pytest.raises(SystemExit) as exit,
         ):
-            main.run(job, [f'launch/{launcher}.py', *flags])
+            main.run(job, [f'launch/{launcher}.py', *flags], define)
         for number, handler in handlers.items():
             signal.signal(number, handler)
         return exit.value.code, out.getvalue(), err.getvalue()

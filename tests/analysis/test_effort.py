@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from resnet_dyn.analysis import scope
+from resnet_dyn.analysis import effort, subjects
 from resnet_dyn.models import stack
 
 
@@ -29,13 +29,14 @@ def sums(net, inputs, labels):
 
 NETS = [scaled(1.0), scaled(2.0), scaled(-1.0)]
 INPUTS = np.arange(14, dtype=np.float32).reshape(7, 2)
-SCOPE = scope.Scope(INPUTS, jnp.arange(7))
+SUBJECT = subjects.of_networks(NETS, INPUTS, np.arange(7))
+EFFORT = effort.Effort()
 
 
 @pytest.mark.parametrize('how', ['map', 'vmap'])
 @pytest.mark.parametrize('at_once', [7, 3, 100])
 def test_totals_are_sums_over_all_examples_led_by_networks(how, at_once):
-    found = scope.totals(sums, NETS, SCOPE._replace(how=how, at_once=at_once))
+    found = effort.totals(sums, SUBJECT, EFFORT._replace(how=how, at_once=at_once))
     weighted = (INPUTS * np.arange(7)[:, None]).sum(0)
     np.testing.assert_allclose(found['outputs'], np.outer([2, 3, 0], INPUTS.sum(0)))
     np.testing.assert_allclose(found['weighted'], np.outer([2, 3, 0], weighted))
@@ -45,26 +46,27 @@ def test_parts_have_keys_of_their_own_that_all_networks_share():
     def draws(net, inputs, labels, key):
         return jax.random.normal(key)
 
-    one = scope.totals(draws, NETS, SCOPE, SCOPE.key('paths'))
+    key = effort.key(SUBJECT, 'paths')
+    one = effort.totals(draws, SUBJECT, EFFORT, key)
     assert np.ptp(one) == 0
-    two = scope.totals(draws, NETS, SCOPE._replace(at_once=4), SCOPE.key('paths'))
-    first, second = (
-        jax.random.normal(jax.random.fold_in(SCOPE.key('paths'), part)) for part in (0, 1)
-    )
+    two = effort.totals(draws, SUBJECT, EFFORT._replace(at_once=4), key)
+    first, second = (jax.random.normal(jax.random.fold_in(key, part)) for part in (0, 1))
     np.testing.assert_allclose(one, 3 * [first])
     np.testing.assert_allclose(two, 3 * [first + second], rtol=1e-6)
 
 
 def test_measures_and_seeds_of_the_data_draw_from_different_keys():
-    keys = [SCOPE.key('random'), SCOPE.key('reorder'), SCOPE._replace(seed=1).key('random')]
-    assert len({np.asarray(jax.random.key_data(key)).tobytes() for key in keys}) == 3
+    other = SUBJECT._replace(examples=SUBJECT.examples._replace(seed=1))
+    keys = [effort.key(SUBJECT, name) for name in ('random', 'reorder', 'mine', 'yours')]
+    keys.append(effort.key(other, 'random'))
+    assert len({np.asarray(jax.random.key_data(key)).tobytes() for key in keys}) == 5
 
 
 @pytest.mark.parametrize('how', ['map', 'vmap'])
 def test_progress_grows_over_networks_and_parts_to_its_total(how):
     heard = []
-    told = SCOPE._replace(
+    told = EFFORT._replace(
         how=how, at_once=3, progress=lambda done, total: heard.append(done / total)
     )
-    scope.totals(sums, NETS, told.turn(1, 2))
+    effort.totals(sums, SUBJECT, told.turn(1, 2))
     assert heard == sorted(heard) and heard[0] > 0.5 and heard[-1] == 1

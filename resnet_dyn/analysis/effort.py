@@ -1,0 +1,142 @@
+"""How much an analysis looks at, how much of it at once, and sums over examples and networks.
+
+    sum over examples = sum over parts of `at_once` examples        (`totals`)
+
+Networks go through one after the other or vmapped (`walks`); what is random takes its key from the
+seed of the examples and the name of the measure.
+"""
+
+import collections
+import dataclasses
+import itertools
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from resnet_dyn import fields
+from resnet_dyn.analysis import subjects
+from resnet_dyn.kernels import prefix_walk
+from resnet_dyn.models import seed_axis
+
+_STREAMS = {'random': 1, 'reorder': 2, 'paths': 3}  # by name alone for all others
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What an analysis looks at: the same for all measures, each a flag of `launch.analyze`."""
+
+    examples: int = fields.field(1000, 'test examples to look at', low=1)
+    examples_at_once: int = fields.field(
+        250,
+        'test examples in one call; fewer take less memory, and numbers stay the same (but for the '
+        'random draws of paths)',
+        low=1,
+    )
+    memory: float | None = fields.field(
+        None,
+        'GiB for activations of lesions and tables of interactions; unset: half of what is '
+        'available',
+        low=0,
+    )
+    statistics: str = fields.field(
+        'estimated',
+        'statistics of the norms: estimated anew at every checkpoint, on a fixed choice of '
+        'training examples; running, the averages of training, which still hold their start '
+        'values in the first hundred steps',
+        choices=('estimated', 'running'),
+    )
+
+
+class Cost(NamedTuple):
+    """What a measure costs for one network, in passes over all examples.
+
+    A forward pass is L block evaluations; a backward one, L block VJPs from the head to h_0.
+    """
+
+    forward: float = 0
+    backward: float = 0
+
+
+class Effort(NamedTuple):
+    """How examples and networks are carried through a measure; its numbers do not depend on it."""
+
+    at_once: int = 250  # examples in one call: their activations stay in a CPU's cache
+    budget: int | None = None  # bytes of activations; None: half of what the device has available
+    how: str = 'map'  # how several networks go through a pure function: map or vmap
+    progress: Callable[[int, int], None] | None = None  # (done, total), in units of the measure
+
+    def kernel(self, subject: subjects.Subject) -> dict[str, Any]:
+        """The keywords of kernels that carry the ensemble through chunks of their own."""
+        return {
+            'examples_at_once': min(self.at_once, subject.examples.number),
+            'budget': self.budget,
+            'progress': self.progress,
+        }
+
+    def turn(self, number: int, turns: int) -> 'Effort':
+        """The same, its progress that of turn `number` of so many equal ones."""
+        return self._replace(progress=prefix_walk.share(self.progress, number, turns))
+
+
+class Walk(NamedTuple):
+    """Networks and examples that go through a kernel together."""
+
+    rows: slice  # of the networks
+    part: int
+    inputs: Any
+    labels: Any
+    progress: Callable[[int, int], None] | None  # of this walk alone
+
+
+def of_settings(settings: Settings, how: str = 'map', progress=None) -> Effort:
+    """The effort of settings, for networks that go through by `how`."""
+    budget = None if settings.memory is None else int(settings.memory * 2**30)
+    return Effort(settings.examples_at_once, budget, how, progress)
+
+
+def key(subject: subjects.Subject, measure: str) -> jax.Array:
+    """The key from which a measure draws: the same for all networks and checkpoints."""
+    stream = _STREAMS.get(measure, zlib.crc32(measure.encode()) & 0x7FFFFFFF)
+    return jax.random.fold_in(jax.random.key(subject.examples.seed), stream)
+
+
+def walks(subject: subjects.Subject, effort: Effort) -> Iterator[Walk]:
+    """All networks with all examples, `at_once` of them a walk, the last what is left.
+
+    One network a walk, part by part, where they go through in turn; else all of them.
+    """
+    networks, examples = len(subject.stacks), subject.examples
+    group = 1 if effort.how == 'map' else networks
+    firsts, starts = range(0, networks, group), range(0, examples.number, effort.at_once)
+    turns = len(firsts) * len(starts)
+    for number, (first, start) in enumerate(itertools.product(firsts, starts)):
+        rows = slice(start, start + effort.at_once)
+        yield Walk(
+            rows=slice(first, first + group),
+            part=start // effort.at_once,
+            inputs=examples.inputs[rows],
+            labels=examples.labels[rows],
+            progress=prefix_walk.share(effort.progress, number, turns),
+        )
+
+
+def totals(
+    function: Callable, subject: subjects.Subject, effort: Effort, key: jax.Array | None = None
+):
+    """The sum over parts of function(stack, inputs, labels[, key]), a tree of sums over examples.
+
+    Float64 NumPy arrays led by S. Each part has a key of its own, the same for all networks.
+    """
+    found = collections.defaultdict(list)
+    for walk in walks(subject, effort):
+        keys = () if key is None else (jax.random.fold_in(key, walk.part),)
+        shared = (walk.inputs, walk.labels, *keys)
+        sums = seed_axis.of_stacks(function, subject.stacks[walk.rows], effort.how, *shared)
+        found[walk.rows.start].append(jax.tree.map(lambda a: np.asarray(a, np.float64), sums))
+        if walk.progress is not None:
+            walk.progress(1, 1)
+    over_parts = [jax.tree.map(lambda *a: sum(a), *parts) for parts in found.values()]
+    return jax.tree.map(lambda *a: np.concatenate(a), *over_parts)

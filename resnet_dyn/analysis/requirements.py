@@ -1,0 +1,76 @@
+"""What a measure asks of networks, and why it cannot be made of those that lack it.
+
+Each function takes the subject, the effort and the measure's options, and gives the reason, ''
+where there is none.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from resnet_dyn.analysis import effort as effort_lib
+from resnet_dyn.analysis import subjects
+from resnet_dyn.kernels import devices, interactions, reorder
+from resnet_dyn.models import gammas as gammas_lib
+
+Requirement = Callable[[subjects.Subject, effort_lib.Effort, Any], str]
+
+TABLES = 4  # of all logits that a transform of interactions holds at once, in float64
+
+
+def reason(requirements: tuple[Requirement, ...], subject, effort, options) -> str:
+    """The first reason against a measure, '' where there is none."""
+    found = (requirement(subject, effort, options) for requirement in requirements)
+    return next(filter(None, found), '')
+
+
+def norms(subject: subjects.Subject, effort, options) -> str:
+    """Norms, whose scales are the gammas."""
+    if gammas_lib.of_stack(subject.stacks[0]) is not None:
+        return ''
+    return (
+        'these networks have no collection of gammas: of ours, train one with config.model.norm '
+        'batch or rms; of others, only blocks with params["gammas"] have them'
+    )
+
+
+def skips(subject: subjects.Subject, effort, options) -> str:
+    """Blocks with a skip."""
+    if all(stage.skippable for stage in subject.stacks[0].stages):
+        return ''
+    return (
+        'blocks of the kind plain have no skip: without its branch nothing is left of the signal, '
+        'and there are no paths of other lengths; train another config.model.block'
+    )
+
+
+def equal_blocks(subject: subjects.Subject, effort, options) -> str:
+    """Two blocks that can change places."""
+    if reorder.alike(subject.stacks[0], subject.examples.inputs[:2]):
+        return ''
+    return 'no two blocks have the same shape, so none can change places; train a deeper net'
+
+
+def all_sub_networks(subject: subjects.Subject, effort, options) -> str:
+    """So few blocks that all 2^L sub-networks can be scored, in the memory there is."""
+    L, examples = subject.blocks, subject.examples.number
+    if options.exhaustive < L:
+        mend = (
+            f'--interactions.exhaustive={L} lets it'
+            if L <= interactions.LARGEST
+            else f'L is at most {interactions.LARGEST}: take singles, pairs and random'
+        )
+        return (
+            f'all 2^{L} sub-networks of L={L} blocks cost {(2**L - 1) / L:,.3g} forward passes of '
+            f'the {examples:,} examples for each network at each checkpoint, and L is at most '
+            f'{options.exhaustive} unless asked for; {mend}'
+        )
+    at_once = min(effort.at_once, examples)
+    needed = TABLES * 8 * 2**L * at_once * subject.outputs
+    allowed = devices.default_budget() if effort.budget is None else effort.budget
+    if needed > allowed:
+        return (
+            f'the logits of all {2**L:,} sub-networks on {at_once:,} examples at once take '
+            f'{needed / 2**30:.2g} GiB with their transforms, and {allowed / 2**30:.2g} GiB are '
+            'allowed; give fewer --examples_at_once, or more GiB by --memory'
+        )
+    return ''

@@ -1,0 +1,134 @@
+"""What a measure sees of anything: networks as stacks, their names, examples, and their origin.
+
+A run yields a `Subject` for each of its checkpoints (`run_subjects`), a network that no run of ours
+made is one (`of_networks`). Measures know nothing else, so that both are measured, recorded and
+drawn by the same functions.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from resnet_dyn.models import stack as stack_lib
+
+
+class Names(NamedTuple):
+    """What tables and errors call the networks and their blocks."""
+
+    networks: tuple[str, ...]  # S
+    blocks: tuple[str, ...]  # L, from the input
+
+
+class Examples(NamedTuple):
+    """What the networks are looked at with, as they take it."""
+
+    inputs: Any  # (B, ...)
+    labels: Any  # (B,)
+    mask: Any = None  # (B, T), tokens that count; None: all of every example
+    seed: int = 0  # what a measure draws at random, it draws from this
+
+    @property
+    def number(self) -> int:
+        """B."""
+        return len(self.labels)
+
+
+class Origin(NamedTuple):
+    """Where a subject came from; `facts` is what JSON can say and numbers depend on."""
+
+    step: int = 0  # of its training
+    facts: Mapping[str, Any] = {}
+    note: str = ''  # for people: the data, the statistics of the norms
+
+
+class Subject(NamedTuple):
+    """S networks of one model at one moment, and the examples that they are measured on."""
+
+    stacks: tuple[stack_lib.ResidualStack, ...]  # S
+    names: Names
+    examples: Examples | None  # None: a measure of the parameters alone
+    origin: Origin
+
+    @property
+    def blocks(self) -> int:
+        """L."""
+        return stack_lib.num_blocks(self.stacks[0])
+
+    @property
+    def outputs(self) -> int:
+        """K, the length of the last axis of the head's output."""
+        gates_L = jnp.ones(self.blocks)
+        form = jax.eval_shape(
+            stack_lib.apply, self.stacks[0], jnp.asarray(self.examples.inputs[:2]), gates_L
+        )
+        return form.shape[-1]
+
+    def some(self, networks: Sequence[int]) -> 'Subject':
+        """The subject of the networks at these indices alone."""
+        names = tuple(self.names.networks[s] for s in networks)
+        return self._replace(
+            stacks=tuple(self.stacks[s] for s in networks),
+            names=self.names._replace(networks=names),
+        )
+
+
+def of_networks(
+    networks: stack_lib.ResidualStack | Sequence[stack_lib.ResidualStack],
+    inputs,
+    labels,
+    *,
+    mask=None,
+    names: Names | None = None,
+    seed: int = 0,
+    facts: Mapping[str, Any] | None = None,
+    note: str = '',
+) -> Subject:
+    """The subject of one network or of several of one model, on inputs (B, ...) and labels (B,).
+
+    Raises ValueError for no network, for networks that differ in more than parameters, and where
+    there is not one label an example.
+    """
+    if isinstance(networks, stack_lib.ResidualStack):
+        networks = (networks,)
+    if not networks:
+        raise ValueError('no networks: give at least one stack')
+    form = jax.tree.structure(networks[0])
+    for number, network in enumerate(networks[1:], start=1):
+        if jax.tree.structure(network) != form:
+            raise ValueError(
+                f'network {number} is not of the model of network 0: their blocks or functions '
+                'differ. Give networks that differ in their parameters alone'
+            )
+    inputs, labels = jnp.asarray(inputs), jnp.asarray(labels)
+    if labels.shape != inputs.shape[:1]:
+        raise ValueError(
+            f'inputs have shape {inputs.shape} and labels {labels.shape}: give one label an example'
+        )
+    return Subject(
+        tuple(networks),
+        names or numbered(len(networks), stack_lib.num_blocks(networks[0])),
+        Examples(inputs, labels, mask, seed),
+        Origin(facts=facts or {}, note=note),
+    )
+
+
+def numbered(networks: int, blocks: int) -> Names:
+    """Names by number alone."""
+    return Names(
+        tuple(f'network {s}' for s in range(networks)), tuple(f'block {l}' for l in range(blocks))
+    )
+
+
+def not_finite(stack: stack_lib.ResidualStack) -> str:
+    """Why a network cannot be measured, if any of its parameters is NaN or infinite; else ''."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(stack)
+    for path, leaf in leaves:
+        values = np.asarray(leaf, np.float32)
+        if not np.isfinite(values).all():
+            count = int((~np.isfinite(values)).sum())
+            name = jax.tree_util.keystr(path, simple=True, separator='/')
+            return f'{count:,} of its {values.size:,} parameters {name} are NaN or infinite'
+    return ''

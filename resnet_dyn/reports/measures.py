@@ -1,0 +1,259 @@
+"""The table of measures, a row each: what it records, costs, asks for, draws and says.
+
+    gammas        |gamma| by block and norm                                   (gamma_profiles)
+    depth         the depth law predicted from measured power gains           (depth_measures)
+    singles       loss and error after deleting each single block             (lesion_curves)
+    pairs         the same for any two blocks                                 (lesion_curves)
+    random        the same for j blocks chosen at random                      (lesion_curves)
+    greedy        the same for the blocks that are missed least, one by one   (lesion_curves)
+    reorder       loss and error after swapping blocks of equal shape         (orders)
+    paths         the gradient at h_0 by the length of its paths              (path_spectra)
+    interactions  how blocks act together, from all 2^L sub-networks          (interaction_spectra)
+    influence     what each block does to signal and gradient                 (block_influence)
+
+A new measure is a module of its own and one row here.
+"""
+
+import numpy as np
+
+from resnet_dyn.analysis import (
+    block_influence,
+    depth_measures,
+    gamma_profiles,
+    interaction_spectra,
+    lesion_curves,
+    orders,
+    path_spectra,
+    requirements,
+    summaries,
+)
+from resnet_dyn.analysis.measure import Column, Measure, NoOptions, Picture
+from resnet_dyn.plots import depth, gammas, influence, interactions, lesions, paths
+from resnet_dyn.plots import orders as order_plots
+
+DEFAULT = ('gammas', 'depth', 'singles')
+
+MEASURES: dict[str, Measure] = {
+    'gammas': Measure(
+        gamma_profiles.Gammas,
+        gamma_profiles.measure,
+        gamma_profiles.cost,
+        (requirements.norms,),
+        NoOptions,
+        Picture(gammas.profiles, 'Gammas'),
+        (
+            Column(
+                'mean |gamma|',
+                lambda r: _nanmean(r.mean_SLN[..., -1]),
+                '.3f',
+                "mean over channels and blocks of |gamma| of each branch's last norm",
+            ),
+        ),
+        examples=False,
+    ),
+    'depth': Measure(
+        depth_measures.DepthLaw,
+        depth_measures.measure,
+        depth_measures.cost,
+        (requirements.skips,),
+        NoOptions,
+        Picture(depth.law, 'Predicted depth of the virtual ensemble'),
+        (
+            Column(
+                'E[r] incoherent',
+                lambda r: r.incoherent_mean_S,
+                '.2f',
+                'mean path length r, of at most L + 1, predicted from the power gains of the '
+                'blocks if paths are uncorrelated; sigma as it is at the step',
+            ),
+            Column(
+                'E[r] coherent',
+                lambda r: r.coherent_mean_S,
+                '.2f',
+                'the same if all paths of one length add up (eq 13)',
+            ),
+        ),
+    ),
+    'singles': Measure(
+        lesion_curves.SingleLesions,
+        lesion_curves.single,
+        lesion_curves.single_cost,
+        (requirements.skips,),
+        NoOptions,
+        Picture(lesions.singles, 'Single lesions'),
+        (
+            Column(
+                'error %',
+                lambda r: 100 * r.full_error_S,
+                '.2f',
+                'of the whole network on the examples of the analysis',
+            ),
+            Column(
+                'one deleted, mean',
+                lambda r: 100 * r.error_SL.mean(-1),
+                '.2f',
+                'error (%) without one block, mean over the blocks',
+            ),
+            Column(
+                'worst',
+                lambda r: 100 * r.error_SL.max(-1),
+                '.2f',
+                'error (%) without the one block that costs most',
+            ),
+        ),
+    ),
+    'pairs': Measure(
+        lesion_curves.PairLesions,
+        lesion_curves.pairs,
+        lesion_curves.pairs_cost,
+        (requirements.skips,),
+        NoOptions,
+        Picture(lesions.pairs, 'Pairs of lesions', last_only=True),
+        (
+            Column(
+                'two deleted, mean',
+                lambda r: 100 * summaries.pair_errors(r).mean(-1),
+                '.2f',
+                'error (%) without two blocks, mean over all pairs',
+            ),
+        ),
+    ),
+    'random': Measure(
+        lesion_curves.RandomLesions,
+        lesion_curves.random,
+        lesion_curves.random_cost,
+        (requirements.skips,),
+        lesion_curves.RandomOptions,
+        Picture(lesions.random, 'Random lesions'),
+        (
+            Column(
+                'half deleted',
+                lambda r: 100 * summaries.half_deleted(r).error_S,
+                '.2f',
+                'error (%) without floor(L/2) blocks chosen at random (or the number nearest to '
+                'it that was drawn), mean over the draws',
+            ),
+        ),
+        draws=True,
+    ),
+    'greedy': Measure(
+        lesion_curves.GreedyLesions,
+        lesion_curves.greedy,
+        lesion_curves.greedy_cost,
+        (requirements.skips,),
+        NoOptions,
+        Picture(lesions.greedy, 'Greedy lesions'),
+        (
+            Column(
+                'spare at +5 points',
+                summaries.spare_blocks,
+                '.1f',
+                'blocks that can go, always the one missed least, before the error has risen by '
+                'more than 5 points',
+            ),
+        ),
+    ),
+    'reorder': Measure(
+        orders.Reorders,
+        orders.measure,
+        orders.cost,
+        (requirements.skips, requirements.equal_blocks),
+        orders.Options,
+        Picture(order_plots.reorder, 'Blocks in another order'),
+        (
+            Column(
+                'one swap',
+                lambda r: 100 * summaries.swapped_error(r, 1),
+                '.2f',
+                'error (%) after two blocks of equal shape changed places, mean over the orders',
+            ),
+            Column(
+                'many swaps',
+                lambda r: 100 * summaries.swapped_error(r, int(r.swaps_N.max())),
+                '.2f',
+                'error (%) after the largest number of random swaps that led to another order '
+                'than the one as trained',
+            ),
+        ),
+        draws=True,
+    ),
+    'paths': Measure(
+        path_spectra.PathSpectrum,
+        path_spectra.measure,
+        path_spectra.cost,
+        (requirements.skips,),
+        path_spectra.Options,
+        Picture(paths.spectrum, 'The gradient by path length'),
+        (
+            Column(
+                'mean length k',
+                summaries.mean_length,
+                '.2f',
+                'mean number of branches of a path, by its share of the energy of the gradient '
+                '(all paths alike: L/2)',
+            ),
+            Column(
+                'energy in short half',
+                summaries.short_share,
+                '.4f',
+                'share of that energy in paths of at most half of the blocks',
+            ),
+            Column(
+                'closure',
+                lambda r: r.closure_S,
+                '.1e',
+                '|sum of the parts less the gradient| over |gradient|: rounding alone',
+            ),
+        ),
+        draws=True,
+        parts=True,
+    ),
+    'interactions': Measure(
+        interaction_spectra.Interactions,
+        interaction_spectra.measure,
+        interaction_spectra.cost,
+        (requirements.skips, requirements.all_sub_networks),
+        interaction_spectra.Options,
+        Picture(interactions.spectra, 'Interactions of blocks'),
+        (
+            Column(
+                'variance at order 1',
+                summaries.alone_share,
+                '.3f',
+                'share of the variance of the logits over all sub-networks that blocks make by '
+                'themselves',
+            ),
+        ),
+    ),
+    'influence': Measure(
+        block_influence.Influences,
+        block_influence.measure,
+        block_influence.cost,
+        (requirements.skips,),
+        NoOptions,
+        Picture(influence.influences, 'What blocks do to the signal'),
+        (
+            Column(
+                '|branch| / |skip|',
+                lambda r: _nanmean(r.branch_over_skip_SL),
+                '.3f',
+                'size of what a branch adds over what its skip carries, mean over the blocks',
+            ),
+            Column(
+                'influence',
+                lambda r: _nanmean(r.block_influence_SL),
+                '.3f',
+                '1 - cos(skip, output), mean over the blocks',
+            ),
+        ),
+    ),
+}
+
+
+def _nanmean(values_SX) -> np.ndarray:
+    """The mean over all but networks of what is there; NaN for a network of which nothing is."""
+    values_SX = np.asarray(values_SX, np.float64).reshape(len(values_SX), -1)
+    there_SX = ~np.isnan(values_SX)
+    number_S = there_SX.sum(1)
+    total_S = np.where(there_SX, values_SX, 0).sum(1)
+    return np.where(number_S > 0, total_S / np.maximum(number_S, 1), np.nan)
