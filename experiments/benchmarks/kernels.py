@@ -7,16 +7,18 @@ of ResNet-26 (L = 12), in forward passes. Batch 64: the exact path spectrum of R
 in VJP passes, one product from the loss to h_0, residuals at hand, no parameter gradients. Beside
 them, timed in turn in the same process, vmap over the masks and the plain PyTorch loop over masks
 that skips deleted blocks (eager, channels_last, a thread a core), where PyTorch can be imported.
-Expect: singles within 1.4 (L+1)/2 forward passes, pairs within 1.6 of their distinct prefixes, all
-masks within 1.6 block evaluations each, the spectrum within 1.3 (L+1)/2 VJP passes; compile time of
-ResNet-110 at most twice that of ResNet-20; PyTorch's loop 1.4 times slower for singles and 3.5
-times for all masks. These hold for 2 cores; accelerators have no number yet.
-Wall time: about 7 minutes on 2 cores.
+The bound of a set of masks is its block evaluations, distinct prefixes alone, over L: for singles
+(L+1)/2 forward passes.
+Expect: singles within 1.4 of their bound, pairs and all masks within 1.6, the spectrum within 1.3
+(L+1)/2 VJP passes; compile time of ResNet-110 at most twice that of ResNet-20; PyTorch's loop 1.4
+times slower for singles and 3.5 times for all masks. These hold for 2 cores; accelerators have no
+number yet. Each timing in rounds, whose number, median and range are said.
+Wall time: about 18 minutes on 2 cores, most of it the loops of PyTorch.
 """
 
 import functools
-import statistics
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -28,39 +30,45 @@ from resnet_dyn.models import presets, transforms
 from resnet_dyn.models import stack as stack_lib
 
 BATCH = 128
-SPECTRUM_BATCH = 64
+SPECTRUM_BATCH, SPECTRUM_DEPTH = 64, 110
 KIND = 'postact'
-ROUNDS = 5
+BLOCK_DEPTH = 56  # whose blocks are timed one by one
+COMPILED = (20, 110)  # depths whose compile times are compared
+ROUNDS, COMPILE_ROUNDS, BLOCK_ROUNDS = 5, 3, 20
 PAUSE = 0.5  # seconds
 VMAP_CHUNK = 9  # masks in one call of the vmapped forward pass
 
 
-def run(report: Callable[[str], None] = print) -> dict:
+class Lesions(NamedTuple):
+    """A set of masks of a ResNet to be scored, in so many rounds, and what is aimed at."""
+
+    what: str
+    depth: int
+    masks: Callable[[int], np.ndarray]  # of L
+    rounds: int
+    goal: float  # over the bound
+    torch_goal: float | None  # PyTorch's loop over ours
+    vmap: bool = False  # timed beside them
+
+
+LESIONS = {
+    'singles': Lesions('all single deletions', 56, masks.single, ROUNDS, 1.4, 1.4, vmap=True),
+    'pairs': Lesions('all pairs', 56, functools.partial(masks.exactly, j=2), 3, 1.6, None),
+    'exhaustive': Lesions('all sub-networks', 26, masks.all_masks, 3, 1.6, 3.5),
+}
+
+
+def run(report: Callable[[str], None] = print) -> dict[str, Any]:
     """Measures, reports line by line, and returns the numbers behind the lines."""
-    numbers = {'block_evaluation': _block_evaluations(report)}
-    numbers['singles'] = _lesions(
-        report,
-        'singles of ResNet-56',
-        56,
-        masks.single(27),
-        ROUNDS,
-        1.4,
-        1.4,
-        bound=14.0,
-        vmap=True,
-    )
-    numbers['pairs'] = _lesions(
-        report, 'pairs of ResNet-56', 56, masks.exactly(27, 2), 1, 1.6, None
-    )
-    numbers['exhaustive'] = _lesions(
-        report, 'all masks, L = 12', 26, masks.all_masks(12), 1, 1.6, 3.5
-    )
-    numbers['spectrum'] = _spectrum(report)
-    numbers['compile'] = _compile(report)
-    return numbers
+    return {
+        'block_evaluation': _block_evaluations(report),
+        'lesions': {name: score_masks(report, one) for name, one in LESIONS.items()},
+        'spectrum': _spectrum(report),
+        'compile': _compile(report),
+    }
 
 
-def network(depth: int, batch: int = BATCH):
+def network(depth: int, batch: int):
     """A stack of random weights and a batch of random images with labels."""
     model = presets.cifar_resnet(depth, KIND)
     images = jax.random.normal(jax.random.key(1), (batch, 32, 32, 3))
@@ -73,46 +81,52 @@ def loss(logits_BK):
     return -jax.nn.log_softmax(logits_BK)[:, 0].sum()
 
 
-def _lesions(report, name, depth, masks_ML, rounds, goal, torch_goal, bound=None, vmap=False):
+def score_masks(report, one: Lesions) -> dict[str, Any]:
     """One set of masks: in forward passes, against their bound, and over PyTorch's loop."""
-    net, images, labels = network(depth)
+    net, images, labels = network(one.depth, BATCH)
     L = net.num_blocks
-    evaluations = prefix_tree.block_evaluations(masks_ML)
-    bound = evaluations / L if bound is None else bound
-    forward = jax.jit(stack_lib.apply)
-    gates = jnp.ones(L)
+    masks_ML = one.masks(L)
+    bound = prefix_tree.block_evaluations(masks_ML) / L
+    sizes = {'depth': one.depth, 'blocks': L, 'masks': len(masks_ML), 'batch': BATCH}
+    seconds = _time_masks(one, net, images, labels, masks_ML)
+    passes = timing.ratio([3 * s for s in seconds['ours']], seconds['pass'])
+    over = passes.median / bound
+    what = f'{one.what} of ResNet-{one.depth} ({len(masks_ML):,} masks, batch {BATCH})'
+    report(
+        f'{what}: {passes} forward passes, {over:.2f} of the bound of {bound:.1f} (goal: at most '
+        f'{one.goal}); {len(masks_ML) / timing.spread(seconds["ours"]).median:.1f} masks/s'
+    )
+    found = {'what': what, 'sizes': sizes, 'passes': passes, 'bound': bound, 'over_bound': over}
+    found['seconds'] = seconds
+    for other, words in (('pytorch', 'PyTorch, loop that skips'), ('vmap', 'vmap over masks')):
+        if other in seconds:
+            found[f'{other}_over_ours'] = timing.ratio(seconds[other], seconds['ours'])
+            aim = f' (goal: at least {one.torch_goal})'
+            aim = aim if one.torch_goal and other == 'pytorch' else ''
+            report(f'  {words}, over ours: {found[f"{other}_over_ours"]}{aim}')
+    return found
+
+
+def _time_masks(one: Lesions, net, images, labels, masks_ML) -> dict[str, list[float]]:
+    """Seconds of three passes, of our scores and of the other ways, in turn."""
+    forward, gates = jax.jit(stack_lib.apply), jnp.ones(net.num_blocks)
     contestants = {
         'pass': lambda: [forward(net, images, gates).block_until_ready() for _ in range(3)],
         'ours': lambda: lesions.score(net, images, labels, masks_ML),
     }
-    torch_loop = _torch_loop(depth, masks_ML)
+    torch_loop = _torch_loop(one.depth, masks_ML)
     if torch_loop is not None:
         contestants['pytorch'] = torch_loop
-    if vmap:
+    if one.vmap:
         contestants['vmap'] = _vmapped(net, images, labels, masks_ML)
     contestants['pass']()  # compiles, as does the next line
     lesions.score(net, images, labels, masks_ML[[0, -1]])
-    seconds = timing.in_turn(contestants, rounds, PAUSE, warm_up=rounds > 1)
-    passes = timing.ratio([3 * s for s in seconds['ours']], seconds['pass'])
-    over = passes[0] / bound
-    report(
-        f'{name}: {passes[0]:.1f} forward passes ({passes[1]:.1f} to {passes[2]:.1f}), '
-        f'{over:.2f} of the bound of {bound:.1f} (goal: at most {goal}); '
-        f'{len(masks_ML) / statistics.median(seconds["ours"]):.1f} masks/s'
-    )
-    found = {'passes': passes, 'bound': bound, 'over_bound': over, 'seconds': seconds}
-    for other, what in (('pytorch', 'PyTorch, loop that skips'), ('vmap', 'vmap over masks')):
-        if other in seconds:
-            found[f'{other}_over_ours'] = timing.ratio(seconds[other], seconds['ours'])
-            middle, low, high = found[f'{other}_over_ours']
-            aim = f'; goal: at least {torch_goal}' if torch_goal and other == 'pytorch' else ''
-            report(f'  {what}, over ours: {middle:.2f} ({low:.2f} to {high:.2f}{aim})')
-    return found
+    return timing.in_turn(contestants, one.rounds, PAUSE, warm_up=one.vmap)
 
 
-def _block_evaluations(report) -> dict:
+def _block_evaluations(report) -> dict[str, timing.Spread]:
     """Milliseconds of one block evaluation, by stage, ours and PyTorch's."""
-    net, images, _ = network(56)
+    net, images, _ = network(BLOCK_DEPTH, BATCH)
     h = stack_lib.stem(net, images)
     calls = {}
     for stage in net.stages:
@@ -125,15 +139,15 @@ def _block_evaluations(report) -> dict:
             )
         h = run(stage, h)
     calls |= _torch_blocks()
-    seconds = timing.in_turn(calls, 20, 0.02)
-    found = {name: 1000 * statistics.median(values) for name, values in seconds.items()}
+    seconds = timing.in_turn(calls, BLOCK_ROUNDS, 0.02)
+    found = {name: timing.spread([1000 * s for s in values]) for name, values in seconds.items()}
     for name, milliseconds in found.items():
-        report(f'one block evaluation, {name}: {milliseconds:.2f} ms')
+        report(f'one block evaluation, {name}: {milliseconds} ms')
     return found
 
 
-def _spectrum(report) -> dict:
-    net, images, _ = network(110, SPECTRUM_BATCH)
+def _spectrum(report) -> dict[str, Any]:
+    net, images, _ = network(SPECTRUM_DEPTH, SPECTRUM_BATCH)
     L = net.num_blocks
     h_0 = jax.jit(stack_lib.stem)(net, images)
 
@@ -150,33 +164,35 @@ def _spectrum(report) -> dict:
     seconds = timing.in_turn(contestants, ROUNDS, PAUSE)
     passes = timing.ratio([3 * s for s in seconds['ours']], seconds['pass'])
     bound = (L + 1) / 2
-    report(
-        f'exact path spectrum of ResNet-110: {passes[0]:.1f} VJP passes ({passes[1]:.1f} to '
-        f'{passes[2]:.1f}), {passes[0] / bound:.2f} of (L+1)/2 = {bound} (goal: at most 1.3)'
-    )
-    return {
-        'passes': passes,
-        'bound': bound,
-        'over_bound': passes[0] / bound,
-        'seconds': seconds,
-    }
+    over = passes.median / bound
+    what = f'exact path spectrum of ResNet-{SPECTRUM_DEPTH} (batch {SPECTRUM_BATCH})'
+    report(f'{what}: {passes} VJP passes, {over:.2f} of (L+1)/2 = {bound} (goal: at most 1.3)')
+    sizes = {'depth': SPECTRUM_DEPTH, 'blocks': L, 'batch': SPECTRUM_BATCH}
+    found = {'what': what, 'sizes': sizes, 'passes': passes, 'bound': bound, 'over_bound': over}
+    return {**found, 'seconds': seconds}
 
 
-def _compile(report) -> dict:
+def _compile(report) -> dict[str, Any]:
     """First call less second, seconds, by kernel and depth; batch 2."""
-    found = {}
-    for kernel, call in (('lesions', _score_singles), ('spectrum', _spectrum_once)):
-        seconds = {}
-        for depth in (8, 20, 110):  # what the first compilation of a process pays is no one's
-            run = functools.partial(call, *network(depth, 2))
-            seconds[depth] = timing.once(run) - timing.once(run)
-        growth = seconds[110] / seconds[20]
-        found[kernel] = {'seconds': seconds, 'growth': growth}
-        report(
-            f'compile time of {kernel}: {seconds[20]:.1f} s for ResNet-20, {seconds[110]:.1f} s '
-            f'for ResNet-110: {growth:.2f} (goal: at most 2)'
-        )
+    found, (first, last) = {}, COMPILED
+    for kernel, call in (('lesions', _score_singles), ('path spectrum', _spectrum_once)):
+        _first_call(call, 8)  # what the first compilation of a process pays is no one's
+        seconds = {depth: [] for depth in COMPILED}
+        for _ in range(COMPILE_ROUNDS):
+            for depth in COMPILED:
+                seconds[depth].append(_first_call(call, depth))
+        growth = timing.ratio(seconds[last], seconds[first])
+        what = f'ResNet-{last} over ResNet-{first}'
+        found[kernel] = {'what': what, 'seconds': seconds, 'growth': growth}
+        report(f'compile time of {kernel}, {what}: {growth} (goal: at most 2)')
     return found
+
+
+def _first_call(call, depth: int) -> float:
+    """Seconds by which the first call takes longer than the second."""
+    run = functools.partial(call, *network(depth, 2))
+    jax.clear_caches()
+    return timing.once(run) - timing.once(run)
 
 
 def _score_singles(net, images, labels):
@@ -216,4 +232,4 @@ def _torch_blocks() -> dict[str, Callable[[], object]]:
         return {}
     from experiments.benchmarks import pytorch_resnet
 
-    return pytorch_resnet.block_evaluations(56, BATCH)
+    return pytorch_resnet.block_evaluations(BLOCK_DEPTH, BATCH)

@@ -1,4 +1,4 @@
-"""ResNet-20 in eager PyTorch, the twin of `cifar_resnet(20, 'postact')` that benchmarks race."""
+"""CIFAR ResNets in eager PyTorch, the twins of `cifar_resnet(depth, 'postact')` in races."""
 
 import itertools
 from collections.abc import Callable
@@ -34,7 +34,7 @@ class Block(nn.Module):
         return functional.relu(self.skip(h) + self.branch(h))
 
 
-def resnet(depth: int = 20) -> nn.Sequential:
+def resnet(depth: int) -> nn.Sequential:
     """The 6n+2 net with 269,722 parameters at depth 20."""
     length = (depth - 2) // 6
     widths = [16] + [width for width in (16, 32, 64) for _ in range(length)]
@@ -44,9 +44,9 @@ def resnet(depth: int = 20) -> nn.Sequential:
     return nn.Sequential(*stem, *blocks, *head).to(memory_format=torch.channels_last)
 
 
-def steps(batch: int, number: int) -> Callable[[], None]:
+def steps(depth: int, batch: int, number: int) -> Callable[[], None]:
     """A call that trains for `number` steps on one random batch."""
-    net = resnet()
+    net = resnet(depth)
     images = torch.randn(batch, 3, 32, 32).to(memory_format=torch.channels_last)
     labels = torch.arange(batch) % 10
     optimizer = torch.optim.SGD(net.parameters(), 0.1, 0.9, weight_decay=1e-4, nesterov=True)

@@ -9,8 +9,8 @@ Expect: on 2 cores 0.2 s, 1 s, 2 s and 5 s at the most.
 Wall time: about 20 seconds on 2 cores.
 """
 
-import statistics
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,51 +20,57 @@ from experiments.benchmarks import timing
 from resnet_dyn.theory import kac_rice, path_weights
 
 ROUNDS = 5
+EQUAL, UNEQUAL = 1_000_000, 10_000  # layers p
+BETAS, BETAS_DEPTH = 10_000, 1000
+SPIN, WEIGHTS, INDICES = 3, 50, 6
 
 
-def run(
-    report: Callable[[str], None] = print, rounds: int = ROUNDS
-) -> list[tuple[str, float, float]]:
-    """Measures, reports line by line, and returns rows (name, seconds, target in seconds)."""
+def run(report: Callable[[str], None] = print, rounds: int = ROUNDS) -> dict[str, Any]:
+    """Measures, reports line by line, and returns a row a call: name, seconds, their target."""
     rows = []
     with jax.enable_x64(True):
         for name, call, target in calls():
             first = timing.once(call)
-            seconds = statistics.median(timing.once(call) for _ in range(rounds))
-            rows.append((name, seconds, target))
-            verdict = 'met' if seconds < target else 'MISSED'
+            seconds = timing.spread([timing.once(call) for _ in range(rounds)])
+            longer = max(first - seconds.median, 0)
+            rows.append({'name': name, 'seconds': seconds, 'target': target, 'first': longer})
+            verdict = 'met' if seconds.median < target else 'MISSED'
             report(
-                f'{name}: {seconds:.3f} s (goal: under {target:g} s, {verdict}; '
-                f'the first call, not counted: {max(first - seconds, 0):.2f} s longer)'
+                f'{name}: {seconds} s (goal: under {target:g} s, {verdict}; '
+                f'the first call, not counted: {longer:.2f} s longer)'
             )
-    return rows
+    return {'rows': rows}
 
 
 def calls() -> list[tuple[str, Callable[[], object], float]]:
     """(name, call that returns when its work is done, target in seconds), in float64."""
-    gains = jnp.asarray(np.random.default_rng(0).uniform(0.1, 2.0, 9_999))
-    betas = jnp.geomspace(0.01, 100.0, 10_000)
-    many = jax.jit(jax.vmap(lambda beta: path_weights.log_path_weights(beta, 1000)))
+    gains = jnp.asarray(np.random.default_rng(0).uniform(0.1, 2.0, UNEQUAL - 1))
+    betas = jnp.geomspace(0.01, 100.0, BETAS)
+    many = jax.jit(jax.vmap(lambda beta: path_weights.log_path_weights(beta, BETAS_DEPTH)))
     beta = jnp.asarray(0.5)
     return [
         (
-            'log_path_weights, p = 1,000,000',
-            lambda: jax.block_until_ready(path_weights.log_path_weights(beta, 1_000_000)),
+            f'log_path_weights, p = {EQUAL:,}',
+            lambda: jax.block_until_ready(path_weights.log_path_weights(beta, EQUAL)),
             0.2,
         ),
         (
-            'log_path_weights_from_gains, unequal, p = 10,000',
+            f'log_path_weights_from_gains, unequal, p = {UNEQUAL:,}',
             lambda: jax.block_until_ready(path_weights.log_path_weights_from_gains(gains)),
             1.0,
         ),
         (
-            'log_path_weights, 10,000 betas x p = 1000 in one vmapped call',
+            f'log_path_weights, {BETAS:,} betas x p = {BETAS_DEPTH:,} in one vmapped call',
             lambda: jax.block_until_ready(many(betas)),
             2.0,
         ),
         (
-            'expected_critical_points, pure 3, Lambda = 50, indices 0..5 together',
-            lambda: [kac_rice.expected_critical_points({3: 1.0}, 50, index) for index in range(6)],
+            f'expected_critical_points, pure {SPIN}, Lambda = {WEIGHTS}, indices '
+            f'0..{INDICES - 1} together',
+            lambda: [
+                kac_rice.expected_critical_points({SPIN: 1.0}, WEIGHTS, index)
+                for index in range(INDICES)
+            ],
             5.0,
         ),
     ]

@@ -3,7 +3,29 @@
 import os
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from experiments import words
+
+
+class Spread(NamedTuple):
+    """A timing, or a ratio of two, over rounds."""
+
+    median: float
+    low: float
+    high: float
+    rounds: int
+
+    @property
+    def range(self) -> str:
+        """The range in words."""
+        return f'{words.number(self.low)} to {words.number(self.high)}'
+
+    def __str__(self):
+        if self.rounds == 1:
+            return f'{words.number(self.median)} (one round)'
+        return f'{words.number(self.median)} ({self.range}; {self.rounds} rounds)'
 
 
 def in_turn(
@@ -11,7 +33,7 @@ def in_turn(
     rounds: int,
     pause: float = 0.0,
     warm_up: bool = True,
-):
+) -> dict[str, list[float]]:
     """Seconds of each contestant in each round, {name: [seconds]}; one untimed call goes before.
 
     A contestant returns when its work is done (`jax.block_until_ready`). `pause` seconds between
@@ -35,10 +57,14 @@ def once(run: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def ratio(numerator, denominator) -> tuple[float, float, float]:
-    """(median, lowest, highest) of the ratios round by round."""
-    ratios = [a / b for a, b in zip(numerator, denominator, strict=True)]
-    return statistics.median(ratios), min(ratios), max(ratios)
+def spread(values: Sequence[float]) -> Spread:
+    """The median, the lowest, the highest and the number of rounds."""
+    return Spread(statistics.median(values), min(values), max(values), len(values))
+
+
+def ratio(numerator: Sequence[float], denominator: Sequence[float]) -> Spread:
+    """The spread of the ratios round by round."""
+    return spread([a / b for a, b in zip(numerator, denominator, strict=True)])
 
 
 def pytorch():
