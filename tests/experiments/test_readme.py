@@ -1,22 +1,29 @@
-"""The README's numbers come from files alone: what is there is written, what is not is said."""
+"""The README's numbers come from files alone: what is there is written, what is not stays."""
 
 import json
 
 import numpy as np
 import pytest
 
-from experiments import readme
-from resnet_dyn import records
+from experiments import readme, readme_rows
+from experiments.benchmarks import results, timing
+from resnet_dyn import errors, records
 from resnet_dyn.analysis import path_spectra, trajectories
 
 DEVICE = {'platform': 'cpu', 'kind': 'cpu', 'count': 1, 'cpu_cores': 2}
+OLD = [f'| old claim | 1 | 2 | 3 | 4 <!-- {name} --> |' for name in readme_rows.SOURCES]
 
 
 @pytest.fixture
 def root(tmp_path):
-    text = f'# Title\n\n{readme.BEGIN}\nold numbers\n{readme.END}\n\nThe end.\n'
-    (tmp_path / 'README.md').write_text(text)
+    _write(tmp_path, OLD)
     return tmp_path
+
+
+def _write(root, rows):
+    table = '\n'.join(['', *readme.HEADER, *rows, ''])
+    text = f'# Title\n\n{readme.BEGIN}\n{table}\n{readme.END}\n\nThe end.\n'
+    (root / 'README.md').write_text(text)
 
 
 def run(root):
@@ -25,31 +32,140 @@ def run(root):
     return result, lines, (root / 'README.md').read_text()
 
 
-def test_what_is_not_there_is_left_out_and_said(root):
+def _rows(text, source):
+    return [line for line in text.splitlines() if line.endswith(f'<!-- {source} --> |')]
+
+
+@pytest.fixture
+def benchmark(root, monkeypatch):
+    """benchmark('theory', numbers): the file of a benchmark, as its command writes it."""
+
+    def benchmark(what, numbers):
+        command = f'/some/python -m launch.benchmark --what={what} --workdir=build/benchmarks'
+        provenance = {'device': DEVICE, 'command': command}
+        monkeypatch.setattr(records, 'provenance', lambda **_: provenance)
+        results.write(root / 'build' / 'benchmarks', what, numbers, seconds=1.0)
+
+    return benchmark
+
+
+def test_rows_whose_source_is_not_there_stay_and_this_is_said(root):
+    before = (root / 'README.md').read_text()
+    result, lines, text = run(root)
+    assert text == before
+    assert result.findings == ()
+    assert len(lines) == len(readme_rows.SOURCES)
+    assert all('its 1 rows stay as they are' in line for line in lines)
+
+
+def test_a_source_replaces_its_own_rows_alone_and_a_second_run_changes_nothing(root, benchmark):
+    seconds = timing.spread([0.2, 0.1, 0.4])
+    benchmark('theory', {'rows': [{'name': name, 'seconds': seconds} for name in 'ab']})
     _, lines, text = run(root)
-    assert len(lines) == len(readme.SOURCES)
-    assert all('left out' in line for line in lines)
-    assert 'old numbers' not in text
-    assert text.startswith('# Title')
-    assert text.endswith('The end.\n')
-
-
-def test_a_benchmark_becomes_rows_and_a_second_run_changes_nothing(root):
-    folder = root / 'build' / 'benchmarks'
-    folder.mkdir(parents=True)
-    numbers = {'compile_growth': 0.891, 'speed_over_pytorch': [0.5312, 0.51, 0.57]}
-    found = {'numbers': numbers, 'provenance': {'device': DEVICE}}
-    (folder / 'benchmark_train.json').write_text(json.dumps(found))
-    _, _, text = run(root)
-    assert '| 0.89 |  | 2 CPU cores | `python -m launch.benchmark --what=train` |' in text
-    assert '0.53 (0.51 to 0.57)' in text
+    assert len(lines) == len(readme_rows.SOURCES) - 1
+    assert _rows(text, 'benchmark-theory') == [
+        f'| {name}, seconds: median (range) | 0.2 (0.1 to 0.4) | 3 rounds | 2 CPU cores | '
+        '`python -m launch.benchmark --what=theory --workdir=build/benchmarks` '
+        '<!-- benchmark-theory --> |'
+        for name in 'ab'
+    ]
+    others = [line for line in OLD if 'benchmark-theory' not in line]
+    assert [line for line in text.splitlines() if 'old claim' in line] == others
     assert run(root)[2] == text
 
 
-def test_the_ensemble_of_a_run_becomes_rows_with_the_command_of_each_measure(root):
-    folder = root / 'build' / 'cifar'
-    (folder / 'checkpoints' / '7').mkdir(parents=True)
-    paths = path_spectra.PathSpectrum(
+def test_rows_stand_in_the_order_of_their_sources_and_rows_of_none_stay_last(root):
+    typed = '| typed by hand | 1 | 2 | 3 | 4 |'
+    foreign = '| of another program | 1 | 2 | 3 | 4 <!-- other --> |'
+    _write(root, [typed, foreign, *OLD[::-1]])
+    _, lines, text = run(root)
+    rows = [line for line in text.splitlines() if line.startswith('| ')][1:]
+    assert rows == [*OLD, typed, foreign]
+    assert any('none, other' in line for line in lines)
+
+
+def test_a_readme_without_the_marks_of_a_table_is_refused_and_left_alone(root):
+    (root / 'README.md').write_text('# Title\n')
+    with pytest.raises(errors.UserError, match='no table'):
+        run(root)
+    assert (root / 'README.md').read_text() == '# Title\n'
+
+
+def test_every_row_of_this_readme_has_a_source_here():
+    _, rows, _ = readme._parts(readme.ROOT / 'README.md')
+    assert rows and set(rows) <= set(readme_rows.SOURCES)
+
+
+def test_the_words_of_a_benchmark_are_made_of_the_sizes_that_it_measured(root, benchmark):
+    one = {
+        'what': 'all sub-networks of ResNet-14 (64 masks, batch 7)',
+        'passes': timing.spread([12.0, 10.0, 20.0]),
+        'bound': 10.67,
+        'over_bound': 1.125,
+        'pytorch_over_ours': timing.spread([3.0]),
+    }
+    growth = {'what': 'ResNet-32 over ResNet-14', 'growth': timing.spread([0.5, 0.6])}
+    spectrum = {**one, 'what': 'exact path spectrum of ResNet-32 (batch 5)'}
+    benchmark(
+        'kernels',
+        {'lesions': {'exhaustive': one}, 'spectrum': spectrum, 'compile': {'lesions': growth}},
+    )
+    train = {
+        'sizes': {'depth': 14, 'batch': 7},
+        'compile_growth': {'what': 'ResNet-602 over ResNet-14', 'ratio': timing.spread([1.0])},
+        'speed_over_pytorch': timing.spread([0.53, 0.51, 0.57]),
+    }
+    benchmark('train', train)
+    _, _, text = run(root)
+    kernels, training = (_rows(text, f'benchmark-{what}') for what in ('kernels', 'train'))
+    assert [line.split(' | ')[:3] for line in kernels] == [
+        [
+            '| all sub-networks of ResNet-14 (64 masks, batch 7), forward passes: median (range); '
+            'over the bound of 10.7',
+            '12 (10 to 20); 1.12',
+            '3 rounds',
+        ],
+        [
+            '| exact path spectrum of ResNet-32 (batch 5), VJP passes: median (range); over the '
+            'bound of 10.7',
+            '12 (10 to 20); 1.12',
+            '3 rounds',
+        ],
+        [
+            "| time of PyTorch's loop that skips deleted blocks over ours, all sub-networks of "
+            'ResNet-14 (64 masks, batch 7)',
+            '3',
+            '1 round',
+        ],
+        [
+            '| compile time of lesions, ResNet-32 over ResNet-14: median (range)',
+            '0.55 (0.5 to 0.6)',
+            '2 rounds',
+        ],
+    ]
+    assert 'compile time of the training step, ResNet-602 over ResNet-14 | 1 | 1 round' in text
+    assert 'eager PyTorch, ResNet-14, batch 7: median (range) | 0.53 (0.51 to 0.57)' in training[1]
+
+
+def test_a_benchmark_of_an_earlier_version_is_said_and_its_rows_stay(root):
+    folder = root / 'build' / 'benchmarks'
+    folder.mkdir(parents=True)
+    earlier = {'numbers': [['log_path_weights', 0.1, 0.2]], 'provenance': {'device': DEVICE}}
+    (folder / 'benchmark_theory.json').write_text(json.dumps(earlier))
+    before = (root / 'README.md').read_text()
+    _, lines, text = run(root)
+    assert text == before
+    assert any('earlier version' in line and '--what=theory' in line for line in lines)
+
+
+def _origin(what):
+    command = f'python -m launch.analyze --what={what} --steps=last'
+    return {'device': DEVICE, 'command': command, 'settings': {'examples': 1234}}
+
+
+@pytest.fixture
+def spectrum():
+    return path_spectra.PathSpectrum(
         step=np.array(7),
         sum_norm_SR=np.ones((2, 3)),
         root_energy_SR=np.sqrt([[4.0, 4.0, 2.0], [6.0, 3.0, 1.0]]),
@@ -59,14 +175,44 @@ def test_the_ensemble_of_a_run_becomes_rows_with_the_command_of_each_measure(roo
         closure_S=np.array([1e-7, 3e-7]),
         probes=np.array(8),
     )
-    origin = {'device': DEVICE, 'command': 'python -m launch.analyze --what=paths --steps=last'}
-    records.save(trajectories.path(folder, 'paths', 7), paths, origin)
+
+
+def test_the_ensemble_of_a_run_becomes_rows_with_the_command_of_each_measure(root, spectrum):
+    folder = root / 'build' / 'cifar'
+    (folder / 'checkpoints' / '7').mkdir(parents=True)
+    records.save(trajectories.path(folder, 'paths', 7), spectrum, _origin('paths'))
     _, lines, text = run(root)
-    rows = [line for line in text.splitlines() if '--what=paths --steps=last' in line]
+    rows = _rows(text, 'cifar-ensemble')
     assert len(rows) == 2
+    assert all('`python -m launch.analyze --what=paths --steps=last`' in row for row in rows)
     assert '(of all paths: 0.75) | 0.85 ± 0.071 | 2 | 2 CPU cores |' in rows[0]
     assert '| 2e-07 ± 1.4e-07 |' in rows[1]
-    assert not any(line.startswith('the ensemble') for line in lines)
+    assert not any(line.startswith('cifar-ensemble') for line in lines)
+
+
+def test_a_training_becomes_rows_with_its_sizes_and_without_the_network_that_diverged(root):
+    folder = root / 'build' / 'cifar'
+    folder.mkdir(parents=True)
+    model, train = {'depth': 14, 'block': 'preact'}, {'steps': 9, 'epochs': None}
+    source = {'name': 'digits', 'note': ''}
+    description = {
+        'config': {'model': model, 'train': train, 'seeds': 3},
+        'data': {'source': source, 'test_size': 1500},
+        'device': DEVICE,
+        'command': 'python -m launch.train --workdir=build/cifar',
+    }
+    (folder / 'config.json').write_text(json.dumps(description))
+    lines = [
+        {'step': 5, 'images_per_second': 900.0},
+        {'step': 9, 'images_per_second': 1100.0, 'test_accuracy': [0.5, None, 0.7]},
+    ]
+    (folder / 'metrics.jsonl').write_text(''.join(f'{json.dumps(line)}\n' for line in lines))
+    rows = _rows(run(root)[2], 'cifar')
+    assert rows[0].startswith(
+        '| test accuracy of ResNet-14 (preact) after 9 steps of digits, %, on 1,500 test images | '
+        '60.0 ± 14 (n = 2) | 3 | 2 CPU cores | `python -m launch.train --workdir=build/cifar`'
+    )
+    assert 'of 3 networks together: median (range) | 1,000 (900 to 1,100) | 2 lines |' in rows[1]
 
 
 def test_pictures_are_copied_to_docs(root):
@@ -75,15 +221,3 @@ def test_pictures_are_copied_to_docs(root):
     source.write_bytes(b'picture')
     run(root)
     assert (root / 'docs' / 'figure1.png').read_bytes() == b'picture'
-
-
-def test_plus_minus_is_the_sample_standard_deviation_and_absent_for_one_network():
-    assert readme.plus_minus([1.0, 3.0]) == '2 ± 1.4'
-    assert readme.plus_minus(np.array([61.24])) == '61.2'
-
-
-def test_a_command_is_shown_without_paths_of_this_machine():
-    command = '/some/where/python -m launch.train --workdir=W --config.data.dir=/data/here'
-    assert readme.python_command(command) == (
-        'python -m launch.train --workdir=W --config.data.dir=DATA'
-    )

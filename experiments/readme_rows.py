@@ -1,0 +1,269 @@
+"""The rows of the README's table, a function a source: what a file holds, in words.
+
+Every word that depends on a setting (sizes, numbers of examples and rounds, commands) is taken
+from the record or its provenance, so that it says what was measured. Where the file is not there, a
+FileNotFoundError or a UserError says so.
+"""
+
+import json
+import pathlib
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from experiments import words
+from experiments.benchmarks import results, timing
+from resnet_dyn import records
+from resnet_dyn.analysis import depth_measures, kinds, lesion_curves, summaries, trajectories
+from resnet_dyn.training import metrics
+
+plus_minus = words.plus_minus
+
+
+class Row(NamedTuple):
+    """One claim of the table."""
+
+    claim: str
+    number: str
+    n: str  # networks, or rounds
+    device: str
+    command: str
+
+
+def row(claim: str, number: str, n: int | str, origin) -> Row:
+    """A row with device and command of a provenance."""
+    command = f'`{words.python_command(origin["command"])}`'
+    return Row(claim, number, str(n), words.device(origin['device']), command)
+
+
+def figure1(workdir: pathlib.Path) -> Iterator[Row]:
+    """Figure 1(d) and (e) in numbers."""
+    record, origin = records.load(workdir / 'figure1' / 'figure1.npz')
+    n, depth = record.gammas_STP.shape[0], record.gammas_STP.shape[-1]
+    stages = (record.gamma_start_S, record.gamma_early_S, record.gamma_end_S)
+    yield row(
+        f"mean abs. gamma of layers 2..{depth} of the paper's net: start → a quarter → end",
+        ' → '.join(map(plus_minus, stages)),
+        n,
+        origin,
+    )
+    yield row(
+        f'its predicted depth E[r] of at most {depth} (incoherent): start → end',
+        ' → '.join(plus_minus(record.mean_depths_ST[:, t]) for t in (0, -1)),
+        n,
+        origin,
+    )
+    for rate, norms_ST in zip(record.norm_rates_N, record.weight_norms_NST, strict=True):
+        yield row(
+            f'weight norm without normalisation, end over start, rate {rate:g}',
+            plus_minus(norms_ST[:, -1] / norms_ST[:, 0]),
+            len(norms_ST),
+            origin,
+        )
+
+
+def cifar(workdir: pathlib.Path) -> Iterator[Row]:
+    """The trained ResNet: accuracy and speed."""
+    folder = workdir / 'cifar'
+    origin = json.loads((folder / 'config.json').read_text())
+    lines = metrics.read(folder / 'metrics.jsonl')
+    model, train = origin['config']['model'], origin['config']['train']
+    source, n = origin['data']['source'], origin['config']['seeds']
+    data = f'{source["name"]} ({source["note"]})' if source['note'] else source['name']
+    name = f'ResNet-{model["depth"]} ({model["block"]})'
+    accuracy = 100 * np.array(lines[-1]['test_accuracy'], float)
+    speeds = [line['images_per_second'] for line in lines if 'images_per_second' in line]
+    length = f'{train["epochs"]:g} epochs' if train['steps'] is None else f'{train["steps"]} steps'
+    yield row(
+        f'test accuracy of {name} after {length} of {data}, %, on {origin["data"]["test_size"]:,} '
+        'test images',
+        plus_minus(accuracy),
+        n,
+        origin,
+    )
+    speed = timing.spread(speeds)
+    yield row(
+        f'images per second in that training, of {n} networks together: median (range)',
+        f'{words.number(speed.median)} ({speed.range})',
+        f'{speed.rounds} lines',
+        origin,
+    )
+
+
+def cifar_over_training(workdir: pathlib.Path) -> Iterator[Row]:
+    """The trained ResNet over its checkpoints: predicted depth, single lesions."""
+    folder = workdir / 'cifar'
+    (first, _), *_, (last, origin) = _read(folder, 'depth', depth_measures.DepthLaw)
+    ends = (first.incoherent_mean_S, last.incoherent_mean_S)
+    yield row(
+        f'its predicted depth E[r] of at most {last.gains_SL.shape[1] + 1} (incoherent): start → '
+        'end',
+        ' → '.join(map(plus_minus, ends)),
+        len(last.incoherent_mean_S),
+        origin,
+    )
+    *_, (last, origin) = _read(folder, 'singles', lesion_curves.SingleLesions)
+    yield row(
+        f'its error {_on(origin)}, %: whole; one block deleted, mean; worst',
+        '; '.join(
+            plus_minus(100 * values)
+            for values in (last.full_error_S, last.error_SL.mean(-1), last.error_SL.max(-1))
+        ),
+        len(last.full_error_S),
+        origin,
+    )
+
+
+def ensemble(workdir: pathlib.Path) -> Iterator[Row]:
+    """The virtual ensemble of the trained ResNet at its last analysed step, measure by measure."""
+    folder, found = workdir / 'cifar', False
+    for name, numbers in ENSEMBLE.items():
+        try:
+            *_, (record, origin) = _read(folder, name, kinds.KINDS[name].record)
+        except FileNotFoundError:
+            continue
+        found = True
+        networks = next(len(value) for field, value in record._asdict().items() if '_S' in field)
+        for claim, number in numbers(record, _on(origin)):
+            yield row(claim, number, networks, origin)
+    if not found:
+        raise FileNotFoundError(
+            f'{folder}/records: run launch.analyze --what={",".join(ENSEMBLE)} on it first'
+        )
+
+
+def _read(folder: pathlib.Path, name: str, kind: type) -> list[tuple[NamedTuple, dict]]:
+    """The records of a measure with their provenance, by step."""
+    files = [trajectories.path(folder, name, step) for step in trajectories.steps(folder)]
+    found = [records.load(file, kind) for file in files if file.exists()]
+    if not found:
+        raise FileNotFoundError(f'{folder}/records: run launch.analyze --what={name} on it first')
+    return found
+
+
+def _on(origin) -> str:
+    return f'on {origin["settings"]["examples"]:,} test examples'
+
+
+def _random(record, on):
+    yield (
+        f'its error {on} with half of its blocks deleted at random, %',
+        plus_minus(100 * summaries.half_deleted_error(record)),
+    )
+
+
+def _pairs(record, on):
+    errors_SP = 100 * summaries.pair_errors(record)
+    ends = (errors_SP.min(1), errors_SP.mean(1), errors_SP.max(1))
+    claim = f'its error {on} without two blocks, %: the pair missed least; mean; worst'
+    yield claim, '; '.join(map(plus_minus, ends))
+
+
+def _reorder(record, on):
+    yield (
+        f'its error {on} after random swaps of equal blocks, %: {record.swaps_J[0]}; '
+        f'{record.swaps_J[-1]}',
+        '; '.join(plus_minus(100 * record.error_SJN[:, j].mean(1)) for j in (0, -1)),
+    )
+
+
+def _paths(record, _):
+    yield (
+        'share of the energy of its gradient in paths of at most half of the blocks (of all paths: '
+        f'{summaries.short_paths(record):.3g})',
+        plus_minus(summaries.short_share(record)),
+    )
+    yield (
+        'its gradient less the sum of the parts by path length, relative norm',
+        plus_minus(record.closure_S),
+    )
+
+
+def _interactions(record, on):
+    yield (
+        f'share of the variance of its logits {on} over all '
+        f'{2 ** (record.walsh_SR.shape[1] - 1):,} sub-networks that blocks make by themselves',
+        plus_minus(summaries.alone_share(record)),
+    )
+
+
+ENSEMBLE = {
+    'random': _random,
+    'pairs': _pairs,
+    'reorder': _reorder,
+    'paths': _paths,
+    'interactions': _interactions,
+}
+
+
+def benchmark_train(workdir: pathlib.Path) -> Iterator[Row]:
+    """Speed beside PyTorch, and growth of the compile time."""
+    found, origin = results.read(workdir / 'benchmarks', 'train')
+    growth, sizes = found['compile_growth'], found['sizes']
+    yield _timing(f'compile time of the training step, {growth["what"]}', growth['ratio'], origin)
+    if 'speed_over_pytorch' in found:
+        yield _timing(
+            f'training steps per second over eager PyTorch, ResNet-{sizes["depth"]}, batch '
+            f'{sizes["batch"]}',
+            found['speed_over_pytorch'],
+            origin,
+        )
+
+
+def benchmark_kernels(workdir: pathlib.Path) -> Iterator[Row]:
+    """What the kernels cost in passes through the network, and beside PyTorch's loop."""
+    found, origin = results.read(workdir / 'benchmarks', 'kernels')
+    scored, spectrum = found['lesions'].values(), found['spectrum']
+    for one, passes in (*((one, 'forward') for one in scored), (spectrum, 'VJP')):
+        bound = (f'; over the bound of {one["bound"]:.1f}', f'; {one["over_bound"]:.2f}')
+        yield _timing(f'{one["what"]}, {passes} passes', one['passes'], origin, *bound)
+    for one in scored:
+        if 'pytorch_over_ours' in one:
+            yield _timing(
+                f"time of PyTorch's loop that skips deleted blocks over ours, {one['what']}",
+                one['pytorch_over_ours'],
+                origin,
+            )
+    for kernel, one in found['compile'].items():
+        yield _timing(f'compile time of {kernel}, {one["what"]}', one['growth'], origin)
+
+
+def benchmark_theory(workdir: pathlib.Path) -> Iterator[Row]:
+    """Seconds of the theory's heavy functions."""
+    found, origin = results.read(workdir / 'benchmarks', 'theory')
+    for one in found['rows']:
+        yield _timing(f'{one["name"]}, seconds', one['seconds'], origin)
+
+
+def _timing(claim: str, spread: timing.Spread, origin, and_claim='', and_number='') -> Row:
+    """A row of a timing: its median, its range, and its number of rounds."""
+    number, rounds = words.number(spread.median), f'{spread.rounds} rounds'
+    if spread.rounds == 1:
+        return row(claim + and_claim, number + and_number, '1 round', origin)
+    number = f'{number} ({spread.range}){and_number}'
+    return row(f'{claim}: median (range){and_claim}', number, rounds, origin)
+
+
+def theorems(workdir: pathlib.Path) -> Iterator[Row]:
+    """How many statements hold, of all that `make theorems` checks."""
+    found = json.loads((workdir / 'theorems' / 'theorems.json').read_text())
+    hold, total = sum(bool(one['holds']) for one in found['rows']), len(found['rows'])
+    yield row(
+        'statements put to numbers: hold; fail, each as the paper makes it and corrected beside it',
+        f'{hold}; {total - hold}',
+        '',
+        found['provenance'],
+    )
+
+
+SOURCES = {
+    'figure1': figure1,
+    'cifar': cifar,
+    'cifar-over-training': cifar_over_training,
+    'cifar-ensemble': ensemble,
+    'benchmark-train': benchmark_train,
+    'benchmark-kernels': benchmark_kernels,
+    'benchmark-theory': benchmark_theory,
+    'theorems': theorems,
+}
