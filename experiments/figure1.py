@@ -17,17 +17,17 @@ Three minutes of CPU time, on 2 cores; FAST: 40 seconds.
 
 import csv
 import pathlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from resnet_dyn import config, fields, records
+from experiments import study, words
+from resnet_dyn import config, errors, records
 from resnet_dyn.analysis import depth_measures, trajectories
 from resnet_dyn.plots import figure1 as picture
 from resnet_dyn.plots import style
 from resnet_dyn.theory import complexity, path_weights
-from resnet_dyn.training import loop
 
 THEORY_DEPTH = 100
 BETAS = (0.1, 0.5, 2.0)
@@ -74,31 +74,29 @@ class Result(NamedTuple):
     findings: tuple[str, ...] = ()
 
 
-def configs(fast: bool = False, changes: Mapping[str, Any] | None = None) -> dict:
-    """The configs of the trainings by run: 'gammas' for (d), 'norms-...' for (e).
+def trainings(fast: bool = False, changes: Mapping[str, Any] | None = None) -> study.Study:
+    """The trainings behind the figure: 'gammas' for (d), 'norms-...' for (e); `fast`: '..._fast'.
 
-    `changes` by dotted path are made to all; norm and rates of (e) stay its own. Raises ValueError
+    `changes` by dotted path are made to all; norm and rates of (e) stay its own. Raises ConfigError
     for what cannot run.
     """
-    made = {}
-    for name, own in _RUNS.items():
-        values = _SETTING | (_FAST if fast else {}) | dict(changes or {}) | own
-        one = config.parse(values)
-        if one.data.name != 'gaussians':
-            raise ValueError(
-                f"config.data.name={one.data.name}: the figure is of the paper's task, gaussians"
-            )
-        cadence = {
-            'log.record': one.log.record or _share(one, RECORDS),
-            'log.every': one.log.every or _share(one, LINES),
-        }
-        made[name] = fields.replace(one, cadence)
-    one = made['gammas']
+    base = _SETTING | (_FAST if fast else {}) | dict(changes or {})
+    one = config.parse(base)
+    if one.data.name != 'gaussians':
+        raise errors.ConfigError(
+            f"config.data.name={one.data.name}: the figure is of the paper's task, gaussians"
+        )
     if one.model.block == 'plain':
-        raise ValueError('config.model.block=plain has no skips, so no ensemble: take another')
+        raise errors.ConfigError(
+            'config.model.block=plain has no skips, so no ensemble: take another'
+        )
     if one.model.norm == 'none':
-        raise ValueError('config.model.norm=none has no gammas, which (d) shows: take batch or rms')
-    return made
+        raise errors.ConfigError(
+            'config.model.norm=none has no gammas, which (d) shows: take batch or rms'
+        )
+    cadence = {'log.record': _share(one, RECORDS), 'log.every': _share(one, LINES)}
+    which = '_fast' if fast else ''
+    return study.Study(cadence | base, {f'{name}{which}': own for name, own in _RUNS.items()})
 
 
 def run(
@@ -114,28 +112,28 @@ def run(
     with `fast`, figure1_fast.*. Started again, it goes on where it was; once `stop()` is true,
     training is saved and the result says that it is not finished.
     """
-    workdir = pathlib.Path(workdir)
-    which, made = '_fast' if fast else '', configs(fast, changes)
-    folders = {name: workdir / 'runs' / f'{name}{which}' for name in made}
+    workdir, planned = pathlib.Path(workdir), trainings(fast, changes)
+    made = study.configs(planned)
     for name, one in made.items():
         report(f'{name}: {one.seeds} networks, {_steps(one):,} steps; {_words(one)}')
-        if not loop.train(one, folders[name], stop=stop, report=report).finished:
-            return Result(False)
+    trained = study.run(planned, workdir, stop=stop, report=report)
+    if not trained.finished:
+        return Result(False)
+    report(study.table(trained.rows))
     report('(a-c, f) theory')
-    record = measure(folders, made, fast)
-    stem = workdir / f'figure1{which}'
-    origin = records.provenance({name: config.to_dict(one) for name, one in made.items()})
+    record = measure(list(trained.workdirs.values()), list(made.values()), fast)
+    stem = workdir / ('figure1_fast' if fast else 'figure1')
+    described = zip(_RUNS, map(config.to_dict, made.values()), strict=True)
+    origin = records.provenance(dict(described), seed=next(iter(made.values())).seed)
     files = [records.save(f'{stem}.npz', record, origin), _write_csv(f'{stem}.csv', record)]
     with style.context():
         files += style.save(picture.draw(record), stem)
     return Result(True, tuple(files), tuple(_findings(record)))
 
 
-def measure(folders: Mapping[str, Any], made: Mapping[str, config.Config], fast: bool) -> Figure1:
-    """The numbers of the figure: theory, and what the runs recorded of themselves."""
-    steps_T, found = trajectories.dynamics(folders['gammas'])
-    bare = [name for name in made if name != 'gammas']
-    recorded = [trajectories.dynamics(folders[name]) for name in bare]
+def measure(folders: Sequence, made: Sequence[config.Config], fast: bool) -> Figure1:
+    """The numbers of the figure: theory, and what the runs recorded of themselves, (d) first."""
+    (steps_T, found), *bare = [trajectories.dynamics(folder) for folder in folders]
     gammas_STP = _with_stem(found, 'gamma_mean')
     stages = trajectories.stages(steps_T, gammas_STP[:, :, 1:].mean(-1))
     return Figure1(
@@ -148,10 +146,10 @@ def measure(folders: Mapping[str, Any], made: Mapping[str, config.Config], fast:
         gamma_early_S=stages.early_S,
         gamma_end_S=stages.end_S,
         mean_depths_ST=_mean_depths(found['branch_moment'], found['skip_moment']),
-        gamma_setting=np.array(_words(made['gammas'])),
-        norm_steps_T=recorded[0][0],
-        norm_rates_N=np.array([made[name].train.learning_rate for name in bare]),
-        weight_norms_NST=np.stack([series['weight_norm'] for _, series in recorded]),
+        gamma_setting=np.array(_words(made[0])),
+        norm_steps_T=bare[0][0],
+        norm_rates_N=np.array([one.train.learning_rate for one in made[1:]]),
+        weight_norms_NST=np.stack([series['weight_norm'] for _, series in bare]),
         norm_setting=np.array('no normalisation, the rates shown, otherwise the same'),
         theta_p=np.array(THEORY_DEPTH),
         theta_betas_N=THETA_BETAS,
@@ -176,9 +174,12 @@ def _with_stem(found: Mapping[str, np.ndarray], name: str) -> np.ndarray:
 
 
 def _mean_depths(branch_STL, skip_STL) -> np.ndarray:
+    """E[r] (S, T) of the measured gains; NaN where those of a network are not finite."""
     gains_STL = np.sqrt(branch_STL / skip_STL)
+    finite_ST = np.isfinite(gains_STL).all(-1)
+    gains_STL = np.where(finite_ST[..., None], gains_STL, 1.0)
     law = depth_measures.from_gains(0, gains_STL.reshape(-1, gains_STL.shape[-1]))
-    return law.incoherent_mean_S.reshape(gains_STL.shape[:2])
+    return np.where(finite_ST, law.incoherent_mean_S.reshape(finite_ST.shape), np.nan)
 
 
 def _steps(one: config.Config) -> int:
@@ -214,8 +215,8 @@ def _write_csv(path: str, record: Figure1) -> pathlib.Path:
         writer = csv.writer(file)
         writer.writerow(('panel', 'curve', 'x', 'mean', 'std', 'n'))
         for *names, values_S in _series(record):
-            mean, std = style.over_seeds(np.atleast_1d(values_S))
-            writer.writerow((*names, f'{mean:.6g}', f'{std:.6g}', np.size(values_S)))
+            mean, std, n = words.over_networks(values_S)
+            writer.writerow((*names, f'{mean:.6g}', f'{std if n > 1 else 0:.6g}', n))
     return pathlib.Path(path)
 
 

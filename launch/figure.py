@@ -7,6 +7,8 @@ Started again, it goes on where it was. Config flags change the trainings behind
 --config.seeds=20; what is not given is the figure's own.
 """
 
+import importlib
+
 from absl import flags
 
 from launch import flags as config_flags
@@ -21,15 +23,7 @@ _FAST = flags.DEFINE_boolean('fast', False, 'fewer seeds and steps: a rough pict
 
 def figure(stop: main.Stop) -> int:
     workdir, changes = main.workdir(), config_flags.given()
-    config_flags.config()
-
-    import importlib
-
     experiment = importlib.import_module(f'experiments.{_NAME.value}')
-    try:
-        experiment.configs(_FAST.value, changes)
-    except ValueError as error:
-        raise flags.IllegalFlagValueError(str(error)) from error
     result = experiment.run(workdir, _FAST.value, changes, stop, main.say)
     if not result.finished:
         return main.STOPPED

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from experiments import figure1
-from resnet_dyn import records
+from experiments import figure1, study, words
+from resnet_dyn import errors, records
 
 TINY: dict[str, Any] = {
     'seeds': 2,
@@ -21,6 +21,31 @@ TINY: dict[str, Any] = {
     'model.depth': 4,
     'model.width': 8,
 }
+
+
+class Cut(BaseException):
+    """What ends a process at once, as far as the code that it meets can tell."""
+
+
+class Interruption:
+    """`stop` and `report` of a figure that is to be stopped, or cut, at a line of a training."""
+
+    def __init__(self, training: int, line: str, cut: bool = False):
+        self._where, self._cut = (training, line), cut
+        self.lines, self._trainings, self._reached = [], 0, False
+
+    def report(self, line: str) -> None:
+        self.lines.append(line)
+        self._trainings += ' networks (' in line
+        self._reached |= self._trainings == self._where[0] and line.startswith(self._where[1])
+        if self._reached and self._cut:
+            raise Cut
+
+    def stop(self) -> bool:
+        return self._reached
+
+    def run(self, workdir) -> figure1.Result:
+        return figure1.run(workdir, True, TINY, self.stop, self.report)
 
 
 @pytest.fixture(scope='module')
@@ -90,34 +115,86 @@ def test_findings_are_said_for_every_panel(made):
     assert 'of 2 seeds' in text
 
 
-def test_made_again_it_trains_nothing_and_draws_the_same(made):
+def test_made_again_it_trains_nothing_and_finds_the_same(made):
     workdir, result = made
-    pictures = [path for path in result.files if path.suffix in ('.png', '.pdf', '.csv')]
-    before = [path.read_bytes() for path in pictures]
-    lines = []
-    figure1.run(workdir, fast=True, changes=TINY, report=lines.append)
+    before, _ = records.load(workdir / 'figure1_fast.npz')
+    table, lines = (workdir / 'figure1_fast.csv').read_bytes(), []
+    assert figure1.run(workdir, fast=True, changes=TINY, report=lines.append) == result
     assert sum('finished: nothing to do' in line for line in lines) == 3
-    assert [path.read_bytes() for path in pictures] == before
+    _assert_same(records.load(workdir / 'figure1_fast.npz')[0], before)
+    assert (workdir / 'figure1_fast.csv').read_bytes() == table
 
 
-def test_a_stopped_figure_says_that_it_is_not_finished(tmp_path):
+def test_stopped_in_the_second_training_and_cut_in_the_third_it_finds_the_same(made, tmp_path):
+    stopped = Interruption(2, 'step 3/8')
+    assert stopped.run(tmp_path) == figure1.Result(False)
+    assert 'stopped at step 3 of 8' in stopped.lines[-1]
+    assert not list(tmp_path.glob('figure1*'))
+
+    cut = Interruption(2, 'step 6/8', cut=True)  # of the two that are not finished
+    with pytest.raises(Cut):
+        cut.run(tmp_path)
+    assert any('restored at step 3' in line for line in cut.lines)
+    assert not list(tmp_path.glob('figure1*'))
+
+    last = Interruption(0, 'never')
+    result = last.run(tmp_path)
+    assert result.findings == made[1].findings
+    assert sum('finished: nothing to do' in line for line in last.lines) == 2
+    before, _ = records.load(made[0] / 'figure1_fast.npz')
+    _assert_same(records.load(tmp_path / 'figure1_fast.npz')[0], before)
+
+
+def _assert_same(record, other):
+    for name, value in other._asdict().items():
+        np.testing.assert_array_equal(getattr(record, name), value, err_msg=name)
+
+
+def test_a_figure_that_is_to_stop_trains_nothing(tmp_path):
     result = figure1.run(tmp_path, True, TINY, stop=lambda: True, report=lambda line: None)
     assert not result.finished
     assert not list(tmp_path.glob('figure1*'))
 
 
+def test_a_network_that_diverged_is_left_out_of_the_means(made):
+    record, _ = records.load(made[0] / 'figure1_fast.npz', figure1.Figure1)
+    branch_STL = np.ones((2, 9, 3))
+    branch_STL[1, 4:] = np.nan
+    mean_ST = figure1._mean_depths(branch_STL, np.ones((2, 9, 3)))
+    np.testing.assert_allclose(mean_ST[0], 2.5)  # C(3, r - 1): symmetric about 2.5
+    np.testing.assert_array_equal(np.isnan(mean_ST[1]), [False] * 4 + [True] * 5)
+    norms_NST = record.weight_norms_NST.copy()
+    norms_NST[0, 1, -1] = np.nan
+    series = figure1._series(record._replace(weight_norms_NST=norms_NST))
+    last = next(values for panel, _, x, values in series if panel == 'e' and x == 8)
+    assert words.plus_minus(last) == f'{norms_NST[0, 0, -1]:.1f} (n = 1)'
+
+
 def test_fast_and_full_do_not_meet(made):
-    full, fast = figure1.configs(False), figure1.configs(True)
+    full, fast = (study.configs(figure1.trainings(fast)) for fast in (False, True))
     assert {one.seeds for one in full.values()} == {10}
     assert {one.seeds for one in fast.values()} == {3}
     folders = {path.name for path in (made[0] / 'runs').iterdir()}
-    assert folders == {'gammas_fast', 'norms-stable_fast', 'norms-edge_fast'}
+    assert folders == set(fast) == {'gammas_fast', 'norms-stable_fast', 'norms-edge_fast'}
+    assert set(full) == {'gammas', 'norms-stable', 'norms-edge'}
 
 
 def test_the_trainings_differ_in_norm_and_rate_alone():
-    gammas, stable, edge = figure1.configs().values()
+    made = study.configs(figure1.trainings())
+    assert study.differing(made) == ['model.norm', 'train.learning_rate']
+    gammas, stable, edge = made.values()
     assert (gammas.model.norm, stable.model.norm, edge.model.norm) == ('batch', 'none', 'none')
     assert (stable.train.learning_rate, edge.train.learning_rate) == (3e-4, 1e-3)
-    assert gammas.data == stable.data and gammas.train.loss == stable.train.loss
-    with pytest.raises(ValueError, match='norm=none'):
-        figure1.configs(changes={'model.norm': 'none'})
+
+
+@pytest.mark.parametrize(
+    ('changes', 'words'),
+    [
+        ({'model.norm': 'none'}, 'norm=none'),
+        ({'model.block': 'plain'}, 'block=plain'),
+        ({'data.name': 'digits'}, "paper's task"),
+    ],
+)
+def test_trainings_that_make_no_figure_are_refused(changes, words):
+    with pytest.raises(errors.ConfigError, match=words):
+        figure1.trainings(changes=changes)

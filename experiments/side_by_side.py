@@ -1,0 +1,93 @@
+"""Trainings side by side, each a process of its own: `python -m launch.train` for every config.
+
+Each process has all cores and devices that this one has; it pays where one training leaves most of
+them idle. Once the study is to stop, each training is asked to save itself and leave.
+"""
+
+import os
+import pathlib
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+
+from resnet_dyn import config, errors, fields
+
+ROOT = pathlib.Path(__file__).parent.parent
+STOPPED = 42  # the exit status of a launcher that was stopped with everything saved
+PAUSE = 0.2  # seconds between two looks at the processes
+
+Say = Callable[[str], None]
+
+
+def train(
+    configs: Mapping[str, config.Config],
+    workdirs: Mapping[str, pathlib.Path],
+    jobs: int,
+    stop: Callable[[], bool],
+    report: Say,
+) -> bool:
+    """Trains all runs, `jobs` at a time; whether all are finished, or some were stopped.
+
+    What a training says goes to `<workdir>.log`. Where one fails, the others are stopped, all
+    saved, and RunError has its last line.
+    """
+    waiting, running = list(configs), {}
+    try:
+        while not stop() and (waiting or running):
+            while waiting and len(running) < jobs:
+                name = waiting.pop(0)
+                report(f'{name}: its lines are in {_log(workdirs[name])}')
+                running[name] = _start(configs[name], workdirs[name])
+            time.sleep(PAUSE)
+            done = [name for name, process in running.items() if process.poll() is not None]
+            for name in done:
+                if not _finished(name, running.pop(name).returncode, workdirs[name], report):
+                    return False
+    finally:
+        _end(running.values())
+    return not waiting and not running
+
+
+def flags(one: config.Config) -> list[str]:
+    """The flags of the launcher that make this config; what is unset is left out."""
+    given = {leaf.path: fields.get(one, leaf.path) for leaf in config.leaves()}
+    return [
+        f'--config.{path}={str(value).lower() if isinstance(value, bool) else value}'
+        for path, value in given.items()
+        if value is not None
+    ]
+
+
+def _start(one: config.Config, workdir: pathlib.Path) -> subprocess.Popen:
+    _log(workdir).parent.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, '-m', 'launch.train', f'--workdir={workdir}', *flags(one)]
+    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get('PYTHONPATH'))))
+    with open(_log(workdir), 'a') as log:
+        return subprocess.Popen(
+            command, env={**os.environ, 'PYTHONPATH': path}, stdout=log, stderr=subprocess.STDOUT
+        )
+
+
+def _finished(name: str, status: int, workdir: pathlib.Path, report: Say) -> bool:
+    lines = _log(workdir).read_text().strip().splitlines()
+    last = lines[-1] if lines else 'nothing was said'
+    if status not in (0, STOPPED):
+        raise errors.RunError(
+            f'the training of {name} ended with status {status}: {last} (all that it said is in '
+            f'{_log(workdir)})'
+        )
+    report(f'{name}: {last}')
+    return status == 0
+
+
+def _end(processes: Iterable[subprocess.Popen]) -> None:
+    """Asks the processes to save and leave, and waits until they have."""
+    for process in processes:
+        process.terminate()
+    for process in processes:
+        process.wait()
+
+
+def _log(workdir: pathlib.Path) -> pathlib.Path:
+    return workdir.with_name(f'{workdir.name}.log')

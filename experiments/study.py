@@ -1,0 +1,164 @@
+"""A study: named runs whose configs differ in stated fields, trained and measured into one table.
+
+    gammas = study.Study(
+        base={'seeds': 10, 'train.steps': 3000},
+        variants={'trained': {}, 'no-norm': {'model.norm': 'none', 'train.learning_rate': 3e-4}},
+    )
+    found = study.run(gammas, 'build/gammas', measure=lambda workdir: {'depth': ...})
+    print(study.table(found.rows))
+
+Every run is a workdir of its own, W/runs/<name>, as `launch.train` makes it. A row of the table is
+a run: its name, the fields in which the runs of the study differ (found, not typed), its metrics at
+the end, and what `measure` says of it. Started again, a study goes on where it was stopped: runs
+that are finished are left as they are, the one that was cut goes on from its last checkpoint.
+"""
+
+import csv
+import pathlib
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from experiments import side_by_side, words
+from resnet_dyn import config, errors, fields
+from resnet_dyn.training import loop, metrics, runs
+
+Row = dict[str, Any]  # a word, a number, or an array over the networks (S,), by column
+Measure = Callable[[pathlib.Path], Mapping[str, Any] | None]
+
+_NAME = re.compile(r'\w[\w.=+-]*')
+
+
+class Study(NamedTuple):
+    """What all runs have in common, and what each changes; values by dotted path of the config."""
+
+    base: Mapping[str, Any]
+    variants: Mapping[str, Mapping[str, Any]]
+
+
+class Result(NamedTuple):
+    """What came of it: whether all is done, a row a run that is done, and where the runs are."""
+
+    finished: bool
+    rows: tuple[Row, ...]
+    workdirs: dict[str, pathlib.Path]
+
+
+def configs(study: Study) -> dict[str, config.Config]:
+    """The config of each run by name; ConfigError, naming the run, for one that cannot be."""
+    made = {}
+    for name, own in study.variants.items():
+        if not _NAME.fullmatch(name):
+            raise ValueError(f'{name!r} is no name of a run, which is that of its folder: a word')
+        try:
+            made[name] = config.parse({**study.base, **own})
+        except errors.ConfigError as error:
+            raise errors.ConfigError(f'{name}: {error}') from error
+    for number, (name, one) in enumerate(made.items()):
+        for other, another in list(made.items())[:number]:
+            if one == another:
+                raise ValueError(f'{name} and {other} have one config: leave one of them out')
+    return made
+
+
+def differing(made: Mapping[str, config.Config]) -> list[str]:
+    """The dotted paths of the fields in which the configs differ, in the config's order."""
+    paths = [leaf.path for leaf in config.leaves()]
+    return [path for path in paths if len({fields.get(one, path) for one in made.values()}) > 1]
+
+
+def run(
+    study: Study,
+    workdir,
+    measure: Measure = lambda workdir: {},
+    stop: Callable[[], bool] = lambda: False,
+    report: Callable[[str], None] = print,
+    jobs: int = 1,
+) -> Result:
+    """Trains the runs that are not trained yet, one after the other, and measures each.
+
+    Args:
+      study: the runs.
+      workdir: the folder of the study; the runs are in `workdir/runs/<name>`.
+      measure: a run's workdir -> numbers, or arrays of a number for each network, by name; called
+        again at every start, so that what takes long is kept by itself (as `launch.analyze` keeps
+        its records). None where it was stopped.
+      stop: asked between runs and every few seconds within; once it is true, all is saved and the
+        result says that it is not finished.
+      report: takes lines for people.
+      jobs: with more than one, so many trainings at a time, each a process of its own whose lines
+        go to `workdir/runs/<name>.log`.
+
+    Raises a UserError before anything is trained where one of the runs cannot start or go on.
+    """
+    made = configs(study)
+    workdirs = {name: pathlib.Path(workdir) / 'runs' / name for name in made}
+    for name, one in made.items():
+        runs.check(workdirs[name], one)
+    if jobs > 1 and not side_by_side.train(made, workdirs, jobs, stop, report):
+        return Result(False, (), workdirs)
+    differ, rows = differing(made), []
+    for name, one in made.items():
+        if stop() or not loop.train(one, workdirs[name], stop=stop, report=report).finished:
+            return Result(False, tuple(rows), workdirs)
+        measured = measure(workdirs[name])
+        if measured is None:
+            return Result(False, tuple(rows), workdirs)
+        own = {path: fields.get(one, path) for path in differ}
+        rows.append({'run': name, **own, **final_metrics(workdirs[name]), **measured})
+    return Result(True, tuple(rows), workdirs)
+
+
+def final_metrics(workdir) -> dict[str, Any]:
+    """The last line of metrics.jsonl: its step, and what it says of each network (S,)."""
+    lines = metrics.read(pathlib.Path(workdir) / runs.METRICS)
+    if not lines:
+        raise errors.RunError(f'{workdir} has no {runs.METRICS}: train the run first')
+    return {
+        name: np.array(value, np.float64) if isinstance(value, list) else value
+        for name, value in lines[-1].items()
+        if name == 'step' or isinstance(value, list)
+    }
+
+
+def table(rows: Sequence[Row]) -> str:
+    """The rows as lines for people: mean ± standard deviation over networks."""
+    columns = _columns(rows)
+    cells = [columns, *([_text(row.get(name)) for name in columns] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = [
+        '  '.join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in cells
+    ]
+    return '\n'.join(lines)
+
+
+def write_csv(path, rows: Sequence[Row]) -> pathlib.Path:
+    """The rows as a file; of what is an array over networks, the mean, `_std` and `_n`."""
+    flat = [dict(_flat(row)) for row in rows]
+    with open(path, 'w', newline='') as file:
+        writer = csv.DictWriter(file, _columns(flat), restval='')
+        writer.writeheader()
+        writer.writerows(flat)
+    return pathlib.Path(path)
+
+
+def _columns(rows: Sequence[Row]) -> list[str]:
+    return list(dict.fromkeys(name for row in rows for name in row))
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, int | str):
+        return str(value)
+    return '' if value is None else words.plus_minus(value)
+
+
+def _flat(row: Row) -> Iterator[tuple[str, Any]]:
+    for name, value in row.items():
+        if np.ndim(value) == 0:
+            yield name, '' if value is None else value
+            continue
+        mean, std, n = words.over_networks(value)
+        yield from ((name, mean), (f'{name}_std', std), (f'{name}_n', n))
