@@ -8,41 +8,21 @@ import pytest
 ROOT = pathlib.Path(__file__).parent.parent
 PACKAGE = 'resnet_dyn'
 
-ROOMS = {
-    '__init__': set(),
-    'backend': set(),
-    'errors': set(),
-    'fields': {'errors'},
-    'config': {'errors', 'fields'},
-    'records': {'errors'},
-    'theory': set(),
-    'models': {'config', 'fields', 'errors'},
-    'data': {'config', 'fields', 'errors'},
-    # of the models those alone that need no Flax: kernels measure any network
-    'kernels': {'models.stack', 'models.transforms', 'models.seed_axis', 'errors'},
-    'training': {'config', 'fields', 'errors', 'records', 'models', 'data'},
-    'analysis': {
-        'config',
-        'fields',
-        'errors',
-        'records',
-        'theory',
-        'models',
-        'data',
-        'kernels',
-        'training',
-    },
-    'plots': {'records'},
-    'reports': {
-        'config',
-        'fields',
-        'errors',
-        'records',
-        'models',
-        'analysis',
-        'plots',
-    },
-}
+README = (ROOT / 'README.md').read_text()
+
+
+def table() -> dict[str, set[str]]:
+    """The map of rooms in the README: what each may import."""
+    lines = README.partition('## The map of rooms')[2].partition('\n\n`experiments/`')[0]
+    rows = [line.strip('|').split('|') for line in lines.splitlines() if line.startswith('| `')]
+    return {
+        room.strip(' `').removesuffix('.py').strip('/'): set(names.strip().split(', '))
+        - {'nothing'}
+        for room, _, names in rows
+    }
+
+
+ROOMS = {'__init__': set(), **table()}
 ABOVE = set(ROOMS) - {'__init__'}
 FOREIGN = {'experiments': {'experiments'}, 'launch': {'launch', 'experiments'}}
 MODULES = sorted(
@@ -141,9 +121,14 @@ def test_the_check_for_flax_sees_it_behind_our_own_modules():
     assert 'jax.numpy' in reached(pathlib.Path('resnet_dyn/kernels/reorder.py'))
 
 
-def test_every_room_is_in_the_table():
+def test_every_room_is_in_the_table_and_every_line_of_it_is_a_room():
     rooms = {path.parts[1].removesuffix('.py') for path in MODULES if path.parts[0] == PACKAGE}
-    assert rooms <= set(ROOMS)
+    assert rooms == set(ROOMS)
+    assert set().union(*ROOMS.values()) <= set(ROOMS) | {
+        'models.stack',
+        'models.transforms',
+        'models.seed_axis',
+    }
 
 
 def test_every_module_says_what_it_is():
