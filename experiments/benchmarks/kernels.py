@@ -25,7 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.benchmarks import timing
-from resnet_dyn.kernels import lesions, masks, path_gradients, prefix_tree
+from resnet_dyn.kernels import lesions, masks, metrics, path_gradients, prefix_tree
 from resnet_dyn.models import presets, transforms
 from resnet_dyn.models import stack as stack_lib
 
@@ -209,7 +209,7 @@ def _vmapped(net, images, labels, masks_ML):
     @jax.jit
     def scores(masks_ML):
         logits_MBK = jax.vmap(stack_lib.apply, (None, None, 0))(net, images, masks_ML)
-        return jax.vmap(lesions.mean_loss, (0, None))(logits_MBK, labels)
+        return jax.vmap(metrics.mean_loss, (0, None))(logits_MBK, labels)
 
     def run():
         for start in range(0, len(masks_ML), VMAP_CHUNK):

@@ -10,6 +10,7 @@
 Each is taken for every example by itself and then averaged over the examples, all gates open.
 """
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -29,6 +30,7 @@ class Influence(NamedTuple):
     angular_distance_NN: jax.Array  # in [0, 1]; NaN where the shapes of h_i and h_j differ
 
 
+@functools.partial(jax.jit, static_argnames='loss')
 def measure(stack: stack_lib.ResidualStack, inputs, loss: Callable) -> Influence:
     """The influence of every block on inputs (B, ...), and on the loss.
 
@@ -47,6 +49,7 @@ def measure(stack: stack_lib.ResidualStack, inputs, loss: Callable) -> Influence
       inputs: (B, ...); with running statistics the mean of the results of equal chunks of
         examples is the result of the whole, if `loss` is a mean or a sum over examples.
       loss: function of the head's output to a scalar, e.g. the mean cross-entropy for its labels.
+        One that compares equal to that of an earlier call compiles nothing.
 
     Returns:
       `Influence`, in the dtype of the hidden states, at least float32.
@@ -98,7 +101,7 @@ def _block(stage, params, h, nudge):
     h = stack_lib.join(stage, branch + nudge.astype(branch.dtype), skip)
     branch, skip, output = jax.lax.stop_gradient((branch, skip, h))
     if skip is None:
-        missing = jnp.full((), jnp.nan, _precise(branch).dtype)
+        missing = jnp.full((), jnp.nan, stack_lib.precise(branch).dtype)
         return h, _Seen(branch, output, missing, missing)
     angle_B = _angle(_directions(skip, 1), _directions(output, 1))
     influence = (2 * jnp.sin(angle_B / 2) ** 2).mean()  # 1 - cos
@@ -110,7 +113,7 @@ def _block(stage, params, h, nudge):
 def _angular_distances(states):
     """The matrix (N, N) of hidden states given as arrays (depths, B, ...), depth by depth."""
     depths = np.split(np.arange(sum(map(len, states))), np.cumsum([len(h) for h in states])[:-1])
-    distances_NN = jnp.full((depths[-1][-1] + 1,) * 2, jnp.nan, _precise(states[0]).dtype)
+    distances_NN = jnp.full((depths[-1][-1] + 1,) * 2, jnp.nan, stack_lib.precise(states[0]).dtype)
     for shape in dict.fromkeys(h.shape[1:] for h in states):
         alike = [i for i, h in enumerate(states) if h.shape[1:] == shape]
         units = _directions(jnp.concatenate([states[i] for i in alike]), 2)
@@ -126,11 +129,7 @@ def _directions(x, axes: int):
 
 
 def _rows(x, axes: int):
-    return _precise(x).reshape(*x.shape[:axes], -1)
-
-
-def _precise(x):
-    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    return stack_lib.precise(x).reshape(*x.shape[:axes], -1)
 
 
 def _polar(x):

@@ -25,11 +25,13 @@ tables give JAX results by pure functions (jit, vmap, grad). Whole numbers becom
 """
 
 import math
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
 
 from resnet_dyn.kernels import lesions, masks
+from resnet_dyn.kernels import metrics as metrics_lib
 from resnet_dyn.models import stack as stack_lib
 
 LARGEST = 20  # blocks; a table of 2^20 float32 values is 4 MiB
@@ -115,7 +117,7 @@ def sampled_shapley(
     labels,
     key,
     num: int,
-    metric: str = 'loss',
+    metric: str | Mapping[str, Callable] = 'loss',
     **options,
 ) -> Shapley:
     """Shapley values of f = a metric of `lesions.score`, from `num` random orders of the blocks.
@@ -123,17 +125,19 @@ def sampled_shapley(
     phi_i is the mean, over orders in which blocks join the empty network one by one, of what f
     changes when block i joins (Castro et al. 2009); every order's changes sum to f(full) -
     f(empty), so the estimates do so exactly. A block that helps has a negative phi of the loss.
-    Costs at most num (L-1) + 2 sub-networks, which share their prefixes; `options` are those of
-    `score`. Raises ValueError for fewer than 1 order.
+    `metric` is a name, or a mapping of one name to a function. Costs at most num (L-1) + 2
+    sub-networks, which share their prefixes; `options` are those of `score`. Raises ValueError for
+    fewer than 1 order.
     """
     if num < 1:
         raise ValueError(f'num={num}: sample at least 1 order')
+    name, metric = metrics_lib.single(metric)
     L = stack_lib.num_blocks(stack)
     order_NL = masks.host_generator(key).permuted(np.tile(np.arange(L), (num, 1)), axis=1)
     turn_NL = np.argsort(order_NL, axis=1)  # when each block joins
     masks_NML = (turn_NL[:, None] < np.arange(L + 1)[:, None]).astype(np.float32)
-    found = lesions.score(stack, inputs, labels, masks_NML.reshape(-1, L), (metric,), **options)
-    gain_NL = np.diff(found[metric].reshape(num, L + 1), axis=1)
+    found = lesions.score(stack, inputs, labels, masks_NML.reshape(-1, L), metric, **options)[name]
+    gain_NL = np.diff(metrics_lib.check_single(name, found).reshape(num, L + 1), axis=1)
     gain_NL = np.take_along_axis(gain_NL, turn_NL, axis=1)
     spread_L = gain_NL.std(0, ddof=1) if num > 1 else np.full(L, np.nan)
     return Shapley(gain_NL.mean(0), spread_L / math.sqrt(num))

@@ -14,14 +14,14 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from resnet_dyn.kernels import masks as masks_lib
-from resnet_dyn.kernels import prefix_tree, prefix_walk
+from resnet_dyn.kernels import metrics as metrics_lib
+from resnet_dyn.kernels import prefix_tree, scores
 from resnet_dyn.models import seed_axis, transforms
 from resnet_dyn.models import stack as stack_lib
 
-Metrics = Sequence[str] | Mapping[str, Callable]
+Metrics = metrics_lib.Metrics
 
 
 class Curve(NamedTuple):
@@ -29,6 +29,8 @@ class Curve(NamedTuple):
 
     mean_J: np.ndarray
     error_J: np.ndarray  # standard error of that mean over the masks; NaN for one mask
+    # by mask: for S networks that share their masks, average over networks before the masks
+    values_JM: np.ndarray
 
 
 class Greedy(NamedTuple):
@@ -36,24 +38,6 @@ class Greedy(NamedTuple):
 
     deleted_J: np.ndarray
     value_J: np.ndarray
-
-
-def mean_loss(logits_BK, labels_B):
-    """Mean cross-entropy in nats, a scalar."""
-    losses = optax.softmax_cross_entropy_with_integer_labels(logits_BK, labels_B)
-    return losses.mean()
-
-
-def mean_error(logits_BK, labels_B):
-    """Fraction of examples whose largest logit is not the label's."""
-    return (logits_BK.argmax(-1) != labels_B).mean(dtype=logits_BK.dtype)
-
-
-def _logits(logits, labels):
-    return logits
-
-
-METRICS = {'loss': mean_loss, 'error': mean_error, 'logits': _logits}
 
 
 def score(
@@ -64,18 +48,31 @@ def score(
     metrics: Metrics = ('loss', 'error'),
     *,
     examples_at_once: int | None = None,
+    seeds: int | None = None,
     **walk,
 ) -> dict[str, np.ndarray]:
     """Scores every mask of (M, L): a dict of arrays (M,), and 'logits' (M, B, K) if asked for.
 
-    `metrics` are names of `METRICS` or a mapping of names to functions of (output, labels).
-    `examples_at_once` cuts the inputs (B, ...): the metrics named are put together exactly, and
-    functions of your own are refused. `walk` is passed to `prefix_walk.run`: `budget` in bytes
-    (default: half of the free memory), `width` in masks a compiled call, `mesh` with the axes
-    `mask` and `data`, `progress(done, total)` in block evaluations. Raises ValueError for masks of
-    the wrong length or not finite, for a deleted block that has no skip, for what does not fit
-    into the budget, and for logits or metrics that are NaN, naming the mask. Functions of your own
-    are traced: they compute by jax.numpy. The labels may be None where the logits alone are asked.
+    Args:
+      stack: one network.
+      inputs: (B, ...).
+      labels: (B,); None where the logits alone are asked.
+      masks: (M, L) or one mask (L,).
+      metrics: names of `metrics.METRICS`, or a mapping of names to functions of (output, labels),
+        which are traced: they compute by jax.numpy. One that gives a number for each example, an
+        array of shape (B,), is averaged over the examples; any other comes back as it is, (M, ...).
+      examples_at_once: cuts the inputs into parts, whose means are put together exactly. A metric
+        that is no mean over examples is refused then, and a network that couples them.
+      seeds: S, where the stack is one of S networks (`score_seeds`).
+      walk: passed to `prefix_walk.run`: `budget` in bytes (default: half of the memory that is
+        available), `width` in masks a compiled call, `mesh` with the axes `mask` and `data`,
+        `progress(done, total)` in block evaluations.
+
+    Raises:
+      ValueError: for masks of the wrong length or not finite, a deleted block that has no skip,
+        labels that are missing.
+      BudgetError: for what does not fit into the budget.
+      NotFiniteError: for logits or metrics that are NaN, naming the mask.
     """
     masks_ML = masks_lib.check(masks, stack_lib.num_blocks(stack))
     if not len(masks_ML):
@@ -86,7 +83,9 @@ def score(
     def name(i):
         return f'mask {i}, {masks_ML[i].tolist()},'
 
-    return score_tree(stack, inputs, labels, tree, metrics, name, examples_at_once, **walk)
+    return scores.score_tree(
+        stack, inputs, labels, tree, metrics, name, examples_at_once, seeds=seeds, **walk
+    )
 
 
 def score_seeds(
@@ -105,73 +104,43 @@ def score_seeds(
     """
     if not stacks:
         raise ValueError('no stacks to score: give one a network')
-    if how == 'map':
+    if seed_axis.check(how) == 'map':
         results = [score(stack, inputs, labels, masks, metrics, **options) for stack in stacks]
         return {name: np.stack([result[name] for result in results]) for name in results[0]}
-    if how != 'vmap':
-        raise ValueError(f'how={how!r} is neither map nor vmap')
-    functions = {name: _OverSeeds(function) for name, function in functions_of(metrics)}
     together = seed_axis.over_seeds(stacks)
-    if options.pop('examples_at_once', None) is not None:
-        raise ValueError("examples_at_once goes with how='map' alone")
-    results = score(together, inputs, labels, masks, functions, **options)
+    results = score(together, inputs, labels, masks, metrics, seeds=len(stacks), **options)
     return {name: np.swapaxes(values, 0, 1) for name, values in results.items()}
 
 
-def score_tree(
-    stack, inputs, labels, tree, metrics, name, examples_at_once=None, progress=None, **walk
-) -> dict[str, np.ndarray]:
-    """`score` of any tree of sub-networks; `name(i)` is what an error calls the i-th."""
-    functions = functions_of(metrics)
-    inputs = jnp.asarray(inputs)
-    if labels is None and any(function is not _logits for _, function in functions):
-        raise ValueError("labels are None: that goes with metrics=('logits',) alone")
-    labels = jnp.zeros(len(inputs), int) if labels is None else jnp.asarray(labels)
-    if len(inputs) != len(labels):
-        raise ValueError(f'{len(inputs)} inputs and {len(labels)} labels: give one label an input')
-    spans = _spans(stack, len(inputs), examples_at_once, functions)
-    parts = []
-    for number, (start, stop) in enumerate(spans):
-        finish = prefix_walk.Finish(_Scores(functions), labels[start:stop])
-        found = []
-        steer = {**walk, 'progress': prefix_walk.share(progress, number, len(spans))}
-        for index, (values, sound) in prefix_walk.run(
-            stack, inputs[start:stop], tree, finish, **steer
-        ):
-            if not sound.all():
-                bad = index[np.flatnonzero(~sound)[0]]
-                raise ValueError(
-                    f'logits of {name(bad)} or a metric of them are NaN: check the inputs, delete '
-                    'fewer blocks or take smaller factors'
-                )
-            found.append(values)
-        parts.append({key: np.concatenate([f[key] for f in found]) for key, _ in functions})
-    weights = [stop - start for start, stop in spans]
-    return {key: _join(key, [part[key] for part in parts], weights) for key, _ in functions}
-
-
 def greedy(
-    stack, inputs, labels, num: int | None = None, metric: str = 'loss', **options
+    stack,
+    inputs,
+    labels,
+    num: int | None = None,
+    metric: str | Mapping[str, Callable] = 'loss',
+    **options,
 ) -> Greedy:
     """Deletes the block whose loss costs least, again and again, `num` times (default: all).
 
     Every candidate is tried at every turn (Gromov et al. 2024, ShortGPT: Men et al. 2024, by the
-    metric itself): L + (L-1) + ... sub-networks. Ties go to the block closest to the input.
+    metric itself): L + (L-1) + ... sub-networks. `metric` is a name, or a mapping of one name to a
+    function as in `score`; the smallest value is the best. Ties go to the block closest to the
+    input.
     """
     blocks = stack_lib.num_blocks(stack)
     num = blocks if num is None else num
     if not 0 <= num <= blocks:
         raise ValueError(f'num={num} of L={blocks} blocks to delete: must be in [0, {blocks}]')
-    if metric == 'logits':
-        raise ValueError("metric='logits' is no single number: take loss or error")
+    name, metric = metrics_lib.single(metric)
+    stack, inputs = stack_lib.on_device(stack), jnp.asarray(inputs)
     kept, deleted, values = list(range(blocks)), [], []
     for turn in range(num):
         masks_ML = np.zeros((len(kept), blocks), np.float32)
         masks_ML[:, kept] = 1
         masks_ML[np.arange(len(kept)), kept] = 0
         steer = _whole_progress(options, blocks, num, turn)
-        found = score(stack, inputs, labels, masks_ML, (metric,), **steer)[metric]
-        best = int(found.argmin())
+        found = score(stack, inputs, labels, masks_ML, metric, **steer)[name]
+        best = int(metrics_lib.check_single(name, found).argmin())
         values.append(found[best])
         deleted.append(kept.pop(best))
     return Greedy(np.array(deleted, int), np.array(values))
@@ -200,23 +169,24 @@ def random_curve(
     masks_ML = np.concatenate(
         [masks_lib.random(k, blocks, j, num) for k, j in zip(keys, deleted, strict=True)]
     )
-    scores = score(stack, inputs, labels, masks_ML, metrics, **options)
+    found = score(stack, inputs, labels, masks_ML, metrics, **options)
     return {
         name: _curve(values.reshape(len(deleted), num, *values.shape[1:]))
-        for name, values in scores.items()
+        for name, values in found.items()
     }
 
 
 @functools.partial(jax.jit, static_argnames='loss')
-def first_order(stack, inputs, labels, loss: Callable = mean_loss):
+def first_order(stack, inputs, labels, loss: Callable = metrics_lib.mean_loss):
     """The first-order estimate of loss(without block l) - loss(full): -d loss / d g_l, (L,).
 
     One backward pass for all blocks (Molchanov et al. 2017, for gates); `loss` is a function of
-    (output, labels). The true value is `score(..., masks.single(L))['loss']` less the full loss.
+    (output, labels) to a scalar, or to (B,), whose mean is taken. The true value is
+    `score(..., masks.single(L))['loss']` less the full loss.
     """
 
     def of_gates(gates_L):
-        return loss(stack_lib.apply(stack, inputs, gates_L), labels)
+        return metrics_lib.Reduced(loss)(stack_lib.apply(stack, inputs, gates_L), labels)
 
     dtype = jnp.result_type(inputs, jnp.float32)
     return -jax.grad(of_gates)(jnp.ones(stack_lib.num_blocks(stack), dtype))
@@ -256,71 +226,11 @@ def check_deletable(stack: stack_lib.ResidualStack, masks_ML: np.ndarray) -> Non
         )
 
 
-def functions_of(metrics: Metrics) -> tuple[tuple[str, Callable], ...]:
-    """(name, function of (output, labels)) for names of `METRICS` or a mapping."""
-    if isinstance(metrics, Mapping):
-        return tuple(metrics.items())
-    metrics = (metrics,) if isinstance(metrics, str) else metrics
-    unknown = [name for name in metrics if name not in METRICS]
-    if unknown:
-        raise ValueError(f'no metric {unknown[0]!r}: take {", ".join(METRICS)}, or give functions')
-    return tuple((name, METRICS[name]) for name in metrics)
-
-
-class _Scores(NamedTuple):
-    """(output, labels) -> (metrics by name, whether all of them and the output are numbers)."""
-
-    functions: tuple[tuple[str, Callable], ...]
-
-    def __call__(self, output, labels):
-        values = {name: function(output, labels) for name, function in self.functions}
-        number = [~jnp.isnan(a).any() for a in jax.tree.leaves((output, values))]
-        return jax.tree.map(jnp.asarray, values), jnp.stack(number).all()
-
-
-class _OverSeeds(NamedTuple):
-    """A metric of the outputs of S networks, led by an axis S."""
-
-    function: Callable
-
-    def __call__(self, outputs, labels):
-        return jax.vmap(lambda output: self.function(output, labels))(outputs)
-
-
-def _curve(values_JN: np.ndarray) -> Curve:
-    num = values_JN.shape[1]
-    mean_J = values_JN.mean(1)
-    spread_J = values_JN.std(1, ddof=1) if num > 1 else np.full_like(mean_J, np.nan)
-    return Curve(mean_J, spread_J / math.sqrt(num))
-
-
-def _spans(stack, examples: int, at_once: int | None, functions) -> list[tuple[int, int]]:
-    """(start, stop) of the examples of each walk."""
-    if at_once is None or at_once >= examples:
-        return [(0, examples)]
-    if at_once < 1:
-        raise ValueError(f'examples_at_once={at_once}: must be at least 1')
-    if stack.min_batch > 1:
-        raise ValueError(
-            "statistics='batch' are those of all the inputs as one batch, which cannot be cut: "
-            'leave examples_at_once out, or take the running statistics'
-        )
-    own = [name for name, function in functions if METRICS.get(name) is not function]
-    if own:
-        raise ValueError(
-            f'metric {own[0]!r} cannot be put together from parts of the examples: leave '
-            'examples_at_once out, or ask for the logits and compute it from them'
-        )
-    starts = range(0, examples, at_once)
-    return [(start, min(start + at_once, examples)) for start in starts]
-
-
-def _join(name: str, parts: list[np.ndarray], weights: list[int]) -> np.ndarray:
-    if len(parts) == 1:
-        return parts[0]
-    if name == 'logits':
-        return np.concatenate(parts, axis=1)
-    return np.average(parts, axis=0, weights=weights).astype(parts[0].dtype)
+def _curve(values_JM: np.ndarray) -> Curve:
+    num = values_JM.shape[1]
+    mean_J = values_JM.mean(1)
+    spread_J = values_JM.std(1, ddof=1) if num > 1 else np.full_like(mean_J, np.nan)
+    return Curve(mean_J, spread_J / math.sqrt(num), values_JM)
 
 
 def _whole_progress(options, blocks: int, num: int, turn: int) -> dict:

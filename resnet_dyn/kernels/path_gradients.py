@@ -23,11 +23,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from resnet_dyn.kernels import devices
+from resnet_dyn.kernels import path_recurrence
 from resnet_dyn.models import stack as stack_lib
 from resnet_dyn.models import transforms
-
-_SMALL = 2**20  # elements of all G_k of a block, up to which loops have a reverse derivative
 
 
 class Energies(NamedTuple):
@@ -65,8 +63,8 @@ def by_length(
     sum met `jax.grad` within 1e-6 on trained ResNets, but within 1e-2 alone on an untrained
     ResNet-110 whose activations explode (5e-15 in float64).
     """
-    cut, linearised = _order(stack, order), _linearise(stack, inputs, loss)
-    lengths_R, _ = _backward(stack, linearised, cut, lengths_at_once)
+    cut, linearised = _order(stack, order), path_recurrence.linearise(stack, inputs, loss)
+    lengths_R, _ = path_recurrence.backward(stack, linearised, cut, lengths_at_once)
     if through_stem and not jnp.issubdtype(jnp.result_type(inputs), jnp.inexact):
         raise ValueError(
             f'inputs of dtype {jnp.result_type(inputs)} have no gradient: leave through_stem out, '
@@ -88,8 +86,8 @@ def by_length_at_blocks(
     what is longer is reduce(0). `reduce` takes an array of h's shape to one of a fixed small shape,
     a norm say: all the gradients would be L times the memory of `by_length`.
     """
-    linearised, L = _linearise(stack, inputs, loss), stack_lib.num_blocks(stack)
-    _, seen_LR = _backward(stack, linearised, L, lengths_at_once, reduce)
+    linearised, L = path_recurrence.linearise(stack, inputs, loss), stack_lib.num_blocks(stack)
+    _, seen_LR = path_recurrence.backward(stack, linearised, L, lengths_at_once, reduce)
     return seen_LR
 
 
@@ -111,10 +109,15 @@ def energies(
     Each of `probes` draws gives a sign to every block, and |G_k(s)|^2 for all k at once; S_k /
     C(L, k) is the mean squared gradient of a single path, which Veit et al. 2016 sampled (fig 6).
     `per_example` returns them by example, (L+1, B), with signs of its own for each; it holds where
-    examples do not meet in the forward pass (not with statistics='batch'). Raises ValueError for
-    fewer than 1 probe.
+    examples do not meet in the forward pass. Raises ValueError for fewer than 1 probe, and for
+    `per_example` of a network that couples its examples.
     """
-    cut, linearised = _order(stack, order), _linearise(stack, inputs, loss)
+    if per_example and stack.couples_examples:
+        raise ValueError(
+            "this network couples its examples (statistics='batch', or couples_examples=True), and "
+            'a gradient is of no example alone: leave per_example out'
+        )
+    cut, linearised = _order(stack, order), path_recurrence.linearise(stack, inputs, loss)
     shape = (stack_lib.num_blocks(stack),) + ((len(inputs),) if per_example else ())
     return _energies(stack, linearised, key, probes, shape, cut, lengths_at_once)
 
@@ -133,8 +136,8 @@ def spectrum(
 
     Arguments and errors as in `by_length` and `energies`; the network is linearised once for both.
     """
-    cut, linearised = _order(stack, order), _linearise(stack, inputs, loss)
-    lengths_R, _ = _backward(stack, linearised, cut, lengths_at_once)
+    cut, linearised = _order(stack, order), path_recurrence.linearise(stack, inputs, loss)
+    lengths_R, _ = path_recurrence.backward(stack, linearised, cut, lengths_at_once)
     shape = (stack_lib.num_blocks(stack),)
     energy_R, error_R = _energies(stack, linearised, key, probes, shape, cut, lengths_at_once)
     return Spectrum(norms(lengths_R), jnp.sqrt(energy_R), error_R)
@@ -142,7 +145,7 @@ def spectrum(
 
 def norms(lengths_R, kept: int = 1):
     """The 2-norm of each G_k over all but the first `kept` axes (2: of each example apart)."""
-    return jnp.sqrt((lengths_R**2).sum(tuple(range(kept, lengths_R.ndim))))
+    return jnp.sqrt(_squares(lengths_R, kept))
 
 
 @functools.partial(jax.jit, static_argnames=('order', 'lengths_at_once'))
@@ -159,14 +162,16 @@ def forward_by_length(stack, inputs, order: int | None = None, lengths_at_once: 
     h, done = stack_lib.stem(stack, inputs), 0
     lengths_R = h[None]
     for stage in stack.stages:
-        rows, chunk = _rows(done + stage.length, cut, h, lengths_at_once)
+        rows, chunk = path_recurrence.rows_for(done + stage.length, cut, h, lengths_at_once)
 
         def body(params, carry, number, stage=stage, chunk=chunk):
             h, lengths_R = carry
-            return _push_forward(lengths_R, stage, params, h, number, cut, chunk), None
+            return path_recurrence.push_forward(
+                lengths_R, stage, params, h, number, cut, chunk
+            ), None
 
         numbers_N = jnp.arange(done, done + stage.length)
-        carry = (h, _pad(lengths_R, rows))
+        carry = (h, path_recurrence.pad(lengths_R, rows))
         (h, lengths_R), _ = stack_lib.scan_stage(stage, body, carry, numbers_N)
         done += stage.length
     return lengths_R[: cut + 1]
@@ -178,7 +183,7 @@ def path_gradient(stack, inputs, loss: Callable, path_L):
 
     Gates act on the backward pass alone; the linearisation is that of the full forward pass.
     """
-    return _along(stack, _linearise(stack, inputs, loss), path_L)
+    return path_recurrence.along(stack, path_recurrence.linearise(stack, inputs, loss), path_L)
 
 
 @functools.partial(jax.jit, static_argnames=('loss', 'length', 'num'))
@@ -194,80 +199,13 @@ def sampled(stack, inputs, loss: Callable, key, length: int, num: int):
     if num < 1:
         raise ValueError(f'num={num}: sample at least 1 path')
 
-    linearised = _linearise(stack, inputs, loss)
+    linearised = path_recurrence.linearise(stack, inputs, loss)
 
     def one(key):
         path_L = (jax.random.permutation(key, L) < length).astype(jnp.float32)
-        return (_along(stack, linearised, path_L) ** 2).sum()
+        return _squares(path_recurrence.along(stack, linearised, path_L), 0)
 
     return lax.map(one, jax.random.split(key, num))
-
-
-class _Pulls(NamedTuple):
-    """The transposed Jacobians of a block, or of a stage's stacked, as `jax.vjp` gives them."""
-
-    merge: Callable | None  # None is the identity, here and below
-    skip: Callable | None
-    branch: Callable
-
-
-def _in_loops(function):
-    """`function` with its loops compiled even under `jax.disable_jit`, where scans cannot stack."""
-
-    @functools.wraps(function)
-    def wrapped(*args, **options):
-        with jax.disable_jit(False):
-            return function(*args, **options)
-
-    return wrapped
-
-
-@_in_loops
-def _linearise(stack, inputs, loss):
-    """The `_Pulls` of every stage at the full forward pass, and v, the gradient at h_L."""
-    h, pulls = stack_lib.stem(stack, inputs), []
-    for stage in stack.stages:
-
-        def body(params, h, _, stage=stage):
-            total, pull_branch = jax.vjp(functools.partial(stage.branch, params), h)
-            pull_skip = pull_merge = None
-            if stage.skippable and stage.skip is not None:
-                skipped, pull_skip = jax.vjp(functools.partial(stage.skip, params), h)
-                total = total + skipped
-            elif stage.skippable:
-                total = total + h
-            if stage.merge is not None:
-                total, pull_merge = jax.vjp(stage.merge, total)
-            return total, _Pulls(pull_merge, pull_skip, pull_branch)
-
-        h, here = stack_lib.scan_stage(stage, body, h, jnp.ones(stage.length))
-        pulls.append(here)
-    return pulls, jax.grad(lambda h: stack_lib.scalar_loss(stack, h, loss))(h)
-
-
-@_in_loops
-def _backward(stack, linearised, cut, lengths_at_once, reduce=None, signs_L=None):
-    """(G_k up to k = cut, and reduce(G_k) at every depth), from the last block to the first."""
-    pulls, v = linearised
-    blocks, done = stack_lib.num_blocks(stack), 0
-    signs_L = jnp.ones(blocks, v.dtype) if signs_L is None else signs_L
-    seen = [] if reduce is None else [_seen(reduce, v[None], blocks)[None]]
-    lengths_R, parts = v[None], stack_lib.split(stack, signs_L)
-    for stage, pulls_N, signs_N in zip(stack.stages[::-1], pulls[::-1], parts[::-1], strict=True):
-        rows, chunk = _rows(done + stage.length, cut, lengths_R[0], lengths_at_once)
-
-        def body(_, lengths_R, xs, stage=stage, chunk=chunk):
-            pull, sign, number = xs
-            lengths_R = _pull_back(lengths_R, stage, pull, sign, number, cut, chunk)
-            return lengths_R, None if reduce is None else _seen(reduce, lengths_R, blocks)
-
-        numbers_N = jnp.arange(done, done + stage.length)[::-1]
-        xs, lengths_R = (pulls_N, signs_N, numbers_N), _pad(lengths_R, rows)
-        lengths_R, here = stack_lib.scan_stage(stage, body, lengths_R, xs, reverse=True)
-        if reduce is not None:
-            seen.append(here)
-        done += stage.length
-    return lengths_R[: cut + 1], jnp.concatenate(seen[::-1]) if seen else None
 
 
 def _energies(stack, linearised, key, probes, shape, cut, lengths_at_once) -> Energies:
@@ -278,131 +216,15 @@ def _energies(stack, linearised, key, probes, shape, cut, lengths_at_once) -> En
 
     def probe(key):
         signs_L = jax.random.rademacher(key, shape, linearised[-1].dtype)
-        lengths_R, _ = _backward(stack, linearised, cut, lengths_at_once, signs_L=signs_L)
-        return (lengths_R**2).sum(tuple(range(kept, lengths_R.ndim)))
+        lengths_R, _ = path_recurrence.backward(
+            stack, linearised, cut, lengths_at_once, signs_L=signs_L
+        )
+        return _squares(lengths_R, kept)
 
     energy_NR = lax.map(probe, jax.random.split(key, probes))
     if probes == 1:
         return Energies(energy_NR[0], jnp.full_like(energy_NR[0], jnp.nan))
     return Energies(energy_NR.mean(0), energy_NR.std(0, ddof=1) / math.sqrt(probes))
-
-
-@_in_loops
-def _along(stack, linearised, path_L):
-    """g_P of one path."""
-    pulls, g = linearised
-    parts = stack_lib.split(stack, stack_lib.check_gates(stack, path_L))
-    for stage, pulls_N, taken_N in zip(stack.stages[::-1], pulls[::-1], parts[::-1], strict=True):
-
-        def body(_, g, xs, stage=stage):
-            pull, taken = xs
-            skip, branch = _transposed(stage, pull, g)
-            return lax.cond(taken != 0, branch, skip, g), None
-
-        g, _ = stack_lib.scan_stage(stage, body, g, (pulls_N, taken_N), reverse=True)
-    return g
-
-
-def _transposed(stage, pull: _Pulls, g) -> tuple[Callable, Callable]:
-    """g -> S^T D^T g and g -> J^T D^T g, D the merge; without a skip the first gives zeros."""
-
-    def merge(g):
-        return g if pull.merge is None else pull.merge(g)[0]
-
-    def branch(g):
-        return pull.branch(merge(g))[0]
-
-    if not stage.skippable:
-        shape = jax.eval_shape(branch, g)
-        return lambda g: jnp.zeros_like(shape), branch
-    return merge if pull.skip is None else lambda g: pull.skip(merge(g))[0], branch
-
-
-def _pull_back(lengths_R, stage, pull: _Pulls, sign, number, cut, chunk: int):
-    """G_k <- S^T D^T G_k + sign J^T D^T G_{k-1}, D the merge."""
-
-    skip, branch = _transposed(stage, pull, lengths_R[0])
-
-    def signed(g):
-        moved = branch(g)
-        return sign.reshape(sign.shape + (1,) * (moved.ndim - 1) * bool(sign.ndim)) * moved
-
-    if pull.skip is not None or not stage.skippable:
-        return _shifted(lengths_R, skip, signed, number, cut, chunk)
-    # S is the identity: the merge goes over g_k in the loop, not over all of them before it.
-    settle = None if pull.merge is None else lambda there, moved: skip(there) + moved
-    return _shifted(lengths_R, None, signed, number, cut, chunk, settle)
-
-
-def _push_forward(lengths_R, stage, params, h, number, cut, chunk: int):
-    """The block's output at h, and u_k <- D (S u_k + J u_{k-1}), D the merge."""
-    out, push_branch = jax.linearize(functools.partial(stage.branch, params), h)
-    push_skip = settle = None
-    if not stage.skippable:
-        shape = out
-        push_skip = lambda u: jnp.zeros_like(shape)  # noqa: E731
-    elif stage.skip is None:
-        out = out + h
-    else:
-        skipped, push_skip = jax.linearize(functools.partial(stage.skip, params), h)
-        out = out + skipped
-    if stage.merge is not None:
-        out, push_merge = jax.linearize(stage.merge, out)
-        settle = lambda there, moved: push_merge(there + moved)  # noqa: E731
-    return out, _shifted(lengths_R, push_skip, push_branch, number, cut, chunk, settle)
-
-
-def _shifted(lengths_R, through, branch, number, cut, chunk: int, settle=None):
-    """settle(through(g_k), branch(g_{k-1})), by default their sum, where 0..number are there.
-
-    `through` None is the identity. `chunk` products with the branch go at once, up to k = cut (or
-    its chunk's end), the longest first: so every g_k is read before its own place is written, and
-    XLA makes no second copy of all lengths.
-    """
-    settle = jnp.add if settle is None else settle
-    summed_R = lengths_R if through is None else jax.vmap(through)(lengths_R)
-    trips = jnp.minimum(number, cut) // chunk + 1
-
-    def step(i, summed_R):
-        start = (trips - 1 - i) * chunk
-        g_C = lax.dynamic_slice_in_dim(summed_R if through is None else lengths_R, start, chunk)
-        there_C = lax.dynamic_slice_in_dim(summed_R, start + 1, chunk)
-        if chunk == 1:
-            settled_C = settle(there_C[0], branch(g_C[0]))[None]
-        else:
-            settled_C = jax.vmap(settle)(there_C, jax.vmap(branch)(g_C))
-        return lax.dynamic_update_slice_in_dim(summed_R, settled_C, start + 1, 0)
-
-    if summed_R.size <= _SMALL:
-        most = (len(lengths_R) - 1) // chunk
-
-        def maybe(summed_R, i):
-            return lax.cond(i < trips, lambda g: step(i, g), lambda g: g, summed_R), None
-
-        summed_R, _ = lax.scan(maybe, summed_R, jnp.arange(most))
-    else:
-        summed_R = lax.fori_loop(0, trips, step, summed_R)
-    first = settle(summed_R[0], jnp.zeros_like(summed_R[0]))
-    return lax.dynamic_update_slice_in_dim(summed_R, first[None], 0, 0)
-
-
-def _seen(reduce, lengths_R, blocks: int):
-    """reduce(G_k) of the rows k = 0..L, of which the last may not be there yet."""
-    return jax.vmap(reduce)(_pad(lengths_R, blocks + 1)[: blocks + 1])
-
-
-def _pad(lengths_R, rows: int):
-    more = max(0, rows - len(lengths_R))
-    return jnp.pad(lengths_R, [(0, more)] + [(0, 0)] * (lengths_R.ndim - 1))
-
-
-def _rows(done: int, cut: int, h, lengths_at_once: int | None) -> tuple[int, int]:
-    """Rows that the lengths of `done` blocks need, in whole chunks and one above; the chunk."""
-    if lengths_at_once is None:
-        lengths_at_once = min(8, max(2, devices.worth_together(h.size)))
-    highest = min(done - 1, cut)
-    chunk = max(1, min(lengths_at_once, highest + 1))
-    return (highest // chunk + 1) * chunk + 1, chunk
 
 
 def _order(stack, order: int | None) -> int:
@@ -412,3 +234,9 @@ def _order(stack, order: int | None) -> int:
     if not 0 <= order <= blocks:
         raise ValueError(f'order={order}: paths have between 0 and L={blocks} branches')
     return order
+
+
+def _squares(lengths_R, kept: int):
+    """Sums of squares over all but the first axes, in float32 or above."""
+    lengths_R = stack_lib.precise(lengths_R)
+    return (lengths_R**2).sum(tuple(range(kept, lengths_R.ndim)))

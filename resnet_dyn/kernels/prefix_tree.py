@@ -90,20 +90,15 @@ def split(tree: Tree, parts: int) -> list[tuple[Tree, np.ndarray]]:
     """The tree cut between leaves into at most `parts` trees of about equal price.
 
     Each comes with the leaves that are its own, as indices into those of the whole; its `leaf_M`
-    counts them. What two parts share is computed by both.
+    counts them. What two parts share is computed by both. Memory and time are those of the nodes.
     """
-    codes_UT = _sequences(tree)
-    if parts == 1 or len(codes_UT) == 1:
-        return [(tree._replace(leaf_M=np.arange(len(codes_UT))), np.arange(len(codes_UT)))]
-    fresh_UT = np.arange(codes_UT.shape[1]) >= _first_new(codes_UT)[:, None]
-    spent_U = np.cumsum((tree.prices[codes_UT] * fresh_UT).sum(1))
+    every = np.arange(tree.leaves)
+    if parts == 1 or tree.leaves == 1:
+        return [(tree._replace(leaf_M=every), every)]
+    spent_U = np.cumsum(_fresh(tree))
     goals = spent_U[-1] * np.arange(1, parts) / parts
-    ends = [0, *np.searchsorted(spent_U, goals, side='right'), len(codes_UT)]
-    return [
-        (build(codes_UT[a:b], tree.steps), np.arange(a, b))
-        for a, b in itertools.pairwise(ends)
-        if a < b
-    ]
+    ends = [0, *np.searchsorted(spent_U, goals, side='right'), tree.leaves]
+    return [(_between(tree, a, b), every[a:b]) for a, b in itertools.pairwise(ends) if a < b]
 
 
 def block_evaluations(masks) -> int:
@@ -180,11 +175,21 @@ def _first_new(codes_UT: np.ndarray) -> np.ndarray:
     return np.concatenate([[0], (codes_UT[1:] != codes_UT[:-1]).argmax(1)])
 
 
-def _sequences(tree: Tree) -> np.ndarray:
-    """The different sequences of a tree (U, T), in its order."""
-    node_U = np.arange(tree.leaves)
-    columns = []
+def _fresh(tree: Tree) -> np.ndarray:
+    """The price of what each leaf needs and no leaf before it does, (leaves,)."""
+    first_N, fresh_U = np.arange(tree.leaves), np.zeros(tree.leaves)
+    for level, below in zip(tree.levels[::-1], [None, *tree.levels[:0:-1]], strict=True):
+        if below is not None:  # the first leaf of a node is that of its first child
+            first_N = first_N[np.searchsorted(below.parent_N, np.arange(len(level.parent_N)))]
+        np.add.at(fresh_U, first_N, tree.prices[level.step_N])
+    return fresh_U
+
+
+def _between(tree: Tree, low: int, high: int) -> Tree:
+    """The tree of the leaves low..high-1; the nodes above them are neighbours at each level."""
+    levels, leaves = [], high - low
     for level in reversed(tree.levels):
-        columns.append(level.step_N[node_U])
-        node_U = level.parent_N[node_U]
-    return np.stack(columns[::-1], axis=1)
+        parent_N, step_N = level.parent_N[low:high], level.step_N[low:high]
+        low, high = parent_N[0], parent_N[-1] + 1
+        levels.append(Level(parent_N - low, step_N))
+    return Tree(tree.steps, tuple(levels[::-1]), np.arange(leaves))

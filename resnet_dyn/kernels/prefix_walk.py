@@ -11,7 +11,6 @@ are sharded along `data`. The parts never talk to one another.
 """
 
 import collections
-import functools
 import math
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -21,7 +20,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from resnet_dyn.kernels import devices, prefix_tree
+from resnet_dyn import errors
+from resnet_dyn.kernels import devices, prefix_programs, prefix_tree
 from resnet_dyn.models import stack as stack_lib
 from resnet_dyn.models import transforms
 
@@ -30,8 +30,8 @@ WORKSPACE = 6  # activations that computing a block needs beside its input, an e
 _IN_FLIGHT = 2  # results per place that may be outstanding: bounds how far the host runs ahead
 
 
-class Plan(NamedTuple):
-    """How a tree is going to be walked."""
+class Fit(NamedTuple):
+    """The chunks that fit into the memory."""
 
     width: int  # nodes in a chunk, at most
     bytes: int  # activations held at the worst moment, estimated
@@ -44,11 +44,41 @@ class Finish(NamedTuple):
     extra: Any = None
 
 
-def plan(stack, inputs, tree: prefix_tree.Tree, width=None, budget=None) -> Plan:
+class Work(NamedTuple):
+    """Nodes of one depth that are still to be computed: low..high-1 of that level."""
+
+    depth: int
+    low: int
+    high: int
+    parents: list[jax.Array]  # h (B, ...) of the nodes first, first + 1, ... of the level above
+    first: int
+
+
+class Found(NamedTuple):
+    """What a chunk of N leaves gave."""
+
+    evaluations: int  # of blocks, since the chunk before
+    leaf_N: np.ndarray  # which of the tree's leaves
+    results: Any  # a tree of arrays (N, ...)
+
+
+class Chunk(NamedTuple):
+    """A run of nodes that go through one compiled call."""
+
+    start: int
+    size: int  # one of `SIZES`
+
+    @property
+    def rows(self) -> slice:
+        """Its part of all nodes."""
+        return slice(self.start, self.start + self.size)
+
+
+def fit(stack, inputs, tree: prefix_tree.Tree, width=None, budget=None) -> Fit:
     """The widest chunks that are worth it and fit into `budget` bytes; nothing is run.
 
     `width` is the most nodes in a chunk, at most 64; None leaves it to the size of h. Raises
-    ValueError where chunks of one node do not fit.
+    BudgetError where chunks of one node do not fit.
     """
     shapes_T = _shapes(stack, inputs, tree)
     if width is None:
@@ -60,14 +90,14 @@ def plan(stack, inputs, tree: prefix_tree.Tree, width=None, budget=None) -> Plan
     free = all(stage.skip is None and stage.merge is None for stage in stack.stages)
     while (needed := _bytes(shapes_T, tree, width, free)) > budget:
         if width == 1:
-            raise ValueError(
+            raise errors.BudgetError(
                 f'{inputs.shape[0]} examples need about {needed / 2**30:.2g} GiB of activations '
                 f'for the narrowest walk, and the budget is {budget / 2**30:.2g} GiB: give fewer '
                 'examples at once (examples_at_once, --examples_at_once) or raise the budget in '
                 'bytes (budget; --memory in GiB)'
             )
         width = max(1, width // 2)
-    return Plan(width, needed)
+    return Fit(width, needed)
 
 
 def run(
@@ -83,11 +113,11 @@ def run(
     """Yields (indices, results) of the tree's sequences, in their order, as they become known.
 
     `results` is the tree of arrays that `finish` makes of one sub-network's output, with a leading
-    axis for the indices. `progress(done, total)` counts block evaluations. Raises ValueError where
-    the memory does not do, and where examples or masks cannot be dealt out over the mesh.
+    axis for the indices. `progress(done, total)` counts block evaluations. Raises BudgetError
+    where the memory does not do, ValueError where examples cannot be dealt out over the mesh.
     """
-    inputs = jnp.asarray(inputs)
-    chosen = plan(stack, inputs, tree, width, budget)
+    inputs, stack = jnp.asarray(inputs), stack_lib.on_device(stack)
+    chosen = fit(stack, inputs, tree, width, budget)
     places = _places(stack, inputs, finish, mesh)
     parts = prefix_tree.split(tree, len(places))
     walks = [
@@ -104,9 +134,9 @@ def run(
             else:
                 waiting.append(found)
         while waiting and len(waiting) > (_IN_FLIGHT * len(places) if walks else 0):
-            spent, leaves, results = waiting.popleft()
-            done += spent
-            yield from order.add(leaves, jax.tree.map(np.asarray, results))
+            found = waiting.popleft()
+            done += found.evaluations
+            yield from order.add(found.leaf_N, jax.tree.map(np.asarray, found.results))
             if progress is not None:
                 progress(done, total)
 
@@ -118,11 +148,14 @@ def share(progress: Callable[[int, int], None] | None, number: int, turns: int):
     return lambda done, total: progress(number * total + done, turns * total)
 
 
-def _walk(stack, h_0, extra, tree, function, width, own):
-    """Walks one tree: yields (block evaluations since the last, leaves, results) by chunks."""
+def _walk(stack, h_0, extra, tree, function, width, own) -> Iterator[Found]:
+    """Walks one tree; `own` are its leaves as numbers of the whole one's."""
     locate = stack_lib.locate(stack)
     head, prices = transforms.headless(stack), tree.prices
-    work = [(0, 0, len(tree.levels[0].parent_N), [h_0], 0)]
+    # The last that was put here goes first, which is the deepest: a chunk's children come before
+    # its brothers, so that at most one chunk waits at each depth, `width` times L arrays in all.
+    # Breadth first, all nodes of a level would wait together, up to 2^l of them at depth l.
+    work = [Work(0, 0, len(tree.levels[0].parent_N), [h_0], 0)]
     spent = 0
     while work:
         depth, low, high, parents, first = work.pop()
@@ -130,7 +163,7 @@ def _walk(stack, h_0, extra, tree, function, width, own):
         middle = low + _cut(prices[level.step_N[low:high]], width)
         if middle < high:
             rest = level.parent_N[middle]
-            work.append((depth, middle, high, parents[rest - first :], rest))
+            work.append(Work(depth, middle, high, parents[rest - first :], rest))
         from_N, step_N = level.parent_N[low:middle] - first, level.step_N[low:middle]
         children = _children(stack, locate, tree.steps, [parents[i] for i in from_N], step_N, width)
         spent += int(prices[step_N].sum())
@@ -138,11 +171,11 @@ def _walk(stack, h_0, extra, tree, function, width, own):
         if depth + 1 < len(tree.levels):
             below = tree.levels[depth + 1].parent_N
             span = np.searchsorted(below, [low, middle])
-            work.append((depth + 1, *span, children, low))
+            work.append(Work(depth + 1, *span, children, low))
             continue
-        for start, size in _chunks(len(children), width):
-            results = _finish(head, tuple(children[start : start + size]), extra, function)
-            yield spent, own[low + start : low + start + size], results
+        for chunk in _chunks(len(children), width):
+            results = prefix_programs.finish(head, tuple(children[chunk.rows]), extra, function)
+            yield Found(spent, own[low:middle][chunk.rows], results)
             spent = 0
 
 
@@ -152,8 +185,8 @@ def _cut(prices_N, width: int) -> int:
     return max(1, int(np.searchsorted(dear, width, side='right')))
 
 
-def _children(stack, locate, steps, parents, step_N, width):
-    """h of each child; those that compute the same blocks go together, in chunks."""
+def _children(stack, locate, steps, parents, step_N, width) -> list[jax.Array]:
+    """h of each child; those that compute the same block go together, in chunks."""
     children = [None] * len(parents)
     together = collections.defaultdict(list)
     for i, number in enumerate(step_N):
@@ -161,101 +194,38 @@ def _children(stack, locate, steps, parents, step_N, width):
         if not step.blocks:
             children[i] = parents[i]
         elif len(step.blocks) > 1:
-            children[i] = _parallel(stack, locate, step, parents[i])
+            places = [locate[block] for block in step.blocks]
+            blocks = [(stack.stages[stage], index) for stage, index in places]
+            children[i] = prefix_programs.parallel(blocks, parents[i], step.gate)
         elif step.gate == 0:
             stage, index = locate[step.blocks[0]]
-            children[i] = _pass(stack.stages[stage], index, parents[i])
+            children[i] = prefix_programs.pass_by(stack.stages[stage], index, parents[i])
         else:
             together[step.blocks[0]].append((i, step.gate))
     for block, wanted in together.items():
         stage, index = locate[block]
-        for start, size in _chunks(len(wanted), width):
-            chunk = wanted[start : start + size]
-            gates = np.array([gate for _, gate in chunk])
-            hs = tuple(parents[i] for i, _ in chunk)
-            results = _evaluate(stack.stages[stage], index, hs, gates)
-            for (i, _), h in zip(chunk, results, strict=True):
+        for chunk in _chunks(len(wanted), width):
+            nodes, gates = zip(*wanted[chunk.rows], strict=True)
+            hs = tuple(parents[i] for i in nodes)
+            results = prefix_programs.evaluate(stack.stages[stage], index, hs, np.array(gates))
+            for i, h in zip(nodes, results, strict=True):
                 children[i] = h
     return children
 
 
-def _chunks(number: int, width: int) -> Iterator[tuple[int, int]]:
-    """(start, size) of chunks that fill `number`, of sizes of `SIZES` that are at most `width`."""
+def _chunks(number: int, width: int) -> Iterator[Chunk]:
+    """Chunks that fill `number`, of sizes of `SIZES` that are at most `width`."""
     start = 0
     for size in SIZES:
         while size <= width and start + size <= number:
-            yield start, size
+            yield Chunk(start, size)
             start += size
-
-
-@jax.jit
-def _evaluate(stage, index, hs, gates):
-    """One block on several h at once."""
-    params = stack_lib.block_params(stage, index)
-
-    def one(h, gate):
-        return stack_lib.block(stage, params, h, gate)
-
-    if len(hs) == 1:
-        return (one(hs[0], gates[0]),)
-    return tuple(jax.vmap(one)(jnp.stack(hs), gates))
-
-
-def _pass(stage, index, h):
-    """h past a deleted block: the very same array where the skip is the identity."""
-    if stage.skip is None and stage.merge is None:
-        return h
-    return _skip(stage, index, h)
-
-
-@jax.jit
-def _skip(stage, index, h):
-    params = stack_lib.block_params(stage, index)
-    return stack_lib.bypass(stage, params, h)
-
-
-def _parallel(stack, locate, step, h):
-    """merge(h + gate * sum of the branches): blocks side by side, one after the other added."""
-    total = h
-    for block in step.blocks:
-        stage, index = locate[block]
-        total = _add_branch(stack.stages[stage], index, h, step.gate, total)
-    return _merge(stack.stages[locate[step.blocks[0]][0]], total)
-
-
-@jax.jit
-def _add_branch(stage, index, h, gate, total):
-    params = stack_lib.block_params(stage, index)
-    branch, _ = stack_lib.addends(stage, params, h, gate)
-    return total + branch
-
-
-@jax.jit
-def _merge(stage, total):
-    return stack_lib.join(stage, total, None)
-
-
-@functools.partial(jax.jit, static_argnames='function')
-def _finish(head, hs, extra, function):
-    """`function(head(h), extra)` of several h at once, with a leading axis."""
-
-    def one(h):
-        return function(stack_lib.head(head, h), extra)
-
-    if len(hs) == 1:
-        return jax.tree.map(lambda a: a[None], one(hs[0]))
-    return jax.vmap(one)(jnp.stack(hs))
-
-
-@jax.jit
-def _stem(stack, inputs):
-    return stack_lib.stem(stack, inputs)
 
 
 def _places(stack, inputs, finish: Finish, mesh: Mesh | None) -> list:
     """(stack, h_0, extra) on the devices of each place along the axis `mask`."""
     if mesh is None:
-        return [(stack, _stem(stack, inputs), finish.extra)]
+        return [(stack, prefix_programs.stem(stack, inputs), finish.extra)]
     unknown = set(mesh.axis_names) - {'mask', 'data'}
     if unknown:
         raise ValueError(f'mesh axes {sorted(unknown)}: a walk knows mask and data alone')
@@ -276,7 +246,7 @@ def _places(stack, inputs, finish: Finish, mesh: Mesh | None) -> list:
         whole = NamedSharding(here, PartitionSpec())
         net = jax.device_put(stack, whole)
         images = jax.device_put(inputs, NamedSharding(here, PartitionSpec('data')))
-        places.append((net, _stem(net, images), jax.device_put(finish.extra, whole)))
+        places.append((net, prefix_programs.stem(net, images), jax.device_put(finish.extra, whole)))
     return places
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import stats
 
-from resnet_dyn.kernels import lesions, masks, prefix_tree
+from resnet_dyn.kernels import masks, prefix_tree, scores
 from resnet_dyn.models import stack as stack_lib
 
 Order = Sequence[int | tuple[int, ...]]
@@ -24,7 +24,8 @@ def score(
     """Scores every order: a dict of arrays (M,), metrics and options as in `lesions.score`.
 
     Raises ValueError for a block that is not there, one that h does not fit at its place, an end
-    that the head does not take, and blocks in parallel that have no identity as their skip.
+    that the head does not take, and blocks in parallel that have no identity as their skip or
+    whose merges differ.
     """
     orders = [_check_order(stack, number, order) for number, order in enumerate(orders)]
     if not orders:
@@ -43,7 +44,7 @@ def score(
     def name(i):
         return f'order {i}, {[step[0] if len(step) == 1 else step for step in orders[i]]},'
 
-    return lesions.score_tree(stack, inputs, labels, tree, metrics, name, **options)
+    return scores.score_tree(stack, inputs, labels, tree, metrics, name, **options)
 
 
 def swap(L: int, i: int, j: int) -> tuple[int, ...]:
@@ -158,6 +159,11 @@ def _check_order(stack, number: int, order: Order) -> tuple[tuple[int, ...], ...
             raise ValueError(
                 f'order {number} runs blocks {step} in parallel, and one of them has no identity '
                 'as its skip'
+            )
+        if any(stage.merge != stages[0].merge for stage in stages):
+            raise ValueError(
+                f'order {number} runs blocks {step} in parallel, and their merges differ: the sum '
+                'goes through one merge, so take blocks that have the same'
             )
     return steps
 

@@ -4,7 +4,12 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from resnet_dyn.models.stack import ResidualStack, Stage
+import jax
+import jax.numpy as jnp
+
+from resnet_dyn.models import stack as stack_lib
+
+ResidualStack, Stage = stack_lib.ResidualStack, stack_lib.Stage
 
 
 def from_model(
@@ -26,14 +31,16 @@ def from_model(
         _stage(spec.length, block, train, _of(variables, f'stage_{i}'))
         for i, (spec, block) in enumerate(zip(model.stages, parts.blocks, strict=True))
     )
-    return ResidualStack(
+    stack = ResidualStack(
         stem_params=_of(variables, 'stem'),
         stages=stages,
         head_params=_of(variables, 'head'),
         stem=_Method(parts.stem, train),
         head=_Method(parts.head, train),
         min_batch=2 if train else 1,
+        couples_examples=train,
     )
+    return stack_lib.on_device(stack)
 
 
 def from_functions(
@@ -42,21 +49,59 @@ def from_functions(
     head: Callable,
     skips: Sequence[Callable | None] | None = None,
     merge: Callable | None = None,
+    *,
+    params: Sequence[Any] | None = None,
+    stem_params: Any = None,
+    head_params: Any = None,
+    couples_examples: bool = False,
 ) -> ResidualStack:
     """A stack of hand-written functions of one batch each, a stage of length 1 for every block.
 
-    `skips` has one function, or None for the identity, a block; None: all are identities.
-    Arrays that the functions close over become constants of a compiled program: for large
-    networks give `Stage`s with parameters instead.
+    Functions of h alone, or of parameters and h where parameters are given:
+
+        from_functions(stem, branches, head)                       stem(x), branch(h), head(h)
+        from_functions(stem, branches, head, params=[p_1, ...])    branch_l(p_l, h), skip_l(p_l, h)
+        ... stem_params=p, head_params=q                           stem(p, x), head(q, h)
+
+    Arrays that functions close over become constants of the compiled programs, and functions that
+    are made anew for every network compile anew. Functions that are defined once, with parameters,
+    compile once for all checkpoints and networks (more on functions that compare equal in
+    `stack.Stage`, which also takes many blocks of one function at the price of one).
+
+    Args:
+      skips: one function, or None for the identity, a block; None: all are identities.
+      merge: function of the sum skip + branch; None: the identity.
+      params: one tree of arrays a block.
+      stem_params, head_params: trees of arrays.
+      couples_examples: whether any function mixes the examples of a batch (statistics of the
+        batch, contrasts between examples): then they are never cut into parts.
     """
-    skips = [None] * len(branches) if skips is None else list(skips)
-    if len(skips) != len(branches):
-        raise ValueError(f'{len(skips)} skips for {len(branches)} branches: give one a block')
+    L, own = len(branches), params is not None
+    skips = [None] * L if skips is None else list(skips)
+    params = list(params) if own else [()] * L
+    for name, given in (('skips', skips), ('params', params)):
+        if len(given) != L:
+            raise ValueError(f'{len(given)} {name} for {L} branches: give one a block')
+
+    def taking(function, own):
+        return function if own or function is None else _Closed(function)
+
     stages = tuple(
-        Stage((), _Closed(branch), 1, None if skip is None else _Closed(skip), merge)
-        for branch, skip in zip(branches, skips, strict=True)
+        Stage(jax.tree.map(lambda a: jnp.asarray(a)[None], tree), branch, 1, skip, merge)
+        for tree, branch, skip in zip(
+            params, [taking(f, own) for f in branches], [taking(f, own) for f in skips], strict=True
+        )
     )
-    return ResidualStack((), stages, (), _Closed(stem), _Closed(head))
+    return stack_lib.on_device(
+        ResidualStack(
+            () if stem_params is None else stem_params,
+            stages,
+            () if head_params is None else head_params,
+            taking(stem, stem_params is not None),
+            taking(head, head_params is not None),
+            couples_examples=couples_examples,
+        )
+    )
 
 
 @dataclasses.dataclass(frozen=True)

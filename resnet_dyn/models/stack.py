@@ -58,6 +58,8 @@ class ResidualStack:
     stem: Callable = dataclasses.field(metadata=_static)
     head: Callable = dataclasses.field(metadata=_static)
     min_batch: int = dataclasses.field(default=1, metadata=_static)
+    # whether what becomes of an example depends on the others beside it: then none are cut off
+    couples_examples: bool = dataclasses.field(default=False, metadata=_static)
 
     @property
     def num_blocks(self) -> int:
@@ -87,11 +89,15 @@ def from_functions(
     head: Callable,
     skips: Sequence[Callable | None] | None = None,
     merge: Callable | None = None,
+    **options,
 ) -> ResidualStack:
-    """A stack of hand-written functions: see `builders.from_functions`."""
+    """A stack of hand-written functions, or of functions and parameters.
+
+    See `builders.from_functions`.
+    """
     from resnet_dyn.models import builders  # which is built on this module
 
-    return builders.from_functions(stem, branches, head, skips, merge)
+    return builders.from_functions(stem, branches, head, skips, merge, **options)
 
 
 def over_seeds(stacks: Sequence[ResidualStack]) -> ResidualStack:
@@ -118,6 +124,35 @@ def apply(stack: ResidualStack, x, gates):
     for stage, part in zip(stack.stages, split(stack, gates), strict=True):
         h, _ = scan_stage(stage, lambda p, h, g, s=stage: (block(s, p, h, g), None), h, part)
     return head(stack, h)
+
+
+def on_device(stack: ResidualStack) -> ResidualStack:
+    """The stack with JAX's arrays: NumPy's would be copied to the device at every call."""
+    return jax.tree.map(jnp.asarray, stack)
+
+
+def spans(stack: ResidualStack, examples: int, at_once: int | None) -> list[tuple[int, int]]:
+    """(start, stop) of the parts in which examples go through, `at_once` each; None: all.
+
+    Raises ValueError where there would be several and the network couples its examples.
+    """
+    if at_once is not None and at_once < 1:
+        raise ValueError(f'examples_at_once={at_once}: must be at least 1')
+    if at_once is None or at_once >= examples:
+        return [(0, examples)]
+    if stack.couples_examples:
+        raise ValueError(
+            "this network couples its examples (statistics='batch', or couples_examples=True): "
+            f'{examples} of them are one batch, which cannot be cut into parts of {at_once}; leave '
+            'examples_at_once out, or take the running statistics'
+        )
+    return [(start, min(start + at_once, examples)) for start in range(0, examples, at_once)]
+
+
+def precise(x):
+    """x in float32 or above, in which sums over many numbers are taken."""
+    x = jnp.asarray(x)
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
 def stem(stack: ResidualStack, x):
@@ -195,30 +230,38 @@ def locate(stack: ResidualStack) -> list[tuple[int, int]]:
     return [(s, i) for s, stage in enumerate(stack.stages) for i in range(stage.length)]
 
 
+def output_shape(stack: ResidualStack, x):
+    """Shape and dtype of the head's output; nothing is computed."""
+    h = jax.eval_shape(stem, stack, x)
+    for stage in stack.stages:
+        h = jax.eval_shape(_first_block, stage, h)
+    return jax.eval_shape(head, stack, h)
+
+
 def shapes(stack: ResidualStack, x) -> tuple[list, list]:
     """Shape and dtype of each block's input, and of each block's output; nothing is computed."""
     h, before, after = jax.eval_shape(stem, stack, x), [], []
     for stage in stack.stages:
-        params = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), stage.params)
-        out = jax.eval_shape(lambda p, h, s=stage: block(s, p, h, 1.0), params, h)
+        out = jax.eval_shape(_first_block, stage, h)
         before += [h] + [out] * (stage.length - 1)
         after += [out] * stage.length
         h = out
     return before, after
 
 
+@jax.jit
 def second_moments(stack: ResidualStack, x, gates=None) -> Moments:
-    """The mean squares that each block adds, by branch and by skip, for inputs x (B, ...).
+    """The mean squares that each block adds, by branch and by skip, in float32 or above.
 
-    branch / skip is the power gain b_l^2 of the virtual ensemble's depth law
+    Inputs are x (B, ...); branch / skip is the power gain b_l^2 of the virtual ensemble's depth law
     (`theory.path_weights.log_path_weights_from_gains`).
     """
     gates = check_gates(stack, jnp.ones(num_blocks(stack)) if gates is None else gates)
 
     def body(stage, params, h, gate):
         branch, skip = addends(stage, params, h, gate)
-        square = jnp.zeros((), branch.dtype) if skip is None else (skip**2).mean()
-        return join(stage, branch, skip), ((branch**2).mean(), square)
+        added = branch, jnp.zeros_like(branch) if skip is None else skip
+        return join(stage, branch, skip), tuple((precise(a) ** 2).mean() for a in added)
 
     h, moments = stem(stack, x), []
     for stage, part in zip(stack.stages, split(stack, gates), strict=True):
@@ -258,3 +301,7 @@ def check_gates(stack: ResidualStack, gates):
             'give one gate a block (masks of shape (M, L) go to kernels.lesions.score)'
         )
     return gates
+
+
+def _first_block(stage: Stage, h):
+    return block(stage, block_params(stage, 0), h, 1.0)

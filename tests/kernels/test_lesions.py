@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from resnet_dyn.kernels import lesions, masks
+from resnet_dyn.kernels import lesions, masks, metrics
 from resnet_dyn.models import presets, stack
 
 
@@ -130,7 +130,7 @@ def test_random_curves_average_over_their_masks():
     whole = stack.from_model(model, variables)
     singles = lesions.score(whole, x, labels, masks.single(6), ('loss',))['loss']
     curve = lesions.random_curve(whole, x, labels, jax.random.key(0), [0, 1], 40, ('loss',))['loss']
-    full = lesions.mean_loss(stack.apply(whole, x, jnp.ones(6)), labels)
+    full = metrics.mean_loss(stack.apply(whole, x, jnp.ones(6)), labels)
     assert curve.mean_J[0] == pytest.approx(float(full), rel=1e-5)
     assert curve.error_J[0] == pytest.approx(0, abs=1e-6)
     assert abs(curve.mean_J[1] - singles.mean()) < 5 * curve.error_J[1]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import reference_values_paths as reference
 
-from resnet_dyn.kernels import masks, path_gradients
+from resnet_dyn.kernels import masks, path_gradients, path_recurrence
 from resnet_dyn.models import presets, stack, transforms
 
 ACTIVATIONS = {'tanh': jnp.tanh, 'relu': jax.nn.relu, 'linear': lambda a: a}
@@ -286,7 +286,7 @@ def test_small_networks_are_differentiated_through_their_lengths():
 def test_large_and_small_networks_have_the_same_lengths(monkeypatch):
     net, x = dense('postact')
     small = path_gradients.by_length(net, x, cross_entropy)
-    monkeypatch.setattr(path_gradients, '_SMALL', 0)
+    monkeypatch.setattr(path_recurrence, 'SMALL', 0)
     large = path_gradients.by_length(net, x, lambda logits: cross_entropy(logits))  # not cached
     np.testing.assert_allclose(small, large, rtol=1e-6, atol=1e-8)
 

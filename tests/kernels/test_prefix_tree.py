@@ -175,8 +175,8 @@ def test_programs_are_as_many_for_ten_masks_as_for_thousands():
 def test_what_does_not_fit_says_what_it_needs_and_how_to_raise_the_budget():
     net, x = dense(), jnp.ones((8, 5))
     tree = prefix_tree.from_masks(masks.all_masks(6))
-    wide = prefix_walk.plan(net, x, tree, width=16)
-    narrow = prefix_walk.plan(net, x, tree, width=16, budget=wide.bytes - 1)
+    wide = prefix_walk.fit(net, x, tree, width=16)
+    narrow = prefix_walk.fit(net, x, tree, width=16, budget=wide.bytes - 1)
     assert narrow.width < wide.width == 16
     assert narrow.bytes < wide.bytes
     with pytest.raises(ValueError, match=r'8 examples need about .* GiB .*--memory'):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from resnet_dyn.kernels import lesions, masks, path_gradients
+from resnet_dyn.kernels import lesions, masks, metrics, path_gradients
 from resnet_dyn.models import stack
 
 LAYERS, WIDTH, CLASSES = 2, 8, 3
@@ -97,7 +97,7 @@ def all_in_one(params):
 
 
 def loss(logits):
-    return lesions.mean_loss(logits, LABELS)
+    return metrics.mean_loss(logits, LABELS)
 
 
 @pytest.fixture(scope='module')

@@ -1,0 +1,111 @@
+"""Metrics: numbers that are made of a sub-network's output and the labels.
+
+    of each example   f(output, labels) of shape (B,); the metric is its mean over the examples
+    of all of them    f(output, labels) of any other shape
+
+The first kind may be cut: the examples go through in parts, whose means are put together by their
+numbers of examples. Means are taken in float32 or above, whatever the dtype of the output.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from resnet_dyn.models import stack as stack_lib
+
+Metrics = Sequence[str] | Mapping[str, Callable]
+
+
+def cross_entropy(logits_BK, labels_B):
+    """The cross-entropy of each example in nats, (B,); of tokens (B, T) the mean over T."""
+    losses = optax.softmax_cross_entropy_with_integer_labels(stack_lib.precise(logits_BK), labels_B)
+    return _by_example(losses)
+
+
+def wrong(logits_BK, labels_B):
+    """1 for each example whose largest logit is not the label's, else 0, (B,)."""
+    return _by_example(logits_BK.argmax(-1) != labels_B, stack_lib.precise(logits_BK).dtype)
+
+
+def whole_output(output, labels):
+    """The output itself, for every example."""
+    return output
+
+
+def mean_loss(logits_BK, labels_B):
+    """Mean cross-entropy in nats, a scalar."""
+    return cross_entropy(logits_BK, labels_B).mean()
+
+
+def mean_error(logits_BK, labels_B):
+    """Fraction of examples whose largest logit is not the label's."""
+    return wrong(logits_BK, labels_B).mean()
+
+
+METRICS = {'loss': cross_entropy, 'error': wrong, 'logits': whole_output}
+
+
+def functions_of(metrics: Metrics) -> tuple[tuple[str, Callable], ...]:
+    """(name, function of (output, labels)) for names of `METRICS` or a mapping."""
+    if isinstance(metrics, Mapping):
+        return tuple(metrics.items())
+    metrics = (metrics,) if isinstance(metrics, str) else metrics
+    unknown = [name for name in metrics if name not in METRICS]
+    if unknown:
+        raise ValueError(f'no metric {unknown[0]!r}: take {", ".join(METRICS)}, or give functions')
+    return tuple((name, METRICS[name]) for name in metrics)
+
+
+def single(metric: str | Mapping[str, Callable]) -> tuple[str, Mapping[str, Callable]]:
+    """(name, mapping) of the one metric that something is chosen or shared out by."""
+    found = functions_of(metric)
+    if len(found) != 1:
+        raise ValueError(f'{len(found)} metrics, {[name for name, _ in found]}: give exactly one')
+    if found[0][1] is whole_output:
+        raise ValueError("metric='logits' is no single number: take loss or error")
+    return found[0][0], dict(found)
+
+
+def check_single(name: str, values_M: np.ndarray) -> np.ndarray:
+    """The values where they are one number a sub-network, else ValueError."""
+    if values_M.ndim != 1:
+        raise ValueError(
+            f'metric {name!r} has shape {values_M.shape[1:]} for one sub-network: it must give one '
+            'number, or one an example'
+        )
+    return values_M
+
+
+class Reduced(NamedTuple):
+    """A metric's function with the mean taken over examples where it gives one number for each."""
+
+    function: Callable
+
+    def __call__(self, output, labels):
+        value = jnp.asarray(self.function(output, labels))
+        if self.function is whole_output or value.shape != labels.shape[:1]:
+            return value
+        return stack_lib.precise(value).mean()
+
+
+def check_cut(functions, output, labels) -> None:
+    """Raises ValueError for a metric that is no mean over examples, which no parts make up.
+
+    `output` and `labels` are those of one part, or their shapes.
+    """
+    for name, function in functions:
+        value = jax.eval_shape(function, output, labels)
+        if function is not whole_output and value.shape != labels.shape[:1]:
+            raise ValueError(
+                f'metric {name!r} gives shape {value.shape} for {len(labels)} examples, and cannot '
+                'be put together from parts of them: give one number an example, of shape (B,), '
+                'leave examples_at_once out, or ask for the logits and compute it from them'
+            )
+
+
+def _by_example(values, dtype=None):
+    return values.reshape(len(values), -1).mean(1, dtype=dtype)

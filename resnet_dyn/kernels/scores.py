@@ -1,0 +1,96 @@
+"""Scores of a tree of sub-networks: their metrics, put together where examples go through in parts.
+
+metric of all = sum over parts (examples in the part / examples) * metric of the part
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from resnet_dyn import errors
+from resnet_dyn.kernels import metrics as metrics_lib
+from resnet_dyn.kernels import prefix_walk
+from resnet_dyn.models import seed_axis
+from resnet_dyn.models import stack as stack_lib
+
+
+def score_tree(
+    stack,
+    inputs,
+    labels,
+    tree,
+    metrics,
+    name,
+    examples_at_once=None,
+    progress=None,
+    seeds=None,
+    **walk,
+) -> dict[str, np.ndarray]:
+    """`score` of any tree of sub-networks; `name(i)` is what an error calls the i-th.
+
+    `seeds` S: the stack is one of S networks (`seed_axis.over_seeds`), and what comes back (M, S).
+    """
+    functions = metrics_lib.functions_of(metrics)
+    stack, inputs = stack_lib.on_device(stack), jnp.asarray(inputs)
+    if labels is None and any(f is not metrics_lib.whole_output for _, f in functions):
+        raise ValueError("labels are None: that goes with metrics=('logits',) alone")
+    labels = jnp.zeros(len(inputs), int) if labels is None else jnp.asarray(labels)
+    if len(inputs) != len(labels):
+        raise ValueError(f'{len(inputs)} inputs and {len(labels)} labels: give one label an input')
+    spans = stack_lib.spans(stack, len(inputs), examples_at_once)
+    if len(spans) > 1:
+        for start, stop in {stop - start: (start, stop) for start, stop in spans}.values():
+            output = stack_lib.output_shape(stack, inputs[start:stop])
+            if seeds is not None:
+                output = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), output)
+            metrics_lib.check_cut(functions, output, labels[start:stop])
+    scores, parts = _Scores(functions, seeds), []
+    for number, (start, stop) in enumerate(spans):
+        finish = prefix_walk.Finish(scores, labels[start:stop])
+        found = []
+        steer = {**walk, 'progress': prefix_walk.share(progress, number, len(spans))}
+        for index, (values, sound) in prefix_walk.run(
+            stack, inputs[start:stop], tree, finish, **steer
+        ):
+            if not sound.all():
+                bad = index[np.flatnonzero(~sound)[0]]
+                raise errors.NotFiniteError(
+                    f'logits of {name(bad)} or a metric of them are NaN: check the inputs, delete '
+                    'fewer blocks or take smaller factors'
+                )
+            found.append(values)
+        parts.append({key: np.concatenate([f[key] for f in found]) for key, _ in functions})
+    weights = [stop - start for start, stop in spans]
+    examples = 1 if seeds is None else 2  # the axis of an output's examples, behind masks and seeds
+    return {
+        key: _join([part[key] for part in parts], weights, examples, function)
+        for key, function in functions
+    }
+
+
+class _Scores(NamedTuple):
+    """(output, labels) -> (metrics by name, whether all of them and the output are numbers)."""
+
+    functions: tuple[tuple[str, Callable], ...]
+    seeds: int | None
+
+    def __call__(self, output, labels):
+        values = {}
+        for name, function in self.functions:
+            function = metrics_lib.Reduced(function)
+            if self.seeds is not None:
+                function = seed_axis.Mapped(function, self.seeds, (0, None))
+            values[name] = function(output, labels)
+        number = [~jnp.isnan(a).any() for a in jax.tree.leaves((output, values))]
+        return values, jnp.stack(number).all()
+
+
+def _join(parts: list[np.ndarray], weights: list[int], examples: int, function) -> np.ndarray:
+    if len(parts) == 1:
+        return parts[0]
+    if function is metrics_lib.whole_output:
+        return np.concatenate(parts, axis=examples)
+    return np.average(parts, axis=0, weights=weights).astype(parts[0].dtype)
