@@ -160,3 +160,36 @@ def test_a_loss_of_each_example_is_refused():
     net = stack.from_functions(lambda x: x, [jnp.tanh], lambda h: h)
     with pytest.raises(ValueError, match=r'loss gives shape \(2,\): it must give a scalar'):
         influence.measure(net, jnp.ones((2, 3)), lambda logits: logits.mean(1))
+
+
+def test_a_second_call_on_an_equal_network_traces_nothing():
+    traced = []
+
+    def branch(w, h):
+        traced.append(1)
+        return jnp.tanh(h @ w)
+
+    def net(seed):
+        weights = np.random.default_rng(seed).normal(size=(3, 4, 4)).astype(np.float32)
+        return stack.ResidualStack((), (stack.Stage(weights, branch, 3),), (), identity, identity)
+
+    found = influence.measure(net(0), np.ones((2, 4), np.float32), square_loss)
+    assert traced
+    traced.clear()
+    again = influence.measure(net(0), np.ones((2, 4), np.float32), square_loss)
+    influence.measure(net(1), np.ones((2, 4), np.float32), square_loss)
+    assert not traced
+    np.testing.assert_array_equal(found.block_influence_L, again.block_influence_L)
+
+
+def identity(params, h):
+    return h
+
+
+@pytest.mark.parametrize('dtype', [jnp.float32, jnp.bfloat16])
+def test_branches_of_zeros_do_nothing_and_give_no_nan(dtype):
+    stage = stack.Stage(jnp.zeros((3, 4, 4), dtype), lambda w, h: h @ w, 3)
+    net = stack.ResidualStack((), (stage,), (), identity, identity)
+    found = influence.measure(net, jnp.arange(8.0).reshape(2, 4).astype(dtype), square_loss)
+    for values in found:
+        np.testing.assert_array_equal(values, np.zeros(values.shape))

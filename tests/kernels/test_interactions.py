@@ -7,9 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import random_variables
 import reference_values_paths as reference
 
-from resnet_dyn.kernels import interactions, lesions, masks
+from resnet_dyn.kernels import interactions, lesions, masks, metrics
 from resnet_dyn.models import presets, stack
 
 
@@ -165,12 +166,17 @@ def test_a_net_without_blocks_has_one_coefficient_and_no_shares():
 
 def test_sampled_shapley_values_agree_with_those_of_all_sub_networks_within_their_errors():
     model = presets.fully_connected(5, 6, 3)
-    x = jax.random.normal(jax.random.key(1), (6, 4))
-    net = stack.from_model(model, jax.jit(model.init)(jax.random.key(0), x))
-    labels = jnp.arange(6) % 3
+    x = np.random.default_rng(1).normal(size=(6, 4)).astype(np.float32)
+    net = stack.from_model(model, random_variables.of(model, x))
+    labels = np.arange(6) % 3
     table = lesions.score(net, x, labels, masks.all_masks(4))['loss']
     found, error = interactions.sampled_shapley(net, x, labels, jax.random.key(2), 200)
     assert (abs(found - interactions.shapley(table)) < 5 * error).all()
     assert found.sum() == pytest.approx(table[-1] - table[0], abs=1e-5)
+    twice = {'twice': lambda logits, labels: 2 * metrics.cross_entropy(logits, labels)}
+    own, _ = interactions.sampled_shapley(
+        net, x, labels, jax.random.key(2), 200, twice, examples_at_once=4
+    )
+    np.testing.assert_allclose(own, 2 * found, rtol=1e-3, atol=1e-5)
     with pytest.raises(ValueError, match='num=0'):
         interactions.sampled_shapley(net, x, labels, jax.random.key(2), 0)

@@ -4,16 +4,25 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import random_variables
 
-from resnet_dyn.kernels import lesions, masks, metrics
+from resnet_dyn import errors
+from resnet_dyn.kernels import lesions, masks, metrics, prefix_programs
 from resnet_dyn.models import presets, stack
 
 
-def setting(block='preact'):
+def setting(block='preact', seed=0):
     model = presets.fully_connected(7, 8, 3, block)
-    x = jax.random.normal(jax.random.key(1), (6, 5))
-    labels = jnp.arange(6) % 3
-    return model, jax.jit(model.init)(jax.random.key(0), x), x, labels
+    x = np.random.default_rng(1).normal(size=(6, 5)).astype(np.float32)
+    labels = np.arange(6) % 3
+    return model, random_variables.of(model, x, seed), x, labels
+
+
+@pytest.fixture(scope='module')
+def net():
+    """A stack with inputs and labels."""
+    model, variables, x, labels = setting()
+    return stack.from_model(model, variables), x, labels
 
 
 @pytest.mark.parametrize(('block', 'width'), [('preact', 1), ('postact', 4), ('paper', 64)])
@@ -53,7 +62,7 @@ def test_logits_that_are_nan_are_named_with_their_mask():
     foreign = stack.from_functions(lambda x: x, branches[::-1], lambda h: h)
     x = jnp.ones((2, 3))
     with pytest.raises(
-        ValueError, match=r'logits of mask 1, \[1.0, 1.0\], or a metric of them are NaN'
+        errors.NotFiniteError, match=r'logits of mask 1, \[1.0, 1.0\], or a metric of them are NaN'
     ):
         lesions.score(foreign, x, jnp.zeros(2, int), [[0.0, 1.0], [1.0, 1.0]])
 
@@ -87,9 +96,9 @@ def test_an_unknown_metric_is_refused():
 
 @pytest.mark.parametrize('how', ['map', 'vmap'])
 def test_eight_seeds_as_one_call_equal_seed_by_seed(how):
-    model, _, x, labels = setting()
-    keys = jax.random.split(jax.random.key(3), 8)
-    stacks = [stack.from_model(model, jax.jit(model.init)(key, x)) for key in keys]
+    settings = [setting(seed=s) for s in range(8)]
+    stacks = [stack.from_model(model, variables) for model, variables, _, _ in settings]
+    _, _, x, labels = settings[0]
     together = lesions.score_seeds(stacks, x, labels, masks.single(6), how=how)
     for s, whole in enumerate(stacks):
         alone = lesions.score(whole, x, labels, masks.single(6))
@@ -104,9 +113,6 @@ def test_networks_whose_stem_has_no_parameters_are_mapped_over_seeds_too():
 
     def times(weight, h):
         return weight[0] * h
-
-    def identity(params, h):
-        return h
 
     x, stacks = jnp.eye(3), [net(0.5), net(2.0)]
     found = lesions.score_seeds(stacks, x, jnp.arange(3), masks.single(2), ('logits',), how='vmap')
@@ -167,7 +173,7 @@ def test_mean_ablation_leaves_the_mean_of_the_branch_in_place_of_the_block():
 def test_batch_statistics_are_neither_cut_nor_taken_of_one_example():
     model, variables, x, labels = setting()
     whole = stack.from_model(model, variables, 'batch')
-    with pytest.raises(ValueError, match='as one batch, which cannot be cut'):
+    with pytest.raises(ValueError, match='6 of them are one batch, which cannot be cut'):
         lesions.score(whole, x, labels, masks.single(6), examples_at_once=3)
     with pytest.raises(ValueError, match='needs at least 2 examples'):
         lesions.score(whole, x[:1], labels[:1], masks.single(6))
@@ -188,9 +194,146 @@ def test_masks_that_do_not_fit_are_refused(masks_ML, message):
         lesions.score(stack.from_model(model, variables), x, labels, masks_ML)
 
 
-def test_functions_of_ones_own_are_not_put_together_from_parts():
-    model, variables, x, labels = setting()
-    whole = stack.from_model(model, variables)
-    top = {'top': lambda logits, labels: logits.max()}
-    with pytest.raises(ValueError, match="metric 'top' cannot be put together"):
-        lesions.score(whole, x, labels, masks.single(6), top, examples_at_once=3)
+def contrast(total):
+    """A merge that uses an axis of one network's h."""
+    return total - total.mean(1, keepdims=True)
+
+
+def narrowing(total):
+    """A merge that changes the number of axes, as no broadcasting would survive."""
+    return total.reshape(len(total), -1)
+
+
+@pytest.mark.parametrize('merge', [contrast, narrowing])
+def test_merges_that_use_an_axis_are_mapped_over_seeds_like_all_else(merge):
+    def times(weight, h):
+        return jnp.sin(weight * h)
+
+    weights = np.random.default_rng(0).normal(size=(2, 2, 1, 5)).astype(np.float32)
+    stacks = [
+        stack.ResidualStack((), (stack.Stage(w, times, 2, merge=merge),), (), identity, identity)
+        for w in weights
+    ]
+    x = np.random.default_rng(1).normal(size=(4, 5)).astype(np.float32)
+    masks_ML = masks.all_masks(2)
+    found = lesions.score_seeds(stacks, x, None, masks_ML, ('logits',), how='vmap')['logits']
+    for s, w in enumerate(weights):
+        for mask, logits in zip(masks_ML, found[s], strict=True):
+            h = x
+            for kept, row in zip(mask, w, strict=True):
+                h = np.asarray(merge(h + kept * np.sin(row * h)))
+            np.testing.assert_allclose(logits, h, rtol=1e-5, atol=1e-6)
+
+
+def identity(params, h):
+    return h
+
+
+def top(logits, labels):
+    return logits.max()
+
+
+def margins(logits, labels):
+    """Of each example: by how much the label's logit is below the largest."""
+    return logits.max(-1) - jnp.take_along_axis(logits, labels[:, None], -1)[:, 0]
+
+
+def mean_margin(logits_MBK, labels):
+    own = logits_MBK[:, np.arange(len(labels)), labels]
+    return (logits_MBK.max(-1) - own).mean(1)
+
+
+@pytest.mark.parametrize('how', ['map', 'vmap'])
+@pytest.mark.parametrize('at_once', [None, 4])
+def test_a_metric_of_each_example_is_averaged_over_them_and_may_be_cut(net, how, at_once):
+    whole, x, labels = net
+    chosen = {'margin': margins, 'logits': metrics.whole_output}
+    options = {'how': how, 'examples_at_once': at_once}
+    found = lesions.score_seeds([whole, whole], x, labels, masks.single(6), chosen, **options)
+    assert found['logits'].shape == (2, 6, 6, 3)
+    expected = mean_margin(found['logits'][0], labels)
+    np.testing.assert_allclose(found['margin'], [expected] * 2, rtol=1e-5)
+
+
+def test_a_metric_of_all_examples_comes_back_as_it_is_and_is_not_put_together_from_parts(net):
+    whole, x, labels = net
+
+    def of_classes(logits, labels):
+        return logits.mean(0)
+
+    both = {'top': top, 'classes': of_classes, 'logits': metrics.whole_output}
+    found = lesions.score(whole, x, labels, masks.single(6), both)
+    np.testing.assert_allclose(found['top'], found['logits'].max((1, 2)), rtol=1e-6)
+    np.testing.assert_allclose(found['classes'], found['logits'].mean(1), rtol=1e-5, atol=1e-6)
+    for name in ('top', 'classes'):  # parts of 3, as many as classes
+        with pytest.raises(ValueError, match=f"metric '{name}' gives shape .* cannot be put tog"):
+            lesions.score(
+                whole, x[:5], labels[:5], masks.single(6), {name: both[name]}, examples_at_once=3
+            )
+
+
+def test_greedy_chooses_by_the_metric_it_is_given(net):
+    whole, x, labels = net
+    table = lesions.score(whole, x, labels, masks.all_masks(6), ('logits',))['logits']
+    table, kept = mean_margin(table, labels), 2**6 - 1
+    found = lesions.greedy(whole, x, labels, 3, {'margin': margins}, examples_at_once=4)
+    for block, value in zip(found.deleted_J, found.value_J, strict=True):
+        choices = {b: table[kept - 2**b] for b in range(6) if kept >> b & 1}
+        assert block == min(choices, key=choices.get)
+        kept -= 2**block
+        np.testing.assert_allclose(value, table[kept], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ('metric', 'message'),
+    [
+        ('logits', 'no single number'),
+        (('loss', 'error'), '2 metrics'),
+        ({'row': lambda logits, labels: logits[0]}, r"'row' has shape \(3,\)"),
+    ],
+)
+def test_what_is_no_single_number_chooses_no_block(net, metric, message):
+    whole, x, labels = net
+    with pytest.raises(ValueError, match=message):
+        lesions.greedy(whole, x, labels, 1, metric)
+
+
+def test_a_head_that_couples_examples_is_never_given_a_part_of_them():
+    def contrast_of_examples(h):
+        return h - h.mean(0, keepdims=True)
+
+    def build(**options):
+        return stack.from_functions(lambda x: x, [jnp.sin], contrast_of_examples, **options)
+
+    x, labels = np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32), np.arange(6) % 3
+    with pytest.raises(ValueError, match='couples its examples'):
+        lesions.score(build(couples_examples=True), x, labels, [[1]], examples_at_once=2)
+    found = lesions.score(build(couples_examples=True), x, labels, [[1]], ('logits',))['logits']
+    h = x + np.sin(x)
+    np.testing.assert_allclose(found[0], h - h.mean(0), rtol=1e-5, atol=1e-6)
+    lesions.score(build(), x, labels, [[1]], examples_at_once=2)  # taken at its word
+
+
+def test_numpy_parameters_are_put_on_the_device_once(monkeypatch):
+    stage = stack.Stage(np.ones((3, 1, 4), np.float32), lambda w, h: w * h, 3)
+    net = stack.ResidualStack(np.ones(4, np.float32), (stage,), (), identity, identity)
+    seen, evaluate = [], prefix_programs.evaluate
+
+    def spy(stage, *rest):
+        seen.append(stage.params)
+        return evaluate(stage, *rest)
+
+    monkeypatch.setattr(prefix_programs, 'evaluate', spy)
+    lesions.greedy(net, np.ones((2, 4), np.float32), np.zeros(2, int))
+    assert {id(params) for params in seen} == {id(seen[0])}
+    assert isinstance(seen[0], jax.Array)
+
+
+def test_curves_keep_the_score_of_each_mask(net):
+    whole, x, labels = net
+    key = jax.random.key(0)
+    curve = lesions.random_curve(whole, x, labels, key, [2, 3], 5, ('loss',))['loss']
+    assert curve.values_JM.shape == (2, 5)
+    np.testing.assert_allclose(curve.mean_J, curve.values_JM.mean(1), rtol=1e-6)
+    expected = curve.values_JM.std(1, ddof=1) / 5**0.5
+    np.testing.assert_allclose(curve.error_J, expected, rtol=1e-5)

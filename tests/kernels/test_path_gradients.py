@@ -299,3 +299,27 @@ def test_a_spectrum_is_the_norms_of_the_sums_beside_the_root_energies():
     np.testing.assert_allclose(found.sum_norm_R, path_gradients.norms(lengths_R), rtol=1e-5)
     np.testing.assert_allclose(found.root_energy_R**2, energy_R, rtol=1e-5)
     np.testing.assert_allclose(found.energy_error_R, error_R, rtol=1e-4, atol=1e-8)
+
+
+def test_energies_of_bfloat16_networks_are_summed_in_float32():
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(64, 32)), jnp.bfloat16)
+    net = stack.from_functions(lambda x: x, [lambda h: 0 * h], lambda h: h)
+
+    def loss(h):
+        return (h.astype(jnp.float32) * x.astype(jnp.float32)).sum()
+
+    found = path_gradients.energies(net, x, loss, jax.random.key(0), 2)
+    expected = (np.asarray(x, np.float64) ** 2).sum()
+    np.testing.assert_allclose(found.energy_R, [expected, 0], rtol=1e-5)
+    lengths_R = path_gradients.by_length(net, x, loss)
+    np.testing.assert_allclose(path_gradients.norms(lengths_R)[0], expected**0.5, rtol=1e-5)
+
+
+def test_examples_that_are_coupled_have_no_energies_of_their_own():
+    net = stack.from_functions(
+        lambda x: x, [jnp.tanh], lambda h: h - h.mean(0, keepdims=True), couples_examples=True
+    )
+    x, loss = jnp.ones((3, 2)), jnp.sum
+    with pytest.raises(ValueError, match='couples its examples'):
+        path_gradients.energies(net, x, loss, jax.random.key(0), 2, per_example=True)
+    assert path_gradients.energies(net, x, loss, jax.random.key(0), 2).energy_R.shape == (2,)

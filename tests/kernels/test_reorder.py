@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import random_variables
 
 from resnet_dyn.kernels import lesions, masks, reorder
 from resnet_dyn.models import presets, stack
@@ -13,8 +14,8 @@ L = 5
 
 def net():
     model = presets.fully_connected(6, 8, 3, 'postact')
-    x = jax.random.normal(jax.random.key(1), (4, 5))
-    return stack.from_model(model, jax.jit(model.init)(jax.random.key(0), x)), x
+    x = np.random.default_rng(1).normal(size=(4, 5)).astype(np.float32)
+    return stack.from_model(model, random_variables.of(model, x)), x
 
 
 def by_hand(whole, x, order):
@@ -83,12 +84,29 @@ def test_kendalls_tau_counts_the_pairs_out_of_order():
 )
 def test_orders_that_h_does_not_fit_are_refused_before_anything_runs(order, message):
     model = presets.cifar_resnet(14)  # blocks 2 and 4 change the shape
-    x = jnp.ones((2, 8, 8, 3))
-    shapes = jax.eval_shape(model.init, jax.random.key(0), x)
-    zeros = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
-    whole = stack.from_model(model, zeros)
+    x = np.ones((2, 8, 8, 3), np.float32)
+    whole = stack.from_model(model, random_variables.of(model, x))
     with pytest.raises(ValueError, match=message):
         reorder.score(whole, x, jnp.zeros(2, int), [tuple(range(6)), order])
+
+
+def ten_times(total):
+    return 10 * total
+
+
+def test_blocks_side_by_side_whose_merges_differ_are_refused_in_every_order():
+    stages = [
+        stack.Stage(jnp.ones((1, 4)), lambda p, h: jnp.sin(h), 1, None, merge)
+        for merge in (None, ten_times, ten_times)
+    ]
+    foreign = stack.ResidualStack((), tuple(stages), (), lambda p, x: x, lambda p, h: h)
+    x = np.ones((1, 4), np.float32)
+    for order in (((0, 1), 2), ((1, 0), 2), (0, (2, 1, 0))):
+        with pytest.raises(ValueError, match='their merges differ'):
+            reorder.score(foreign, x, None, [order], ('logits',))
+    found = reorder.score(foreign, x, None, [(0, (1, 2))], ('logits',))['logits']
+    h = 1 + np.sin(1)
+    np.testing.assert_allclose(found, 10 * (h + 2 * np.sin(h)), rtol=1e-6)
 
 
 def test_a_network_of_single_stages_names_its_groups():

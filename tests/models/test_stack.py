@@ -191,6 +191,16 @@ def test_second_moments_of_a_stacked_network_equal_those_block_by_block():
     np.testing.assert_allclose(np.stack(stack.second_moments(whole, x), 1), expected, rtol=1e-5)
 
 
+def test_second_moments_of_a_bfloat16_network_are_exact_to_float32():
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(64, 32)), jnp.bfloat16)
+    foreign = stack.from_functions(lambda x: x, [lambda h: h[:, ::-1]], lambda h: h)
+    moments = stack.second_moments(foreign, x)
+    expected = (np.asarray(x, np.float64) ** 2).mean()
+    for found in moments:
+        assert found.dtype == jnp.float32
+        np.testing.assert_allclose(found, [expected], rtol=1e-5)
+
+
 def test_gates_of_the_wrong_shape_are_refused():
     model, variables, x = network('fully_connected', 'paper', 'batch')
     with pytest.raises(ValueError, match='L=3'):

@@ -1,0 +1,58 @@
+"""Metrics: of each example or of all, in float32 whatever the output's dtype."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from resnet_dyn.kernels import lesions, masks, metrics
+from resnet_dyn.models import stack
+
+
+def outputs(wrong, num=1000):
+    """Logits of three classes, of which so many of `num` examples are wrong, in bfloat16."""
+    labels = np.arange(num) % 3
+    told = np.where(np.arange(num) < wrong, (labels + 1) % 3, labels)
+    noise = np.random.default_rng(0).uniform(0, 0.4, (num, 3))
+    return jnp.asarray(np.eye(3)[told] + noise, jnp.bfloat16), labels
+
+
+def exact_loss(logits, labels):
+    z = np.asarray(logits, np.float64)
+    return (np.log(np.exp(z).sum(-1)) - z[np.arange(len(z)), labels]).mean()
+
+
+def test_metrics_of_bfloat16_outputs_are_exact_to_float32():
+    logits, labels = outputs(873)
+    assert float(metrics.mean_error(logits, labels)) == pytest.approx(0.873, abs=1e-6)
+    assert float(metrics.mean_loss(logits, labels)) == pytest.approx(
+        exact_loss(logits, labels), rel=1e-6
+    )
+
+
+def pick(logits, labels):
+    return jnp.take_along_axis(logits, labels[:, None], -1)[:, 0]
+
+
+@pytest.mark.parametrize('at_once', [None, 300])
+def test_scores_of_bfloat16_networks_are_exact_to_float32(at_once):
+    logits, labels = outputs(873)
+    net = stack.from_functions(lambda x: x, [lambda h: 0 * h], lambda h: h)
+    chosen = {'loss': metrics.cross_entropy, 'error': metrics.wrong, 'own': pick}
+    found = lesions.score(net, logits, labels, masks.single(1), chosen, examples_at_once=at_once)
+    expected = {
+        'loss': exact_loss(logits, labels),
+        'error': 0.873,
+        'own': np.asarray(pick(logits, labels), np.float64).mean(),
+    }
+    for name, value in expected.items():
+        assert found[name].dtype == np.float32
+        np.testing.assert_allclose(found[name], [value], rtol=2e-6, err_msg=name)
+
+
+def test_metrics_of_tokens_are_means_over_an_example():
+    labels = np.array([[0, 1], [1, 1]])
+    logits = np.log(np.array([[[0.5, 0.5], [0.2, 0.8]], [[0.9, 0.1], [0.25, 0.75]]], np.float32))
+    expected = -np.log([[0.5, 0.8], [0.1, 0.75]]).mean(1)
+    np.testing.assert_allclose(metrics.cross_entropy(logits, labels), expected, rtol=1e-6)
+    np.testing.assert_allclose(metrics.wrong(logits, labels), [0, 0.5])  # ties go to class 0
+    assert metrics.mean_error(logits, labels) == 0.25
