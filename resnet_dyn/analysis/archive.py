@@ -97,4 +97,6 @@ def _stem(name: str, network: int | None) -> str:
 def _dearness(found: Found) -> tuple:
     settings = found.origin.get('settings') or {}
     numbers = {k: v for k, v in settings.items() if isinstance(v, int) and k != 'checkpoint'}
-    return numbers.pop('examples', 0), sum(numbers.values()), found.origin.get('date', '')
+    estimated = settings.get('statistics') != 'running'
+    date = found.origin.get('date', '')
+    return numbers.pop('examples', 0), sum(numbers.values()), estimated, date

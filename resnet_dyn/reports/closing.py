@@ -49,17 +49,20 @@ def show(
     say(f'\n{text}\n\n{note}\n')
     if workdir is None:
         return []
-    which = '' if analysis.network is None else f'-network{analysis.network}'
-    folder = pathlib.Path(workdir) / 'records'
-    table = folder / f'table{which}.txt'
+    whichs = {
+        name: pictures.which(workdir, name, found_T, analysis.network)
+        for name, found_T in by_name.items()
+    }
+    one = '' if analysis.network is None else f'-network{analysis.network}'
+    stem = f'table{one}{max(whichs.values(), key=len)}'
+    table = archive.folder(workdir) / f'{stem}.txt'
     table.write_text(f'{text}\n\n{note}\n')
-    files = [table, tables.write_csv(folder / f'table{which}.csv', by_record, analysis.networks)]
+    files = [table, tables.write_csv(table.with_name(f'{stem}.csv'), by_record, analysis.networks)]
     for name, found_T in by_name.items():
         here = notes.note(
             analysis.source, analysis.selection, name, _sound(found_T, len(analysis.networks))
         )
-        kind = pictures.which(workdir, name, found_T, analysis.network)
-        files += pictures.draw(workdir, name, by_record[name], here, analysis.network, kind)
+        files += pictures.draw(workdir, name, by_record[name], here, analysis.network, whichs[name])
     for file in files:
         say(str(file))
     return files

@@ -8,6 +8,7 @@ A picture of other steps or of cheaper settings has these in its name, and repla
 
 import pathlib
 from collections.abc import Sequence
+from typing import Any
 
 from resnet_dyn.analysis import archive
 from resnet_dyn.plots import style
@@ -44,16 +45,14 @@ def which(workdir, name: str, found_T: Sequence[archive.Found], network: int | N
     parts = []
     if set(dearest) != set(steps):
         parts.append(f'step{steps[0]}' if len(steps) == 1 else f'steps{steps[0]}to{steps[-1]}')
-    here = _numbers(found_T[-1])
-    best = _numbers(dearest.get(steps[-1], found_T[-1]))
+    here = _settings(found_T[-1])
+    best = _settings(dearest.get(steps[-1], found_T[-1]))
     parts += [f'{key}{value}' for key, value in here.items() if value != best.get(key, value)]
     return ''.join(f'-{part}' for part in parts)
 
 
-def _numbers(found: archive.Found) -> dict[str, int]:
+def _settings(found: archive.Found) -> dict[str, Any]:
     settings = found.origin.get('settings') or {}
     return {
-        key: value
-        for key, value in settings.items()
-        if isinstance(value, int) and key not in ('checkpoint', 'seed')
+        key: value for key, value in settings.items() if key not in ('checkpoint', 'source', 'seed')
     }

@@ -92,8 +92,10 @@ def test_running_statistics_are_a_flag_and_said_beside_the_numbers(called, copie
     _, running, _ = called(*command, '--statistics=running')
     assert 'estimated at each step on 64 training examples' in estimated
     assert 'as training averaged them' in running and 'measured depth' in running
-    values = [out.split('\n2  ', 1)[-1] for out in (estimated, running)]
-    assert values[0] != values[1]
+    rows = [next(line for line in out.splitlines() if '±' in line) for out in (estimated, running)]
+    assert rows[0] != rows[1]
+    pictures = {path.name for path in (copied_run / 'pictures').iterdir()}
+    assert {'depth.png', 'depth-statisticsrunning.png'} <= pictures
 
 
 def test_a_network_that_has_diverged_is_left_out_and_the_last_line_and_the_status_say_so(
