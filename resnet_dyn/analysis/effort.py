@@ -71,10 +71,15 @@ class Effort(NamedTuple):
     def kernel(self, subject: subjects.Subject) -> dict[str, Any]:
         """The keywords of kernels that carry the ensemble through chunks of their own."""
         return {
-            'examples_at_once': min(self.at_once, subject.examples.number),
+            'examples_at_once': self.part(subject),
             'budget': self.budget,
             'progress': self.progress,
         }
+
+    def part(self, subject: subjects.Subject) -> int:
+        """Examples in one call: all of them where the networks couple them."""
+        number = subject.examples.number
+        return number if subject.couples_examples else min(self.at_once, number)
 
     def turn(self, number: int, turns: int) -> 'Effort':
         """The same, its progress that of turn `number` of so many equal ones."""
@@ -109,14 +114,14 @@ def walks(subject: subjects.Subject, effort: Effort) -> Iterator[Walk]:
     One network a walk, part by part, where they go through in turn; else all of them.
     """
     networks, examples = len(subject.stacks), subject.examples
-    group = 1 if effort.how == 'map' else networks
-    firsts, starts = range(0, networks, group), range(0, examples.number, effort.at_once)
+    group, at_once = 1 if effort.how == 'map' else networks, effort.part(subject)
+    firsts, starts = range(0, networks, group), range(0, examples.number, at_once)
     turns = len(firsts) * len(starts)
     for number, (first, start) in enumerate(itertools.product(firsts, starts)):
-        rows = slice(start, start + effort.at_once)
+        rows = slice(start, start + at_once)
         yield Walk(
             rows=slice(first, first + group),
-            part=start // effort.at_once,
+            part=start // at_once,
             inputs=examples.inputs[rows],
             labels=examples.labels[rows],
             progress=prefix_walk.share(effort.progress, number, turns),

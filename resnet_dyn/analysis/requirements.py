@@ -43,6 +43,13 @@ def skips(subject: subjects.Subject, effort, options) -> str:
     )
 
 
+def examples_apart(subject: subjects.Subject, effort, options) -> str:
+    """Examples that do not meet, so that each has a gradient of its own."""
+    if not subject.couples_examples:
+        return ''
+    return 'the examples of these networks meet (couples_examples), and have no gradients apart'
+
+
 def equal_blocks(subject: subjects.Subject, effort, options) -> str:
     """Two blocks that can change places."""
     if reorder.alike(subject.stacks[0], subject.examples.inputs[:2]):
@@ -64,7 +71,7 @@ def all_sub_networks(subject: subjects.Subject, effort, options) -> str:
             f'the {examples:,} examples for each network at each checkpoint, and L is at most '
             f'{options.exhaustive} unless asked for; {mend}'
         )
-    at_once = min(effort.at_once, examples)
+    at_once = effort.part(subject)
     needed = TABLES * 8 * 2**L * at_once * subject.outputs
     allowed = devices.default_budget() if effort.budget is None else effort.budget
     if needed > allowed:

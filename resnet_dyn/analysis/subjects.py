@@ -58,6 +58,11 @@ class Subject(NamedTuple):
         return stack_lib.num_blocks(self.stacks[0])
 
     @property
+    def couples_examples(self) -> bool:
+        """Whether examples meet in the networks, so that they may not be looked at in parts."""
+        return any(stack.couples_examples for stack in self.stacks)
+
+    @property
     def outputs(self) -> int:
         """K, the length of the last axis of the head's output."""
         gates_L = jnp.ones(self.blocks)

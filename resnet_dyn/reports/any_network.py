@@ -59,8 +59,7 @@ def analyze(
     """
     what = (what,) if isinstance(what, str) else tuple(what)
     subject = subjects.of_networks(net, inputs, labels, mask=mask, names=names, seed=seed)
-    at_once = subject.examples.number if _couples(subject) else examples_at_once
-    settings = effort_lib.Settings(examples_at_once=at_once, memory=memory)
+    settings = effort_lib.Settings(examples_at_once=examples_at_once, memory=memory)
     effort = effort_lib.of_settings(settings, how)
     selection = selection_lib.choose(what, subject, effort, options)
     report(notes.costs(selection, [0]))
@@ -106,10 +105,6 @@ class _Networks:
 
     def subject(self, step: int, looks: bool = True) -> subjects.Subject:
         return self._subject
-
-
-def _couples(subject: subjects.Subject) -> bool:
-    return any(stack.min_batch > 1 for stack in subject.stacks)
 
 
 def _digest(arrays) -> int:

@@ -181,7 +181,7 @@ MEASURES: dict[str, Measure] = {
         path_spectra.PathSpectrum,
         path_spectra.measure,
         path_spectra.cost,
-        (requirements.skips,),
+        (requirements.skips, requirements.examples_apart),
         path_spectra.Options,
         Picture(paths.spectrum, 'The gradient by path length'),
         (
@@ -229,7 +229,7 @@ MEASURES: dict[str, Measure] = {
         block_influence.Influences,
         block_influence.measure,
         block_influence.cost,
-        (requirements.skips,),
+        (requirements.skips, requirements.examples_apart),
         NoOptions,
         Picture(influence.influences, 'What blocks do to the signal'),
         (

@@ -1,5 +1,7 @@
 """Sums over examples and networks: part by part or at once, in turn or vmapped, all the same."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -40,6 +42,17 @@ def test_totals_are_sums_over_all_examples_led_by_networks(how, at_once):
     weighted = (INPUTS * np.arange(7)[:, None]).sum(0)
     np.testing.assert_allclose(found['outputs'], np.outer([2, 3, 0], INPUTS.sum(0)))
     np.testing.assert_allclose(found['weighted'], np.outer([2, 3, 0], weighted))
+
+
+def test_examples_that_meet_are_never_parted():
+    def head(params, h):
+        return h - h.mean(0, keepdims=True)
+
+    meeting = [dataclasses.replace(net, head=head, couples_examples=True) for net in NETS]
+    subject = subjects.of_networks(meeting, INPUTS, np.arange(7))
+    found = effort.totals(sums, subject, EFFORT._replace(at_once=3))
+    np.testing.assert_allclose(found['outputs'], np.zeros((3, 2)), atol=1e-4)
+    assert EFFORT._replace(at_once=3).kernel(subject)['examples_at_once'] == 7
 
 
 def test_parts_have_keys_of_their_own_that_all_networks_share():

@@ -23,7 +23,7 @@ def stem(params, x):
 
 def branch(params, h):
     """A norm's scale by hand, so that even gammas are there."""
-    return jnp.tanh(params['gammas']['norm_0']['gamma'] * (h @ params['kernel']))
+    return jnp.tanh(params['gammas']['norm_0']['gamma'][None] * (h @ params['kernel']))
 
 
 def head(kernel, h):
@@ -116,7 +116,7 @@ def test_a_network_from_functions_alone_goes_through_whatever_it_admits():
     kernel_C = INPUTS[0]
     net = stack.from_functions(
         lambda x: x,
-        [lambda h: jnp.tanh(h * kernel_C), lambda h: jnp.sin(h)],
+        [lambda h: jnp.tanh(h * kernel_C[None]), jnp.sin],
         lambda h: h[:, :3],
     )
     found, said = analyze(net, tuple(measures.MEASURES))
