@@ -1,20 +1,62 @@
-"""The Python of the README runs as it is written, on a small run."""
+"""The Python of the README runs as it is written, on a small run and on its own networks."""
 
 import pathlib
 import re
 
-from resnet_dyn import config
-from resnet_dyn.training import loop
+import numpy as np
+import pytest
 
 README = pathlib.Path(__file__).parent.parent / 'README.md'
+SECTIONS = ('A real network', 'Your own network')
 
 
-def test_the_notebook_lines_of_the_readme_run_as_they_are_written(tmp_path):
-    small = {'data.train_size': 200, 'data.test_size': 100, 'data.classes': 5, 'model.width': 8}
-    cfg = config.parse({**small, 'train.steps': 2, 'log.tensorboard': False})
-    loop.train(cfg, tmp_path / 'run', report=lambda line: None)
-    (code,) = re.findall(r'```python\n(.*?)```', README.read_text(), re.S)
-    *lines, last = code.replace("'runs/cifar'", repr(str(tmp_path / 'run'))).strip().splitlines()
+def code(section):
+    """The blocks of Python of a section."""
+    (text,) = re.findall(rf'^## {section}.*?(?=^## )', README.read_text(), re.S | re.M)
+    return re.findall(r'```python\n(.*?)```', text, re.S)
+
+
+def run(lines, names):
+    """Runs the lines; the value of the last one, if that is an expression."""
+    *before, last = lines.strip().splitlines()
+    exec('\n'.join(before), names)
+    return eval(last, names)
+
+
+def test_no_python_of_the_readme_is_left_out():
+    assert len(re.findall(r'```py', README.read_text())) == sum(map(len, map(code, SECTIONS)))
+
+
+def test_the_notebook_lines_run_as_they_are_written(tiny_run):
+    (lines,) = code('A real network')
+    scores = run(lines.replace("'runs/cifar'", repr(str(tiny_run))), {})
+    assert scores['loss'].shape == (3,)
+
+
+@pytest.fixture(scope='module')
+def own(tmp_path_factory):
+    """What the section of other networks leaves: its names, its last values, its folder."""
+    folder = tmp_path_factory.mktemp('readme')
+    first, second = code('Your own network')
     names = {}
-    exec('\n'.join([*lines, f'scores = {last}']), names)
-    assert names['scores']['loss'].shape == (9,)
+    losses = run(first.replace("'mine'", repr(str(folder / 'mine'))), names)
+    return names, losses, run(second, names), folder / 'mine'
+
+
+def test_a_network_of_functions_goes_through_the_measures_in_one_call(own):
+    names, losses_SL, _, folder = own
+    assert set(names['found']) == {'singles', 'depth', 'paths'} and losses_SL.shape == (1, 6)
+    h = names['inputs']
+    for w in names['weights'][1:]:  # without block 0
+        h = h + np.tanh(h @ w)
+    logits_BK = h[:, :4]
+    log_sums_B = np.log(np.exp(logits_BK).sum(1))
+    loss = (log_sums_B - logits_BK[np.arange(64), names['labels']]).mean()
+    np.testing.assert_allclose(losses_SL[0, 0], loss, rtol=1e-5)
+    assert (folder / 'pictures' / 'paths.png').exists() and (folder / 'records').is_dir()
+
+
+def test_a_transformer_of_sublayers_is_a_stack_whose_blocks_are_deleted_one_by_one(own):
+    names, _, greedy, _ = own
+    assert names['net'].num_blocks == 8
+    assert len(set(greedy.deleted_J.tolist())) == 4 and np.isfinite(greedy.value_J).all()
