@@ -39,21 +39,35 @@ class Result(NamedTuple):
 
 def run(workdir, report: Callable[[str], None] = print, root: pathlib.Path = ROOT) -> Result:
     """Rewrites the README's table and docs/ of `root` from what stands in `workdir`."""
-    workdir, path = pathlib.Path(workdir), root / 'README.md'
-    before, old, after = _parts(path)
-    new, findings = {}, []
+    return write(read(workdir, report), workdir, report, root)
+
+
+def read(workdir, report: Callable[[str], None] = print) -> dict[str, list[readme_rows.Row]]:
+    """The rows of each source that is there; of the others it says why they are not."""
+    found = {}
     for name, source in readme_rows.SOURCES.items():
         try:
-            rows = list(source(workdir))
+            found[name] = list(source(pathlib.Path(workdir)))
         except (FileNotFoundError, errors.UserError) as error:
-            report(f'{name}: {error}; its {len(old.get(name, ()))} rows stay as they are')
-            continue
-        new[name] = [_line(row, name) for row in rows]
-        findings += [f'{row.claim}: {row.number}' for row in rows]
+            report(f'{name}: {error}; its rows stay as they are')
+    return found
+
+
+def write(
+    found: Mapping[str, Sequence[readme_rows.Row]],
+    workdir,
+    report: Callable[[str], None] = print,
+    root: pathlib.Path = ROOT,
+) -> Result:
+    """Puts the rows in place of those of the same sources, and copies the pictures."""
+    path = root / 'README.md'
+    before, old, after = _parts(path)
     if unknown := set(old) - set(readme_rows.SOURCES):
         report(f'rows that have no source here stay as they are: {", ".join(sorted(unknown))}')
+    new = {name: [_line(row, name) for row in rows] for name, rows in found.items()}
     path.write_text('\n'.join([before + BEGIN, '', *HEADER, *_in_order(old, new), '', END]) + after)
-    files = [path, *_copy_pictures(workdir, root / 'docs')]
+    files = [path, *_copy_pictures(pathlib.Path(workdir), root / 'docs')]
+    findings = [f'{row.claim}: {row.number}' for rows in found.values() for row in rows]
     return Result(tuple(files), tuple(findings))
 
 

@@ -14,8 +14,9 @@ import numpy as np
 
 from experiments import words
 from experiments.benchmarks import results, timing
-from resnet_dyn import records
-from resnet_dyn.analysis import depth_measures, kinds, lesion_curves, summaries, trajectories
+from resnet_dyn import errors, records
+from resnet_dyn.analysis import archive, summaries
+from resnet_dyn.reports import measures
 from resnet_dyn.training import metrics
 
 plus_minus = words.plus_minus
@@ -68,17 +69,19 @@ def cifar(workdir: pathlib.Path) -> Iterator[Row]:
     folder = workdir / 'cifar'
     origin = json.loads((folder / 'config.json').read_text())
     lines = metrics.read(folder / 'metrics.jsonl')
+    if not lines or lines[-1]['step'] < origin['total_steps']:
+        raise errors.RunError(f'the run in {folder} is not finished: start it again to go on')
     model, train = origin['config']['model'], origin['config']['train']
     source, n = origin['data']['source'], origin['config']['seeds']
     data = f'{source["name"]} ({source["note"]})' if source['note'] else source['name']
     name = f'ResNet-{model["depth"]} ({model["block"]})'
-    accuracy = 100 * np.array(lines[-1]['test_accuracy'], float)
+    accuracy = [line['test_accuracy'] for line in lines if 'test_accuracy' in line][-1]
     speeds = [line['images_per_second'] for line in lines if 'images_per_second' in line]
     length = f'{train["epochs"]:g} epochs' if train['steps'] is None else f'{train["steps"]} steps'
     yield row(
         f'test accuracy of {name} after {length} of {data}, %, on {origin["data"]["test_size"]:,} '
         'test images',
-        plus_minus(accuracy),
+        plus_minus(100 * np.array(accuracy, float)),
         n,
         origin,
     )
@@ -94,16 +97,16 @@ def cifar(workdir: pathlib.Path) -> Iterator[Row]:
 def cifar_over_training(workdir: pathlib.Path) -> Iterator[Row]:
     """The trained ResNet over its checkpoints: predicted depth, single lesions."""
     folder = workdir / 'cifar'
-    (first, _), *_, (last, origin) = _read(folder, 'depth', depth_measures.DepthLaw)
+    (first, _), *_, (last, origin) = _read(folder, 'depth')
     ends = (first.incoherent_mean_S, last.incoherent_mean_S)
     yield row(
-        f'its predicted depth E[r] of at most {last.gains_SL.shape[1] + 1} (incoherent): start → '
-        'end',
+        f'its predicted depth E[r] of at most {last.gains_SL.shape[1] + 1} (incoherent) '
+        f'{_on(origin)}: start → end',
         ' → '.join(map(plus_minus, ends)),
         len(last.incoherent_mean_S),
         origin,
     )
-    *_, (last, origin) = _read(folder, 'singles', lesion_curves.SingleLesions)
+    *_, (last, origin) = _read(folder, 'singles')
     yield row(
         f'its error {_on(origin)}, %: whole; one block deleted, mean; worst',
         '; '.join(
@@ -120,7 +123,7 @@ def ensemble(workdir: pathlib.Path) -> Iterator[Row]:
     folder, found = workdir / 'cifar', False
     for name, numbers in ENSEMBLE.items():
         try:
-            *_, (record, origin) = _read(folder, name, kinds.KINDS[name].record)
+            *_, (record, origin) = _read(folder, name)
         except FileNotFoundError:
             continue
         found = True
@@ -133,23 +136,28 @@ def ensemble(workdir: pathlib.Path) -> Iterator[Row]:
         )
 
 
-def _read(folder: pathlib.Path, name: str, kind: type) -> list[tuple[NamedTuple, dict]]:
+def _read(folder: pathlib.Path, name: str) -> list[archive.Found]:
     """The records of a measure with their provenance, by step."""
-    files = [trajectories.path(folder, name, step) for step in trajectories.steps(folder)]
-    found = [records.load(file, kind) for file in files if file.exists()]
+    found = archive.read(folder, name, measures.MEASURES[name].record)
     if not found:
         raise FileNotFoundError(f'{folder}/records: run launch.analyze --what={name} on it first')
     return found
 
 
 def _on(origin) -> str:
-    return f'on {origin["settings"]["examples"]:,} test examples'
+    """On how many examples, and with which statistics of the norms."""
+    settings = origin['settings']
+    how = {'estimated': 'estimated anew', 'running': 'as training averaged them'}
+    norms = how.get(settings.get('statistics'))
+    norms = f' (statistics of the norms {norms})' if norms else ''
+    return f'on {settings["examples"]:,} test examples{norms}'
 
 
 def _random(record, on):
+    half = summaries.half_deleted(record)
     yield (
-        f'its error {on} with half of its blocks deleted at random, %',
-        plus_minus(100 * summaries.half_deleted_error(record)),
+        f'its error {on} with {half.deleted} of {half.blocks} blocks deleted at random, %',
+        plus_minus(100 * half.error_S),
     )
 
 
@@ -161,17 +169,22 @@ def _pairs(record, on):
 
 
 def _reorder(record, on):
+    ends = (record.swaps_N.min(), record.swaps_N.max())
+    orders = [f'{swaps} ({_orders((record.swaps_N == swaps).sum())})' for swaps in ends]
     yield (
-        f'its error {on} after random swaps of equal blocks, %: {record.swaps_J[0]}; '
-        f'{record.swaps_J[-1]}',
-        '; '.join(plus_minus(100 * record.error_SJN[:, j].mean(1)) for j in (0, -1)),
+        f'its error {on} after random swaps of blocks of equal shape, %: {"; ".join(orders)}',
+        '; '.join(plus_minus(100 * summaries.swapped_error(record, swaps)) for swaps in ends),
     )
 
 
-def _paths(record, _):
+def _orders(number: int) -> str:
+    return f'{number} order' if number == 1 else f'{number} orders'
+
+
+def _paths(record, on):
     yield (
-        'share of the energy of its gradient in paths of at most half of the blocks (of all paths: '
-        f'{summaries.short_paths(record):.3g})',
+        f'share of the energy of its gradient {on} in paths of at most half of the blocks (of all '
+        f'paths: {summaries.short_paths(record):.3g})',
         plus_minus(summaries.short_share(record)),
     )
     yield (

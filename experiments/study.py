@@ -112,13 +112,16 @@ def run(
 
 
 def final_metrics(workdir) -> dict[str, Any]:
-    """The last line of metrics.jsonl: its step, and what it says of each network (S,)."""
+    """What metrics.jsonl says of its last step: the step, and all that is by network (S,)."""
     lines = metrics.read(pathlib.Path(workdir) / runs.METRICS)
     if not lines:
         raise errors.RunError(f'{workdir} has no {runs.METRICS}: train the run first')
+    last = {}
+    for line in lines:
+        last = last | line if line['step'] == last.get('step') else line
     return {
         name: np.array(value, np.float64) if isinstance(value, list) else value
-        for name, value in lines[-1].items()
+        for name, value in last.items()
         if name == 'step' or isinstance(value, list)
     }
 

@@ -8,7 +8,7 @@ import pytest
 from experiments import readme, readme_rows
 from experiments.benchmarks import results, timing
 from resnet_dyn import errors, records
-from resnet_dyn.analysis import path_spectra, trajectories
+from resnet_dyn.analysis import archive, lesion_curves, orders, path_spectra
 
 DEVICE = {'platform': 'cpu', 'kind': 'cpu', 'count': 1, 'cpu_cores': 2}
 OLD = [f'| old claim | 1 | 2 | 3 | 4 <!-- {name} --> |' for name in readme_rows.SOURCES]
@@ -55,7 +55,7 @@ def test_rows_whose_source_is_not_there_stay_and_this_is_said(root):
     assert text == before
     assert result.findings == ()
     assert len(lines) == len(readme_rows.SOURCES)
-    assert all('its 1 rows stay as they are' in line for line in lines)
+    assert all('its rows stay as they are' in line for line in lines)
 
 
 def test_a_source_replaces_its_own_rows_alone_and_a_second_run_changes_nothing(root, benchmark):
@@ -158,14 +158,27 @@ def test_a_benchmark_of_an_earlier_version_is_said_and_its_rows_stay(root):
     assert any('earlier version' in line and '--what=theory' in line for line in lines)
 
 
-def _origin(what):
-    command = f'python -m launch.analyze --what={what} --steps=last'
-    return {'device': DEVICE, 'command': command, 'settings': {'examples': 1234}}
-
-
 @pytest.fixture
-def spectrum():
-    return path_spectra.PathSpectrum(
+def analysed(root):
+    """analysed('paths', record): the record as an analysis of three of its networks left it."""
+
+    def analysed(name, record, **settings):
+        origin = {
+            'device': DEVICE,
+            'command': f'python -m launch.analyze --what={name} --steps=last',
+            'settings': {'examples': 1234, 'statistics': 'estimated', **settings},
+        }
+        folder = root / 'build' / 'cifar'
+        records.save(archive.path(folder, name, 7, origin['settings']), record, origin)
+
+    return analysed
+
+
+ON = 'on 1,234 test examples (statistics of the norms estimated anew)'
+
+
+def test_the_ensemble_of_a_run_becomes_rows_with_the_command_of_each_measure(root, analysed):
+    spectrum = path_spectra.PathSpectrum(
         step=np.array(7),
         sum_norm_SR=np.ones((2, 3)),
         root_energy_SR=np.sqrt([[4.0, 4.0, 2.0], [6.0, 3.0, 1.0]]),
@@ -175,12 +188,7 @@ def spectrum():
         closure_S=np.array([1e-7, 3e-7]),
         probes=np.array(8),
     )
-
-
-def test_the_ensemble_of_a_run_becomes_rows_with_the_command_of_each_measure(root, spectrum):
-    folder = root / 'build' / 'cifar'
-    (folder / 'checkpoints' / '7').mkdir(parents=True)
-    records.save(trajectories.path(folder, 'paths', 7), spectrum, _origin('paths'))
+    analysed('paths', spectrum)
     _, lines, text = run(root)
     rows = _rows(text, 'cifar-ensemble')
     assert len(rows) == 2
@@ -190,29 +198,86 @@ def test_the_ensemble_of_a_run_becomes_rows_with_the_command_of_each_measure(roo
     assert not any(line.startswith('cifar-ensemble') for line in lines)
 
 
-def test_a_training_becomes_rows_with_its_sizes_and_without_the_network_that_diverged(root):
-    folder = root / 'build' / 'cifar'
-    folder.mkdir(parents=True)
-    model, train = {'depth': 14, 'block': 'preact'}, {'steps': 9, 'epochs': None}
-    source = {'name': 'digits', 'note': ''}
-    description = {
-        'config': {'model': model, 'train': train, 'seeds': 3},
-        'data': {'source': source, 'test_size': 1500},
-        'device': DEVICE,
-        'command': 'python -m launch.train --workdir=build/cifar',
-    }
-    (folder / 'config.json').write_text(json.dumps(description))
-    lines = [
-        {'step': 5, 'images_per_second': 900.0},
-        {'step': 9, 'images_per_second': 1100.0, 'test_accuracy': [0.5, None, 0.7]},
-    ]
-    (folder / 'metrics.jsonl').write_text(''.join(f'{json.dumps(line)}\n' for line in lines))
+def test_lesions_say_on_how_many_examples_and_how_many_of_the_blocks_went(root, analysed):
+    random = lesion_curves.RandomLesions(
+        step=np.array(7),
+        deleted_J=np.array([0, 2, 4, 6, 8, 9]),
+        loss_SJM=np.ones((3, 6, 2)),
+        error_SJM=np.array([0.1, 0.2, 0.4, 0.6, 0.8, 0.9])[:, None]
+        * np.array([1.0, 0.5, np.nan])[:, None, None]
+        * np.ones(2),
+    )
+    analysed('random', random)
+    analysed('random', random, examples=12)  # a cheaper one beside it
+    (row,) = _rows(run(root)[2], 'cifar-ensemble')
+    assert row.startswith(
+        f'| its error {ON} with 4 of 9 blocks deleted at random, % | 30.0 ± 14 (n = 2) | 3 |'
+    )
+
+
+def test_swaps_say_how_many_orders_they_led_to(root, analysed):
+    orders_N = np.array([0.2, 0.4, 0.5])
+    reorders = orders.Reorders(
+        step=np.array(7),
+        full_loss_S=np.ones(1),
+        full_error_S=np.ones(1),
+        swaps_N=np.array([1, 1, 8]),
+        kendall_N=np.ones(3),
+        loss_SN=np.ones((1, 3)),
+        error_SN=orders_N[None],
+        possible_orders=np.array(4.0),
+    )
+    analysed('reorder', reorders, statistics='running')
+    (row,) = _rows(run(root)[2], 'cifar-ensemble')
+    assert row.startswith(
+        '| its error on 1,234 test examples (statistics of the norms as training averaged them) '
+        'after random swaps of blocks of equal shape, %: 1 (2 orders); 8 (1 order) | 30.0; 50.0 |'
+    )
+
+
+@pytest.fixture
+def trained(root):
+    """trained(steps): a run of 9 steps that has come so far, one of its networks diverged."""
+
+    def trained(steps):
+        folder = root / 'build' / 'cifar'
+        folder.mkdir(parents=True)
+        model, train = {'depth': 14, 'block': 'preact'}, {'steps': 9, 'epochs': None}
+        description = {
+            'config': {'model': model, 'train': train, 'seeds': 3},
+            'data': {'source': {'name': 'digits', 'note': ''}, 'test_size': 1500},
+            'total_steps': 9,
+            'device': DEVICE,
+            'command': 'python -m launch.train --workdir=build/cifar',
+        }
+        (folder / 'config.json').write_text(json.dumps(description))
+        lines = [
+            {'step': 5, 'images_per_second': 900.0},
+            {'step': steps, 'test_accuracy': [0.5, None, 0.7]},
+            {'step': steps, 'images_per_second': 1100.0},
+        ]
+        (folder / 'metrics.jsonl').write_text(''.join(f'{json.dumps(line)}\n' for line in lines))
+
+    return trained
+
+
+def test_a_training_becomes_rows_with_its_sizes_and_without_the_network_that_diverged(
+    root, trained
+):
+    trained(9)
     rows = _rows(run(root)[2], 'cifar')
     assert rows[0].startswith(
         '| test accuracy of ResNet-14 (preact) after 9 steps of digits, %, on 1,500 test images | '
         '60.0 ± 14 (n = 2) | 3 | 2 CPU cores | `python -m launch.train --workdir=build/cifar`'
     )
     assert 'of 3 networks together: median (range) | 1,000 (900 to 1,100) | 2 lines |' in rows[1]
+
+
+def test_a_training_that_is_not_finished_has_no_rows(root, trained):
+    trained(7)
+    _, lines, text = run(root)
+    assert _rows(text, 'cifar') == [line for line in OLD if 'cifar -->' in line]
+    assert any('is not finished' in line for line in lines)
 
 
 def test_pictures_are_copied_to_docs(root):

@@ -65,7 +65,9 @@ def trained(monkeypatch):
         workdir.mkdir(parents=True, exist_ok=True)
         accuracy = [0.5, None] if one.model.norm == 'none' else [0.5, 0.7]
         with contextlib.closing(metrics.JsonLines(workdir / 'metrics.jsonl')) as lines:
-            lines.write(one.train.steps, test_accuracy=accuracy, images_per_second=9.0)
+            lines.write(one.train.steps - 1, loss=[9.0, 9.0], of_old=[9.0, 9.0])
+            lines.write(one.train.steps, loss=[1.0, 2.0], images_per_second=9.0)
+            lines.write(one.train.steps, test_accuracy=accuracy)
         return loop.Result(one.train.steps, not stop(), accuracy)
 
     monkeypatch.setattr(loop, 'train', train)
@@ -77,9 +79,9 @@ def test_a_row_a_run_with_what_differs_the_last_metrics_and_what_was_measured(tr
     assert found.finished and trained == ['first', 'bare', 'deep']
     assert found.workdirs['deep'] == tmp_path / 'runs' / 'deep'
     row = found.rows[1]
-    assert list(row) == [
-        'run', 'model.norm', 'model.depth', 'train.learning_rate', 'step', 'test_accuracy', 'length'
-    ]  # fmt: skip
+    differ = ['model.norm', 'model.depth', 'train.learning_rate']
+    assert list(row) == ['run', *differ, 'step', 'loss', 'test_accuracy', 'length']
+    np.testing.assert_array_equal(row.pop('loss'), [1.0, 2.0])
     np.testing.assert_array_equal(row.pop('test_accuracy'), [0.5, np.nan])
     assert list(row.values()) == ['bare', 'none', 10, 1e-3, 8, 4]
 
@@ -88,7 +90,8 @@ def test_the_table_has_means_over_the_networks_that_are_finite(trained, tmp_path
     rows = study.run(GAMMAS, tmp_path).rows
     heading, *lines = study.table(rows).splitlines()
     assert heading.split() == [*list(rows[0])]
-    assert lines[0].split() == ['first', 'batch', '10', '0.05', '8', '0.6', '±', '0.14']
+    assert lines[0].split()[:5] == ['first', 'batch', '10', '0.05', '8']
+    assert lines[0].endswith('  1.5 ± 0.71  0.6 ± 0.14')
     assert lines[1].endswith('0.5 (n = 1)')
     with open(study.write_csv(tmp_path / 'table.csv', rows), newline='') as file:
         first, bare, _ = csv.DictReader(file)
