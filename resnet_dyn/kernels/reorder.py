@@ -10,7 +10,6 @@ import itertools
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import stats
 
 from resnet_dyn.kernels import masks, prefix_tree, scores
 from resnet_dyn.models import stack as stack_lib
@@ -127,6 +126,8 @@ def kendall_tau(order: Order) -> float:
         raise ValueError(f'{list(order)} is no permutation of 0..{len(order) - 1}')
     if len(order) < 2:
         return 1.0
+    from scipy import stats  # half a second, which no start of a launcher should wait for
+
     return float(stats.kendalltau(range(len(order)), order).statistic)
 
 
