@@ -1,9 +1,10 @@
 """Figure 1 of Littwin & Wolf (2016), every panel under what the paper claims and what is found.
 
-(a-c) eps_r of three beta (eq 16); (d) gamma by layer at stages of the training, and over time;
+(a-c) eps_r of three beta (eq 16); (d) gamma by layer as the training goes on, and over time;
 (e) the norm of the weights without normalisation; (f) theta_k against beta (eq 31). `captions`
 puts claims and findings into words, with numbers computed from the record: the words in the
-picture are the words that are printed.
+picture are the words that are printed. A seed that is not finite at the end of its run counts
+nowhere, and the picture says so.
 """
 
 import textwrap
@@ -11,9 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from resnet_dyn.plots import style
+from resnet_dyn.plots import legends, scales, style
 
-STAGES = (0.0, 0.02, 0.06, 0.25, 0.5, 0.75, 1.0)  # of the run, drawn in (d)
+SHOWN = (0.0, 0.02, 0.06, 0.25, 0.5, 0.75, 1.0)  # parts of the run after which (d) is drawn
 OVER_TIME = 'd, over time'
 LINE = 11.0  # points from line to line of a caption
 
@@ -26,10 +27,12 @@ class Caption(NamedTuple):
     finding: str
 
 
+@style.styled
 def draw(record):
-    """The picture of an `experiments.figure1.Figure1` record; call it within `style.context`."""
-    texts = captions(record)
-    fig = style.figure(13.0, 8.5)
+    """The picture of an `experiments.figure1.Figure1` record."""
+    texts, left_out, seeds = captions(record), _left_out(record), len(record.gamma_end_S)
+    record = _of_finite_seeds(record)
+    fig = style.figure(13.0, 8.9)
     top, bottom = fig.subfigures(2, 1, height_ratios=(1.0, 1.25))
     theory = top.subplots(1, 3, sharey=True)
     trained = bottom.subplots(1, 4, width_ratios=(1.4, 1.0, 1.0, 1.0))
@@ -42,12 +45,13 @@ def draw(record):
     _write_captions(theory, [texts[letter] for letter in 'abc'], (64, 64, 64))
     letters = ('d', OVER_TIME, 'e', 'f')
     _write_captions(trained, [texts[letter] for letter in letters], (54, 42, 42, 38))
-    _write_around(fig, record)
+    _write_around(fig, record, seeds, left_out)
     return fig
 
 
 def captions(record) -> dict[str, Caption]:
     """Titles, the claims of the paper, and the findings in numbers, by panel."""
+    record = _of_finite_seeds(record)
     settings = zip('abc', record.betas_N, record.eps_NR, strict=True)
     texts = {letter: _weights_caption(letter, beta, eps_R) for letter, beta, eps_R in settings}
     texts['d'], texts[OVER_TIME] = _gamma_captions(record)
@@ -70,18 +74,18 @@ def _weights_caption(letter, beta, eps_R):
 
 def _gamma_captions(record):
     start_S, early_S, end_S = record.gamma_start_S, record.gamma_early_S, record.gamma_end_S
-    seeds, depth = record.gammas_STP.shape[0], record.gammas_STP.shape[-1]
-    depths_T = record.mean_depths_ST.mean(0)
-    early = np.abs(record.gamma_steps_T - 0.25 * record.gamma_steps_T[-1]).argmin()
+    start, early, end = (style.over_seeds(values_S)[0] for values_S in (start_S, early_S, end_S))
+    seeds, depth = len(end_S), record.gammas_STP.shape[-1]
+    depths_T, _ = style.over_seeds(record.mean_depths_ST)
+    quarter = np.abs(record.gamma_steps_T - 0.25 * record.gamma_steps_T[-1]).argmin()
     by_layer = (
-        f'{start_S.mean():.2f} → {early_S.mean():.2f} at a quarter of the run → '
-        f'{end_S.mean():.2f} at its end (layers 2–{depth}); falls first in '
-        f'{(early_S < start_S).sum()} of {seeds} seeds'
+        f'{start:.2f} → {early:.2f} at a quarter of the run → {end:.2f} at its end '
+        f'(layers 2–{depth}); falls first in {(early_S < start_S).sum()} of {seeds} seeds'
     )
     over_time = (
         f'layers 2–{depth} rise after the quarter in {(end_S > early_S).sum()} of {seeds} seeds, '
         f'above the start in {(end_S > start_S).sum()}; E[r] {depths_T[0]:.2f} → '
-        f'{depths_T[early]:.2f} → {depths_T[-1]:.2f}'
+        f'{depths_T[quarter]:.2f} → {depths_T[-1]:.2f}'
     )
     return (
         Caption(
@@ -97,9 +101,11 @@ def _norm_caption(record):
     findings = []
     for rate, norms_ST in zip(record.norm_rates_N, record.weight_norms_NST, strict=True):
         mean, std = style.over_seeds(_growth(norms_ST)[:, -1])
-        grown = (norms_ST[:, -1] > norms_ST[:, 0]).sum()
+        grown, seeds = (norms_ST[:, -1] > norms_ST[:, 0]).sum(), _finite(norms_ST[:, -1]).sum()
         findings.append(
-            f'{mean:+.1f} ± {std:.1f} % at rate {rate:g} (up in {grown} of {len(norms_ST)} seeds)'
+            f'{mean:+.1f} ± {std:.1f} % at rate {rate:g} (up in {grown} of {seeds} seeds)'
+            if seeds
+            else f'no seed is finite at rate {rate:g}'
         )
     return Caption(
         '(e)  Weights without normalisation',
@@ -120,6 +126,8 @@ def _complexity_caption(record):
 
 
 def _write_captions(row, texts, widths):
+    """Title, claim, finding and legend of each panel of a row, from the top down, on one level."""
+    key = max(map(legends.place, row))
     wrapped = [
         (
             textwrap.wrap(f'Paper: {text.claim}', width),
@@ -129,7 +137,7 @@ def _write_captions(row, texts, widths):
     ]
     claim_lines, finding_lines = (max(map(len, part)) for part in zip(*wrapped, strict=True))
     for axes, text, (claim, finding) in zip(row, texts, wrapped, strict=True):
-        height = LINE * (claim_lines + finding_lines) + 4
+        height = key + LINE * (claim_lines + finding_lines) + 4
         axes.set_title(text.title, pad=height + 5)
         _write_above(axes, claim, height, style.VERMILION)
         _write_above(axes, finding, height - LINE * claim_lines, style.BLUE)
@@ -148,14 +156,13 @@ def _write_above(axes, lines, height, colour):
     )
 
 
-def _write_around(fig, record):
-    seeds = len(record.gamma_end_S)
+def _write_around(fig, record, seeds, left_out):
     style.heading(fig, 'Figure 1 of Littwin & Wolf (2016), computed anew', 13)
     style.footnote(
         fig,
         f'(d) {record.gamma_setting}. (e) {record.norm_setting}. {seeds} seeds: thin lines; bands '
         'are mean ± standard deviation over seeds. |γ|: mean over the channels of a layer. E[r]: '
-        'incoherent law of the measured power gains of the blocks.',
+        f'incoherent law of the measured power gains of the blocks.{left_out}',
     )
     if record.fast:
         fig.text(
@@ -171,6 +178,37 @@ def _write_around(fig, record):
         )
 
 
+def _left_out(record) -> str:
+    """A sentence for each training in which a seed is not finite at the end."""
+    runs = [('(d)', record.gammas_STP[:, -1, 1:])]
+    runs += [
+        (f'(e) at rate {rate:g}', norms_ST[:, -1])
+        for rate, norms_ST in zip(record.norm_rates_N, record.weight_norms_NST, strict=True)
+    ]
+    lost = [(name, (~_finite(ends_S)).sum(), len(ends_S)) for name, ends_S in runs]
+    return ''.join(
+        f' {name}: {number} of {seeds} seeds {"is" if number == 1 else "are"} left out, not finite '
+        'at the end.'
+        for name, number, seeds in lost
+        if number
+    )
+
+
+def _of_finite_seeds(record):
+    """The record without the seeds whose gammas are not finite; other norms are NaN throughout."""
+    finite_S = _finite(record.gammas_STP[:, -1, 1:])
+    names = ('gammas_STP', 'spreads_STP', 'gamma_start_S', 'gamma_early_S', 'gamma_end_S')
+    rows = {name: getattr(record, name)[finite_S] for name in (*names, 'mean_depths_ST')}
+    ends_NS = np.isfinite(record.weight_norms_NST[..., -1:])
+    norms_NST = np.where(ends_NS, record.weight_norms_NST, np.nan)
+    return record._replace(**rows, weight_norms_NST=norms_NST)
+
+
+def _finite(values_SX):
+    """Which seeds have finite numbers alone (S,)."""
+    return np.isfinite(values_SX).reshape(len(values_SX), -1).all(1)
+
+
 def _weights(axes, record, setting):
     eps_R, beta = record.eps_NR[setting], float(record.betas_N[setting])
     p = len(eps_R)
@@ -178,7 +216,6 @@ def _weights(axes, record, setting):
     axes.axvline(p * beta / (1 + beta), color=style.VERMILION, linewidth=1.2, label='pβ/(1+β)')
     axes.axvline(p / 2, color=style.GREY, linewidth=1.0, linestyle=':', label='half depth, p/2')
     axes.set(xlim=(0.5, p + 0.5), xlabel='length r of the paths')
-    axes.legend(loc='upper right' if beta < 1 else 'upper left')
     if setting == 0:
         axes.set_ylabel('weight ε$_r$')
 
@@ -187,16 +224,16 @@ def _gammas_by_layer(axes, record):
     steps_T, spreads_STP = record.gamma_steps_T, record.spreads_STP
     colours_T, _ = style.time_colours(steps_T)
     layers_P = np.arange(1, spreads_STP.shape[-1] + 1)
-    stages = sorted({int(np.abs(steps_T - part * steps_T[-1]).argmin()) for part in STAGES})
-    for t in stages:
+    shown = sorted({int(np.abs(steps_T - part * steps_T[-1]).argmin()) for part in SHOWN})
+    for t in shown:
         gammas_SP = record.gammas_STP[:, t]
         style.band(axes, layers_P[1:], gammas_SP[:, 1:], colours_T[t], marker='o', markersize=3)
         mean, std = style.over_seeds(gammas_SP[:, 0])
         axes.errorbar(layers_P[0], mean, std, color=colours_T[t], marker='D', markersize=4)
     axes.errorbar(
         layers_P,
-        record.gammas_STP[:, -1].mean(0),
-        spreads_STP[:, -1].mean(0),
+        style.over_seeds(record.gammas_STP[:, -1])[0],
+        style.over_seeds(spreads_STP[:, -1])[0],
         fmt='none',
         color=colours_T[-1],
         linewidth=0.6,
@@ -206,7 +243,6 @@ def _gammas_by_layer(axes, record):
     )
     axes.axvline(1.5, color=style.GREY, linewidth=0.8, linestyle=':')
     axes.set(xlabel='layer (1 is the stem)', ylabel='|γ|', xticks=layers_P)
-    axes.legend(loc='upper right')
     style.time_bar(axes.figure, axes, steps_T)
 
 
@@ -222,7 +258,6 @@ def _gammas_over_time(axes, record):
         0.25 * steps_T[-1], color=style.GREY, linewidth=0.8, linestyle=':', label='a quarter'
     )
     axes.set_ylabel('mean |γ|')
-    axes.legend(loc='best')
 
 
 def _weight_norms(axes, record):
@@ -232,7 +267,6 @@ def _weight_norms(axes, record):
         _seeds_and_band(axes, record.norm_steps_T, _growth(norms_ST), colour, f'rate {rate:g}')
     axes.axhline(0, color=style.GREY, linewidth=0.8, linestyle=':')
     axes.set_ylabel('growth of the norm of all weights (%)')
-    axes.legend(loc='best')
 
 
 def _growth(norms_ST):
@@ -243,8 +277,8 @@ def _seeds_and_band(axes, steps_T, values_ST, colour, label=None):
     for values_T in values_ST:
         axes.plot(steps_T, values_T, color=colour, linewidth=0.4, alpha=0.7)
     style.band(axes, steps_T, values_ST, colour, label)
-    axes.set(xlabel='training step', xlim=(0, steps_T[-1]))
-    style.count_steps(axes.xaxis)
+    axes.set(xlabel='training step', xlim=(0, max(1, steps_T[-1])))
+    scales.count_steps(axes.xaxis)
 
 
 def _critical_points(axes, record):
@@ -254,4 +288,3 @@ def _critical_points(axes, record):
     axes.plot(record.betas_N, marked_N, 'o', color=style.VERMILION, label='β of (a–c)')
     axes.set(xscale='log', xlabel='β', ylabel='θ$_k$, any fixed k ≥ 0')
     axes.set_xlim(betas_N[0], betas_N[-1])
-    axes.legend(loc='lower right')

@@ -1,27 +1,27 @@
 """How blocks act together: the variance over all sub-networks by order, and Shapley values."""
 
 import numpy as np
-from matplotlib import ticker
 
-from resnet_dyn.plots import style
+from resnet_dyn.plots import scales, style
 
 ORDER = 'order (blocks that act together)'
 
 
+@style.picture()
 def spectra(records_T, heading: str, note: str):
     """The picture of `analysis.interaction_spectra.Interactions` records, one a step, in order."""
-    steps_T = np.array([int(record.step) for record in records_T])
+    steps_T = [int(record.step) for record in records_T]
     walsh_TSR = np.stack([record.walsh_SR for record in records_T])
     moebius_TSR = np.stack([record.moebius_SR for record in records_T])
-    shares_TSR = walsh_TSR[..., 1:] / walsh_TSR[..., 1:].sum(-1, keepdims=True)
-    fig = style.figure(13.0, 3.7)
+    fig = style.figure(13.0, 4.0)
     walsh, moebius, shapley = fig.subplots(1, 3)
-    style.lines_over_time(walsh, steps_T, shares_TSR, first=1)
+    orders_R = np.arange(1, walsh_TSR.shape[-1])
+    style.lines_over_time(walsh, steps_T, style.shares(walsh_TSR[..., 1:]), orders_R, log=True)
     walsh.set(title='Variance over all sub-networks, by order', xlabel=ORDER)
-    walsh.set(ylabel='share of the variance, Walsh', yscale='log')
-    style.lines_over_time(moebius, steps_T, moebius_TSR)
-    moebius.set(title='Against the empty net', xlabel=ORDER, yscale='log')
-    moebius.set(ylabel='sum of squares, Möbius')
+    walsh.set_ylabel('share of the variance, Walsh')
+    style.lines_over_time(moebius, steps_T, moebius_TSR, log=True)
+    moebius.set(title='Against the empty net', xlabel=ORDER)
+    moebius.set_ylabel('sum of squares, Möbius')
     style.time_bar(fig, [walsh, moebius], steps_T)
     _shapley(shapley, records_T[-1])
     style.heading(fig, heading)
@@ -49,4 +49,4 @@ def _shapley(axes, record):
     axes.axhline(0, color=style.INK, linewidth=0.7)
     axes.set(title=f'Shapley values, step {int(record.step):,}', xlabel='block')
     axes.set(ylabel='accuracy owed to the block (points)')
-    axes.xaxis.set_major_locator(ticker.MaxNLocator(nbins=10, integer=True))
+    scales.whole_numbers(axes.xaxis)

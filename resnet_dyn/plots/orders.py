@@ -1,63 +1,104 @@
-"""What it costs to swap blocks: error against Kendall's tau, and against the number of swaps."""
+"""What it costs to swap blocks: error against Kendall's tau, and against the number of swaps.
+
+Means stand where there are orders, and nowhere else.
+"""
 
 import numpy as np
-from matplotlib import ticker
 
-from resnet_dyn.plots import style
+from resnet_dyn.plots import scales, style
 
 BINS = 8  # of tau, for the running mean
 
 
+@style.picture()
 def reorder(records_T, heading: str, note: str):
     """The picture of `analysis.orders.Reorders` records, one a step, in order.
 
     Dots are orders at the last step, each the mean over networks.
     """
-    steps_T = np.array([int(record.step) for record in records_T])
-    colours_T, mappable = style.time_colours(steps_T)
+    steps_T = [int(record.step) for record in records_T]
     last = records_T[-1]
-    fig = style.figure(9.5, 3.8)
+    fig = style.figure(9.5, 4.2)
     by_tau, by_swaps = fig.subplots(1, 2, sharey=True)
-    for n, swaps in enumerate(last.swaps_J):
-        shade = mappable.cmap(0.15 + 0.75 * n / max(1, len(last.swaps_J) - 1))
-        error_N = 100 * last.error_SJN[:, n].mean(0)
-        label = f'{swaps} swaps' if swaps > 1 else '1 swap'
-        by_tau.plot(last.kendall_JN[n], error_N, 'o', color=shade, markersize=4, mew=0, label=label)
-    centres, mean_SX = binned_means(last.kendall_JN, last.error_SJN)
-    style.band(by_tau, centres, 100 * mean_SX, style.VERMILION, 'mean', linewidth=2.0)
-    full = 100 * last.full_error_S.mean()
+    _by_tau(by_tau, last)
+    _by_swaps(by_swaps, steps_T, records_T)
+    full = 100 * style.over_seeds(last.full_error_S)[0]
     for axes in (by_tau, by_swaps):
         axes.axhline(full, color=style.GREY, linewidth=0.8, linestyle=':', label='as trained')
-    by_tau.set(title=f'By how much is out of order, step {steps_T[-1]:,}')
-    by_tau.set(xlabel="Kendall's τ (1: as trained)", ylabel='test error (%)')
-    margin = 0.04 * (1 - last.kendall_JN.min()) + 0.005
-    by_tau.set_xlim(1 + margin, last.kendall_JN.min() - margin)
-    by_tau.set_ylim(0, None)
-    by_tau.legend(loc='lower right', ncols=2)
-    for colour, record in zip(colours_T[:-1], records_T[:-1], strict=True):
-        mean_J = 100 * record.error_SJN.mean((0, 2))
-        by_swaps.plot(record.swaps_J, mean_J, color=colour, linewidth=1.2, marker='o', markersize=3)
-    mean_SJ = 100 * last.error_SJN.mean(2)
-    style.band(by_swaps, last.swaps_J, mean_SJ, colours_T[-1], marker='o', markersize=3)
-    by_swaps.set(title='By the number of swaps', xlabel='random swaps', xscale='log')
-    by_swaps.xaxis.set_major_locator(ticker.FixedLocator(last.swaps_J))
-    by_swaps.xaxis.set_major_formatter(ticker.ScalarFormatter())
-    by_swaps.xaxis.set_minor_locator(ticker.NullLocator())
+    scales.errors(by_tau, by_swaps)
     style.time_bar(fig, [by_swaps], steps_T)
     style.heading(fig, heading)
-    style.footnote(fig, note)
+    style.footnote(
+        fig,
+        f'{note} Drawn: {len(once(last))} of the {_count(last.possible_orders)} orders that exist, '
+        'the same for all networks, without the one as trained; an order counts once for each '
+        'number of swaps that led to it.',
+    )
     return fig
 
 
-def binned_means(x_JN, values_SJN) -> tuple[np.ndarray, np.ndarray]:
+def _by_tau(axes, record):
+    swaps_J, mappable = np.unique(record.swaps_N), style.time_colours([1])[1]
+    for n, swaps in enumerate(swaps_J):
+        shade = mappable.cmap(0.15 + 0.75 * n / max(1, len(swaps_J) - 1))
+        these_N = record.swaps_N == swaps
+        error_N = 100 * style.over_seeds(record.error_SN[:, these_N])[0]
+        label = f'{swaps} swaps' if swaps > 1 else '1 swap'
+        look = {'color': shade, 'markersize': 4, 'mew': 0, 'label': label}
+        axes.plot(record.kendall_N[these_N], error_N, 'o', **look)
+    once_N = once(record)
+    centres, mean_SX = binned_means(record.kendall_N[once_N], 100 * record.error_SN[:, once_N])
+    look = {'linewidth': 1.5, 'marker': '_', 'markersize': 8}
+    style.band(axes, centres, mean_SX, style.VERMILION, 'mean', style.PERCENT, **look)
+    axes.set(title=f'By how much is out of order, step {int(record.step):,}')
+    axes.set(xlabel="Kendall's τ (1: as trained)", ylabel='test error (%)')
+    lowest = min(record.kendall_N, default=0)
+    margin = 0.04 * (1 - lowest) + 0.005
+    axes.set_xlim(1 + margin, lowest - margin)
+
+
+def _by_swaps(axes, steps_T, records_T):
+    colours_T, _ = style.time_colours(steps_T)
+    for t, record in enumerate(records_T):
+        swaps_J, mean_SJ = means_by(record.swaps_N, 100 * record.error_SN)
+        look = {'marker': 'o', 'markersize': 3}
+        if t < len(records_T) - 1:
+            look |= {'color': colours_T[t], 'linewidth': 1.2}
+            axes.plot(np.log2(swaps_J), style.over_seeds(mean_SJ)[0], **look)
+            continue
+        look |= {'linewidth': 2.0, 'bounds': style.PERCENT}
+        name = f'step {steps_T[-1]:,}'
+        style.band(axes, np.log2(swaps_J), mean_SJ, colours_T[t], name, **look)
+    drawn = np.unique(np.concatenate([record.swaps_N for record in records_T]))
+    axes.set_xticks(np.log2(drawn), [f'{swaps}' for swaps in drawn])
+    axes.set(title='By the number of swaps', xlabel='random swaps')
+
+
+def once(record) -> np.ndarray:
+    """The places of orders that differ, each once: equal ones have all scores in common."""
+    scores_XN = np.vstack([record.kendall_N, record.loss_SN, record.error_SN])
+    return np.sort(np.unique(np.nan_to_num(scores_XN), axis=1, return_index=True)[1])
+
+
+def means_by(x_N, values_SN) -> tuple[np.ndarray, np.ndarray]:
+    """The different x (X,), and the means of the values at each (S, X)."""
+    x_X = np.unique(x_N)
+    means = [style.over_seeds(values_SN[:, x_N == x].T)[0] for x in x_X]
+    return x_X, np.reshape(means, (len(x_X), len(values_SN))).T
+
+
+def binned_means(x_N, values_SN) -> tuple[np.ndarray, np.ndarray]:
     """Means of x (X,) and of the values (S, X) in bins of x that hold about as many orders each.
 
-    Equal x are never parted.
+    Equal x are never parted; few different x have a bin each.
     """
-    x = x_JN.ravel()
-    values = values_SJN.reshape(len(values_SJN), -1)
-    edges = np.unique(np.quantile(x, np.linspace(0, 1, BINS + 1)))
-    which = np.clip(np.searchsorted(edges, x, side='right') - 1, 0, max(0, len(edges) - 2))
-    bins = np.unique(which)
-    centres = np.array([x[which == b].mean() for b in bins])
-    return centres, np.stack([values[:, which == b].mean(1) for b in bins], axis=1)
+    if len(np.unique(x_N)) <= BINS:
+        return means_by(x_N, values_SN)
+    edges = np.unique(np.quantile(x_N, np.linspace(0, 1, BINS + 1)))
+    which_N = np.clip(np.searchsorted(edges, x_N, side='right') - 1, 0, len(edges) - 2)
+    _, mean_SX = means_by(which_N, values_SN)
+    return means_by(which_N, x_N[None])[1][0], mean_SX
+
+
+def _count(number) -> str:
+    return f'{float(number):,.0f}' if number < 1e6 else f'{float(number):.2g}'

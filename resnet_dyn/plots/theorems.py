@@ -1,30 +1,31 @@
 """Pictures of the theorems: Kac-Rice against counts, finite sizes against eq 31, descents.
 
-Each function draws one record of `experiments.theorems`; call it within `style.context`.
+Each function draws one record of `experiments.theorems`.
 """
 
 import numpy as np
 from matplotlib import ticker
 
-from resnet_dyn.plots import style
+from resnet_dyn.plots import legends, scales, style
 
 COLOURS = (style.GREY, style.BLUE, style.VERMILION, style.GREEN)
 MARKERS = ('s', 'o', '^', 'D')
 FIRST_ENERGY = -0.9  # the fall from 0 to here is left out of the picture
 
 
+@style.styled
 def draw_counts(record):
     """A `Counts` record: totals against Lambda, by index at the largest, and all deviations."""
-    fig = style.figure(11.5, 4.2)
+    fig = style.figure(11.5, 4.4)
     totals, by_index, deviations = fig.subplots(1, 3, width_ratios=(1.15, 1.15, 1.0))
     for mixture, look in enumerate(_looks(record.mixtures_M)):
         _totals(totals, record, mixture, look)
         _by_index(by_index, record, mixture, look)
     last = int(record.sizes_N[-1])
-    totals.set(title='Critical points, all indices', xlabel='Λ', ylabel='mean number', yscale='log')
+    totals.set(title='Critical points, all indices', xlabel='Λ', ylabel='mean number')
     totals.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
-    style.plain_log_ticks(totals.yaxis)
-    totals.legend(title='lines: Kac–Rice, exact;\npoints: search, ±1 s.e.', alignment='left')
+    highest_MN = record.mean_MN + record.error_MN
+    scales.logarithmic(totals.yaxis, record.exact_MN, record.mean_MN, highest_MN)
     by_index.set(
         title=f'By index, Λ = {last}',
         xlabel='index k: negative eigenvalues of the Hessian',
@@ -37,9 +38,11 @@ def draw_counts(record):
         f'{n} at Λ = {size}' for n, size in zip(record.samples_N, record.sizes_N, strict=True)
     )
     searches = int(record.samples_N.sum() * len(record.mixtures_M))
+    legends.above(fig)
     style.heading(fig, 'Critical points of the spin glass: Newton search against Kac–Rice')
     style.footnote(
         fig,
+        'Lines: Kac–Rice, exact; points: search, ±1 standard error. '
         f'Spin glasses of each mixture: {samples}; seeds from {record.seed}. Searches with the '
         'Euler characteristic of the sphere and no point met only once: '
         f'{searches - record.incomplete_MN.sum()} of {searches}. Pure 2 has exactly 2 critical '
@@ -48,9 +51,10 @@ def draw_counts(record):
     return fig
 
 
+@style.styled
 def draw_finite_sizes(record):
     """A `FiniteSizes` record: the exponents against 1/sqrt(Lambda), and what theory leaves."""
-    fig = style.figure(9.5, 4.2)
+    fig = style.figure(9.5, 4.4)
     rates, left = fig.subplots(1, 2, width_ratios=(1.25, 1.0))
     x_N = 1 / np.sqrt(record.sizes_N)
     line = np.linspace(0, x_N.max() * 1.04, 50)
@@ -77,40 +81,31 @@ def draw_finite_sizes(record):
         ylabel='(1/Λ) log E Crt₀',
         xlim=(0, line[-1]),
     )
-    handles, labels = rates.get_legend_handles_labels()
-    rates.legend(
-        handles,
-        labels,
-        title='points: Kac–Rice, exact;\nstars: θ₀ (eq 31); dashed:\nθ₀ + (4√2/3) κ$^{3/2}$/√Λ',
-        alignment='left',
-        loc='upper left',
-    )
-    ceiling = rates.get_ylim()[1]
-    rates.set_ylim(0, 1.1 * ceiling)
     left.set(
         title='Distance from the limit',
         xlabel='Λ',
         ylabel='distance',
-        xscale='log',
-        yscale='log',
     )
-    style.plain_log_ticks(left.xaxis)
+    scales.logarithmic(left.xaxis, record.sizes_N)
+    gaps_MN = record.rates_MN - record.theta_M[:, None]
+    scales.logarithmic(left.yaxis, gaps_MN, np.abs(gaps_MN - record.correction_M[:, None] * x_N))
     left.plot([], [], '-', color=style.INK, linewidth=1, label='to θ₀')
     left.plot([], [], ':', color=style.INK, linewidth=1, label='to the dashed line (absolute)')
-    left.legend(loc='lower left')
+    legends.above(fig)
     style.heading(fig, 'Why small spin glasses do not show eq 31: the approach goes like 1/√Λ')
     style.footnote(
         fig,
         f'Exact mean numbers of critical points of index 0 by Kac–Rice, Λ = {record.sizes_N[0]} '
         f'to {record.sizes_N[-1]}; no sampling. The correction is the left tail of the '
-        'Tracy–Widom law.',
+        'Tracy–Widom law. Points: Kac–Rice; stars: θ₀ (eq 31); dashed: θ₀ + (4√2/3) κ$^{3/2}$/√Λ.',
     )
     return fig
 
 
+@style.styled
 def draw_descents(record):
     """A `Descents` record: beta and the mixture, energies and thresholds, gaps at the end."""
-    fig = style.figure(12.0, 4.2)
+    fig = style.figure(12.0, 4.5)
     depth, energy, gap = fig.subplots(1, 3, width_ratios=(1.0, 1.35, 1.0))
     steps_T, last = record.steps_T, int(record.sizes_N[-1])
     for protocol, (name, colour, marker) in enumerate(_looks(record.protocols_P)):
@@ -120,8 +115,8 @@ def draw_descents(record):
         threshold_T = -record.thresholds_NPST[-1, protocol].mean(0)
         energy.plot(steps_T, threshold_T, '--', color=colour, linewidth=1.2)
         ends_NS = (record.energies_NPST + record.thresholds_NPST)[:, protocol, :, -1]
-        mean_N = ends_NS.mean(1)
-        error_N = ends_NS.std(1, ddof=1) / np.sqrt(ends_NS.shape[1])
+        mean_N, std_N = style.over_seeds(ends_NS.T)
+        error_N = std_N / np.sqrt(ends_NS.shape[1])
         shifted = record.sizes_N * (1 + 0.03 * (protocol - 1))
         gap.errorbar(shifted, mean_N, error_N, fmt=marker, color=colour, markersize=4, label=name)
     gap.plot(
@@ -132,20 +127,18 @@ def draw_descents(record):
         linewidth=1,
         label='pure 2: edge of GOE(Λ)',
     )
-    gap.legend(loc='upper right')
     depth.set(title='Depth of the mixture', xlabel='step', ylabel='E[r] under ε²')
-    depth.legend(loc='center right')
     energy.set(title=f'Energy, Λ = {last}', xlabel='step', ylabel='H/Λ (starts at 0)')
     energy.plot([], [], '--', color=style.INK, linewidth=1.2, label='−E$_{th}$ of the mixture then')
-    energy.legend(loc='upper right')
     energy.set_ylim(top=FIRST_ENERGY)
     gap.set(title='At the end', xlabel='Λ', ylabel='H/Λ + E$_{th}$', xscale='log')
-    gap.set_ylim(bottom=0)
+    gap.set_ylim(bottom=min(0, gap.dataLim.y0))
     gap.xaxis.set_major_locator(ticker.FixedLocator(record.sizes_N))
     gap.xaxis.set_major_formatter(ticker.ScalarFormatter())
     gap.xaxis.set_minor_locator(ticker.NullLocator())
     for axes in (depth, energy):
-        style.count_steps(axes.xaxis)
+        scales.count_steps(axes.xaxis)
+    legends.above(fig)
     seeds = record.energies_NPST.shape[2]
     betas = record.betas_NPST
     style.heading(fig, 'Descent while the mixture deepens with C, against the threshold energy')

@@ -12,9 +12,45 @@ def test_spare_blocks_are_those_deleted_before_the_error_has_risen_by_five_point
     assert summaries.spare_blocks(SimpleNamespace(error_SJ=error_SJ)).tolist() == [1, 3, 0]
 
 
-def test_half_deleted_is_the_number_nearest_to_half_of_the_blocks():
-    record = SimpleNamespace(deleted_J=np.array([0, 2, 4, 9]), error_SJ=np.array([[1, 2, 3, 4]]))
-    assert summaries.half_deleted_error(record) == [3]
+def test_no_block_is_spare_in_a_network_that_is_not_finite():
+    error_SJ = np.array([[0.1, 0.1], [np.nan, np.nan]])
+    spare_S = summaries.spare_blocks(SimpleNamespace(error_SJ=error_SJ))
+    np.testing.assert_array_equal(spare_S, [1, np.nan])
+
+
+def test_half_deleted_says_how_many_blocks_these_are():
+    error_SJM = np.arange(4.0)[None, :, None] + np.array([-0.5, 0.5])
+    even = SimpleNamespace(deleted_J=np.array([0, 2, 4, 8]), error_SJM=error_SJM)
+    assert summaries.half_deleted(even) == (4, 8, [2], 0.5)
+    odd = SimpleNamespace(deleted_J=np.array([0, 4, 5, 9]), error_SJM=error_SJM)
+    assert summaries.half_deleted(odd)[:3] == (4, 9, [1])
+
+
+def test_the_error_over_random_choices_knows_that_networks_share_them():
+    """Networks that agree choice by choice are one sample; independent ones shrink the error."""
+    rng = np.random.default_rng(1)
+    shared_JM = rng.normal(size=(3, 400))
+    same_SJM = np.stack([shared_JM, shared_JM + 1, np.full_like(shared_JM, np.nan)])
+    mean_J, error_J = summaries.over_choices(same_SJM)
+    np.testing.assert_allclose(mean_J, shared_JM.mean(1) + 0.5)  # of the two that are finite
+    np.testing.assert_allclose(error_J, shared_JM.std(1, ddof=1) / 20)
+    apart_SJM = rng.normal(size=(4, 3, 400))
+    np.testing.assert_allclose(summaries.over_choices(apart_SJM)[1], 1 / 2 / 20, rtol=0.15)
+
+
+def test_one_random_choice_has_no_error_and_networks_of_nan_no_numbers():
+    assert np.isnan(summaries.over_choices(np.ones((2, 3, 1)))[1]).all()
+    assert np.isnan(summaries.over_choices(np.full((2, 3, 4), np.nan))).all()
+
+
+def test_shares_of_nothing_are_zero_and_of_nan_are_nan_without_a_warning():
+    root_SR = np.array([[0.0, 0.0, 0.0], [2.0, 0.0, 0.0], [np.nan, 1.0, 1.0]])
+    record = SimpleNamespace(root_energy_SR=root_SR, paths_R=np.ones(3))
+    np.testing.assert_array_equal(summaries.mean_length(record), [0, 0, np.nan])
+    np.testing.assert_array_equal(summaries.short_share(record), [0, 1, np.nan])
+    walsh_SR = np.array([[3.0, 0.0, 0.0], [np.nan] * 3])
+    record = SimpleNamespace(walsh_SR=walsh_SR)
+    np.testing.assert_array_equal(summaries.alone_share(record), [0, np.nan])
 
 
 def test_path_numbers_are_of_the_shares_of_the_energy():

@@ -1,13 +1,12 @@
 """The picture of Figure 1: its words say what the record says, and nothing lies on anything."""
 
-import itertools
 from typing import NamedTuple
 
 import numpy as np
-from matplotlib import text as mpl_text
-from matplotlib.backends import backend_agg
+import pytest
+from drawn import assert_apart, footnote, line, panel, words
 
-from resnet_dyn.plots import figure1, style
+from resnet_dyn.plots import figure1
 
 
 class Record(NamedTuple):
@@ -84,31 +83,58 @@ def test_findings_on_the_weights_are_those_of_the_numbers():
 
 
 def test_no_words_of_the_picture_lie_on_others_or_leave_it():
-    with style.context():
-        fig = figure1.draw(record(fast=np.array(True)))
-        canvas = backend_agg.FigureCanvasAgg(fig)
-        canvas.draw()
-        renderer = canvas.get_renderer()
-        boxes = [
-            (text.get_text(), text.get_window_extent(renderer))
-            for text in fig.findobj(mpl_text.Text)
-            if text.get_text() and not _is_tick(text.get_text())
-        ]
-    for words, box in boxes:
-        assert box.x0 >= 0 and box.y0 >= 0, words
-        assert box.x1 <= fig.bbox.x1 and box.y1 <= fig.bbox.y1, words
-    for (one, a), (other, b) in itertools.combinations(boxes, 2):
-        assert not a.shrunk(0.98, 0.9).overlaps(b.shrunk(0.98, 0.9)), (one, other)
+    fig = figure1.draw(record(fast=np.array(True)))
+    assert_apart(fig)
+    assert 'FAST: only 2 seeds, 1,000 steps' in [text.get_text() for text in fig.texts]
 
 
-def test_a_fast_run_is_labelled_so_and_a_full_one_is_not():
-    for fast in (True, False):
-        with style.context():
-            fig = figure1.draw(record(fast=np.array(fast)))
-        words = ' '.join(text.get_text() for text in fig.texts)
-        assert ('FAST: only 2 seeds, 1,000 steps' in words) == fast
+@pytest.fixture(scope='module')
+def fig():
+    return figure1.draw(record())
 
 
-def _is_tick(words):
-    """Labels of ticks beyond the limits of an axis are there without being drawn."""
-    return 'mathdefault' in words or not words.strip('0123456789,.−')
+def test_panels_show_what_their_titles_say_and_legends_stand_above_them(fig):
+    weights = panel(fig, '(a)')
+    assert [bar.get_height() for bar in weights.patches] == [0] * 9 + [1] + [0] * 90
+    np.testing.assert_allclose(line(weights, 'pβ/(1+β)')[0], 100 * 0.1 / 1.1)
+    over_time = panel(fig, '(d)  The same over time')
+    assert words(over_time) == ['layer 1', 'layers 2–10', 'a quarter']
+    _, rest_T = line(over_time, 'layers 2–10')
+    np.testing.assert_allclose(rest_T, [1, 0.7, 0.7, 0.7, 0.75])
+    _, growth_T = line(panel(fig, '(e)'), 'rate 0.001')
+    np.testing.assert_allclose(growth_T, [0, 6.25, 1.0])
+    theta, marks = panel(fig, '(f)').lines
+    np.testing.assert_allclose(marks.get_ydata(), [0.306, 0.81, 1.126])
+    assert len(theta.get_xdata()) == 5
+
+
+def test_by_layer_the_picture_shows_the_recorded_steps_nearest_to_parts_of_the_run(fig):
+    """Of records at 0, 250, ..., 1,000 those of 0, 2 and 6 % are the first."""
+    axes = panel(fig, '(d)  Scales')
+    means = [curve.get_ydata() for curve in axes.lines if len(curve.get_xdata()) == 9]
+    np.testing.assert_allclose(means, np.outer([1, 0.7, 0.7, 0.7, 0.75], np.ones(9)))
+
+
+def test_a_seed_that_is_not_finite_at_the_end_counts_nowhere_and_is_told():
+    """The figure is that of the other seed."""
+    alone, both = record(), record()
+    both.gammas_STP[0, 3:] = both.gamma_end_S[0] = np.nan
+    both.weight_norms_NST[1, 1, 1:] = np.nan
+    names = [name for name in alone._fields if '_S' in name]
+    alone = alone._replace(**{name: getattr(alone, name)[1:] for name in names})
+    alone = alone._replace(weight_norms_NST=both.weight_norms_NST)
+    texts = figure1.captions(both)
+    assert texts == figure1.captions(alone)
+    assert '(up in 1 of 1 seeds)' in texts['e'].finding
+    fig, expected = figure1.draw(both), figure1.draw(alone)
+    for title in ('(d)  Scales', '(d)  The same'):
+        for one, other in zip(panel(fig, title).lines, panel(expected, title).lines, strict=True):
+            np.testing.assert_array_equal(one.get_ydata(), other.get_ydata())
+    assert '(d): 1 of 2 seeds is left out, not finite at the end.' in footnote(fig)
+    assert '(e) at rate 0.001: 1 of 2 seeds is left out' in footnote(fig)
+    none = figure1.captions(both._replace(weight_norms_NST=np.full((2, 2, 3), np.nan)))
+    assert 'no seed is finite at rate 0.001' in none['e'].finding
+
+
+def test_a_full_run_is_not_labelled_fast(fig):
+    assert not any('FAST' in text.get_text() for text in fig.texts)
