@@ -96,7 +96,7 @@ def run(
     made = configs(study)
     workdirs = {name: pathlib.Path(workdir) / 'runs' / name for name in made}
     for name, one in made.items():
-        runs.check(workdirs[name], one)
+        runs.look(workdirs[name], one)
     if jobs > 1 and not side_by_side.train(made, workdirs, jobs, stop, report):
         return Result(False, (), workdirs)
     differ, rows = differing(made), []

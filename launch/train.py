@@ -4,8 +4,10 @@
     python -m launch.train --workdir=runs/cifar --config.data.name=cifar10 \\
         --config.data.dir=DATA --config.model.family=cifar_resnet --config.model.depth=20
 
-Without further flags: the task and the network of the paper. The folder gets config.json,
-metrics.jsonl, dynamics.jsonl, TensorBoard event files and checkpoints/<step>/.
+Without further flags: the run that is in the folder goes on; in a new one, the task and the
+network of the paper. The folder gets config.json, metrics.jsonl, dynamics.jsonl, TensorBoard event
+files and checkpoints/<step>/. A network that diverges is left out, and the others go on; the exit
+status is then 1, and the last line names it.
 """
 
 import sys
@@ -20,12 +22,15 @@ flags.adopt_module_key_flags(main)
 
 
 def train(stop: main.Stop) -> int:
-    workdir, config = main.workdir(), config_flags.config()
+    workdir = main.workdir()
+    config = config_flags.config() if config_flags.given() else None
 
     from resnet_dyn.training import loop
 
     result = loop.train(config, workdir, report=main.say, stop=stop, bar=sys.stdout.isatty())
-    return main.DONE if result.finished else main.STOPPED
+    if not result.finished:
+        return main.STOPPED
+    return main.FAILED if result.diverged else main.DONE
 
 
 if __name__ == '__main__':

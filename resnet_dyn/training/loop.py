@@ -17,7 +17,17 @@ import numpy as np
 from resnet_dyn import config, errors
 from resnet_dyn.data import datasets
 from resnet_dyn.models import presets, seed_axis
-from resnet_dyn.training import checkpoints, metrics, program, progress, recorder, runs
+from resnet_dyn.training import (
+    checkpoints,
+    metrics,
+    program,
+    progress,
+    recorder,
+    runs,
+    state,
+    summary,
+    totals,
+)
 
 CHUNK_SECONDS = 2.0
 
@@ -28,10 +38,11 @@ class Result(NamedTuple):
     step: int
     finished: bool  # False: left because of `stop`, all saved; the same call goes on with it
     test_accuracy: list[float]  # a fraction a network, of the last evaluation; [] if none yet
+    diverged: dict[int, int]  # the step at which networks diverged, by index; they are NaN since
 
 
 def train(
-    cfg: config.Config,
+    cfg: config.Config | None,
     workdir,
     report: progress.Report = print,
     stop: Callable[[], bool] = lambda: False,
@@ -40,23 +51,31 @@ def train(
 ) -> Result:
     """Trains the `cfg.seeds` networks of a run in `workdir` and returns when it is done.
 
+    Without a `cfg` it is that of the run in `workdir`, or the default where there is none.
     `report` takes lines for people; `bar` keeps a progress bar below them; once `stop()`, asked
     every few seconds, is true, the run is saved and left. `devices` are all of JAX's unless given.
-    A finished run is left as it is. Raises ValueErrors that say what to mend: for a config or a
-    workdir that will not do, absent data, damaged checkpoints; and NotFiniteError where the loss
-    of a network becomes NaN or Inf.
+    A finished run is left as it is, and its data are not looked for. A network whose loss becomes
+    NaN or Inf is said and taken out, and the others go on. Raises UserErrors that say what to
+    mend: for a config or a workdir that will not do, absent data, damaged checkpoints; and
+    NotFiniteError where all networks have diverged.
     """
-    runs.check(workdir, cfg)
-    dataset = datasets.load(cfg.data)
-    _check_batch(cfg, dataset)
-    with runs.prepare(workdir, cfg, dataset) as run:
-        if run.finished:
-            step = run.total_steps
-            report(f'the run in {run.workdir} is finished: nothing to do')
-        else:
-            step = _train(run, dataset, report, stop, bar, devices)
-    accuracy = _report_end(run, dataset, step, report)
-    return Result(step, step == run.total_steps, accuracy)
+    start = runs.look(workdir, cfg)
+    if cfg is None and start.stored is not None:
+        report(f'no field of the config is given: those of the run in {start.workdir} are taken')
+    if start.finished:
+        step = total = start.stored.total_steps
+        report(f'the run in {start.workdir} is finished: nothing to do')
+        return _end(start, start.stored.data['source'], step, total, report)
+    dataset = datasets.load(start.config.data)
+    datasets.check_family(dataset, start.config.model.family)
+    _check_batch(start.config, dataset)
+    model = presets.from_config(start.config.model, dataset.classes)
+    values = state.trainable_values(model, dataset.train.inputs.shape[1:])  # runs through the net
+    with runs.prepare(start, dataset) as run:
+        step = run.total_steps
+        if not run.finished:
+            step = _train(run, model, values, dataset, report, stop, bar, devices)
+        return _end(run, dataset.source._asdict(), step, run.total_steps, report)
 
 
 def next_stop(step: int, total_steps: int, every: recorder.Cadence, limit: int) -> int:
@@ -64,23 +83,26 @@ def next_stop(step: int, total_steps: int, every: recorder.Cadence, limit: int) 
     return min(total_steps, step + limit, *(step - step % n + n for n in every))
 
 
-def _train(run: runs.Run, dataset, report, stop, bar, devices) -> int:
+def _train(run: runs.Run, model, values, dataset, report, stop, bar, devices) -> int:
     """Trains until the end or until `stop()`; returns the step."""
     mesh = seed_axis.mesh(run.config.seeds, devices)
-    model = presets.from_config(run.config.model, dataset.classes)
     identity = runs.identity(run.config, dataset.source.digest)
-    step, trees, _ = checkpoints.restore_training(run.workdir, identity) or (None, None, None)
-    if step is None:
+    newest = checkpoints.restore_training(run.workdir, identity)
+    restored, trees, meta = newest or (None, None, {})
+    step = restored or 0
+    if restored is None:
         recorder.keep_lost_lines(run, report)
-    report(_opening(run, dataset, step, mesh))
+    report(summary.opening(run, dataset, values, restored, mesh))
+    if warning := summary.extension(run, step):
+        report(warning)
     programs = program.Program(run.config, model, dataset, run.total_steps, mesh)
-    networks = programs.begin() if step is None else programs.restore(step, trees)
+    networks = _networks(programs, restored, trees, meta)
+    runs.begin(run, dataset, step)
     with (
-        progress.Progress(report, step or 0, run.total_steps, bar) as said,
+        progress.Progress(report, step, run.total_steps, bar) as said,
         recorder.Recorder(run, dataset, programs, said) as record,
     ):
-        networks = record.begin(networks, step)
-        step = step or 0
+        networks = record.begin(networks, restored, meta)
         networks = programs.advance(networks, step, step)  # compiles
         said.begin()
         limit = 1
@@ -89,8 +111,7 @@ def _train(run: runs.Run, dataset, report, stop, bar, devices) -> int:
             began = time.perf_counter()
             networks = jax.block_until_ready(programs.advance(networks, step, target))
             seconds = time.perf_counter() - began
-            _check_finite(run, networks.totals, record.last_line)
-            record.trained(target - step, seconds)
+            networks = record.trained(networks, target - step, seconds)
             limit = max(1, int(CHUNK_SECONDS * (target - step) / seconds))
             step = target
             networks = record.due(step, networks)
@@ -108,58 +129,23 @@ def _check_batch(cfg: config.Config, dataset: datasets.Dataset) -> None:
         )
 
 
-def _check_finite(run: runs.Run, totals: program.Totals, last_line: dict | None) -> None:
-    first_bad_S = np.asarray(totals.first_bad)
-    s = int(first_bad_S.argmin())
-    if first_bad_S[s] == program.NEVER:
-        return
-    step = int(first_bad_S[s]) + 1
-    last_finite = float(totals.last_finite[s])
-    before = f'the last finite one is {last_finite:.4g}'
-    if not np.isfinite(last_finite):
-        before = 'none was finite since this start'
-    if last_line is not None:
-        before += (
-            f', and the last line, at step {last_line["step"]}, has for it the loss '
-            f'{last_line["loss"][s]:.4g} and the accuracy {last_line["train_accuracy"][s]:.4f}'
-        )
-    raise errors.NotFiniteError(
-        f'the loss of network {s} (seed {run.config.seed + s}) became NaN or Inf at step {step}; '
-        f'{before}. Take a lower config.train.learning_rate (it is '
-        f'{run.config.train.learning_rate}) or a config.train.warmup, in another workdir; what was '
-        f'saved before stays in {run.workdir}'
-    )
+def _networks(programs: program.Program, restored: int | None, trees, meta) -> program.Networks:
+    """The networks of a checkpoint, or those of step 0."""
+    if restored is None:
+        return programs.begin()
+    since = meta.get(totals.META)  # not there in checkpoints of earlier versions
+    return programs.restore(restored, trees, since and totals.from_json(since))
 
 
-def _opening(run: runs.Run, dataset, restored: int | None, mesh) -> str:
-    cfg = run.config
-    what = f'{cfg.seeds} network{"s" if cfg.seeds > 1 else ""} ({cfg.model.family}, '
-    what += f'depth {cfg.model.depth}, {cfg.model.block}, norm {cfg.model.norm})'
-    where = f'{mesh.size} {mesh.devices.flat[0].platform} device{"s" if mesh.size > 1 else ""}'
-    start = 'from step 0' if restored is None else f'restored at step {restored}'
-    return (
-        f'{what} on {_named(dataset)}, {len(dataset.train.labels)} training and '
-        f'{len(dataset.test.labels)} test examples; {run.total_steps} steps of '
-        f'{cfg.train.batch_size}, {start}; {where}, {cfg.train.seed_axis}; in {run.workdir}'
-    )
-
-
-def _report_end(run: runs.Run, dataset, step: int, report) -> list[float]:
-    """Says how the run stands, from its metrics; returns the accuracies of its last evaluation."""
-    if step < run.total_steps:
-        report(f'stopped at step {step} of {run.total_steps}, all saved: start again to go on')
+def _end(run: runs.Run | runs.Start, source, step: int, total: int, report) -> Result:
+    """Says how the run stands."""
     lines = metrics.read(run.workdir / runs.METRICS)
+    diverged = summary.diverged_networks(run.workdir, step)
+    if step < total:
+        report(f'stopped at step {step} of {total}, all saved: start again to go on')
+    else:
+        for line in summary.closing(run, source, lines, diverged):
+            report(line)
     accuracy = [line['test_accuracy'] for line in lines if 'test_accuracy' in line]
-    speed = [line['images_per_second'] for line in lines if 'images_per_second' in line]
-    if step == run.total_steps:
-        rate = f'; {np.median(speed):.0f} images/s' if speed else ''
-        report(
-            f'test accuracy {progress.over_seeds(accuracy[-1])} on {_named(dataset)} after step '
-            f'{step}{rate}; {runs.METRICS}, {runs.DYNAMICS} and checkpoints are in {run.workdir}'
-        )
-    return accuracy[-1] if accuracy else []
-
-
-def _named(dataset: datasets.Dataset) -> str:
-    source = dataset.source
-    return f'{source.name} ({source.note})' if source.note else source.name
+    last = np.array(accuracy[-1], float).tolist() if accuracy else []  # None, of JSON, is NaN
+    return Result(step, step == total, last, diverged)

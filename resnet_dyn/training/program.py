@@ -20,19 +20,9 @@ from jax.sharding import Mesh
 from resnet_dyn import config
 from resnet_dyn.data import batches, datasets
 from resnet_dyn.models import seed_axis
-from resnet_dyn.training import dynamics, losses, optimizer, state, step
+from resnet_dyn.training import dynamics, losses, optimizer, state, step, totals
 
-NEVER = np.iinfo(np.int32).max
 EVALUATION_BATCH = 500
-
-
-class Totals(NamedTuple):
-    """What the steps since the last training line add up to, a value a network."""
-
-    loss: jax.Array  # (S,) sum over the steps
-    accuracy: jax.Array  # (S,) sum over the steps
-    last_finite: jax.Array  # (S,) the latest loss that was finite
-    first_bad: jax.Array  # (S,) int32, the first step whose loss was NaN or Inf, else NEVER
 
 
 class Networks(NamedTuple):
@@ -40,7 +30,15 @@ class Networks(NamedTuple):
 
     state: state.State
     orders_SN: jax.Array  # int32, of the present epoch
-    totals: Totals
+    totals: totals.Totals
+
+
+class Evaluation(NamedTuple):
+    """Of S networks on the test set."""
+
+    loss: np.ndarray  # (S,) mean over the examples
+    accuracy: np.ndarray  # (S,)
+    median_loss: np.ndarray  # (S,)
 
 
 class Program:
@@ -85,19 +83,28 @@ class Program:
         """The networks at step 0."""
         return self._load(state.initial(*self._parts), 0)
 
-    def restore(self, at: int, trees: Mapping[str, Any]) -> Networks:
-        """The networks of the checkpoint of step `at` (`state.to_trees`)."""
-        return self._load(state.from_trees(trees, state.form(*self._parts)), at)
+    def restore(
+        self, at: int, trees: Mapping[str, Any], since: totals.Totals | None = None
+    ) -> Networks:
+        """The networks of the checkpoint of step `at` (`state.to_trees`), with their totals."""
+        return self._load(state.from_trees(trees, state.form(*self._parts)), at, since)
 
     def advance(self, networks: Networks, start: int, stop: int) -> Networks:
         """The networks after the steps start .. stop - 1; where that is none, it only compiles."""
         shared = (self._train, np.int32(start), np.int32(stop))
         return self._advance((networks, self._keys_S), shared)
 
-    def evaluate(self, networks: Networks) -> step.Metrics:
-        """Loss and accuracy (S,) on the test set, with running statistics, nothing smoothed."""
-        sums = jax.device_get(self._evaluate(networks.state.variables, self._test))
-        return step.Metrics(*(np.float64(total_S) / self._test_size for total_S in sums))
+    def evaluate(self, networks: Networks) -> Evaluation:
+        """The test set with running statistics, nothing smoothed; NaN where a loss is not finite.
+
+        The loss is the mean over the examples; the median is that of an example in the middle.
+        """
+        sums, loss_SIB = jax.device_get(self._evaluate(networks.state.variables, self._test))
+        loss_SN = loss_SIB.reshape(len(loss_SIB), -1)[:, : self._test_size]  # less the padding
+        means = (np.float64(total_S) / self._test_size for total_S in sums)
+        found = Evaluation(*means, np.median(loss_SN, axis=1))
+        finite_S = np.isfinite(found.loss)
+        return Evaluation(*(np.where(finite_S, values_S, np.nan) for values_S in found))
 
     def record(self, networks: Networks) -> dict[str, Any]:
         """`dynamics.record` of each network, S first."""
@@ -105,13 +112,28 @@ class Program:
 
     def clear(self, networks: Networks) -> Networks:
         """The networks with the sums of their totals at zero."""
-        zeros_S = seed_axis.place(zero_totals(len(self._keys_S)).loss, self._mesh, seed_axis.SPLIT)
+        zeros_S = seed_axis.place(totals.zero(len(self._keys_S)).loss, self._mesh, seed_axis.SPLIT)
         return networks._replace(totals=networks.totals._replace(loss=zeros_S, accuracy=zeros_S))
 
-    def _load(self, now: state.State, at: int) -> Networks:
+    def take_out(self, networks: Networks, first_bad_S: np.ndarray) -> Networks:
+        """The networks with NaN for all of those that were bad at some step, of these first ones.
+
+        Not the finite values that one of them may have gone on with: they mean nothing.
+        """
+        bad_S, sums = first_bad_S != totals.NEVER, networks.totals
+        now, loss_S, accuracy_S = jax.jit(_nan_where)(
+            bad_S, (networks.state, sums.loss, sums.accuracy)
+        )
+        first_bad_S = first_bad_S.astype(np.int32)
+        sums = totals.Totals(loss_S, accuracy_S, sums.last_finite, first_bad_S)
+        networks = Networks(now, networks.orders_SN, sums)
+        return seed_axis.place(networks, self._mesh, seed_axis.SPLIT)
+
+    def _load(self, now: state.State, at: int, since: totals.Totals | None = None) -> Networks:
+        since = totals.zero(len(self._keys_S)) if since is None else since
         epoch = at // (self._size // self._batch_size)
         orders_SN = jax.jit(epoch_orders, static_argnums=2)(self._keys_S, epoch, self._size)
-        networks = Networks(now, orders_SN, zero_totals(len(self._keys_S)))
+        networks = Networks(now, orders_SN, since)
         return seed_axis.place(networks, self._mesh, seed_axis.SPLIT)
 
 
@@ -136,8 +158,8 @@ def many_steps(one_step: Callable, how: str, batch_size: int) -> Callable:
             variables, momenta, metrics = advance(
                 (now.variables, now.optimizer, keys_S, orders_SN), data, t, index
             )
-            totals = _add(networks.totals, metrics, t)
-            return Networks(state.State(variables, momenta), orders_SN, totals)
+            sums = totals.add(networks.totals, metrics.loss, metrics.accuracy, t)
+            return Networks(state.State(variables, momenta), orders_SN, sums)
 
         return lax.fori_loop(start, stop, body, networks)
 
@@ -153,17 +175,12 @@ def epoch_orders(keys_S, epoch, size: int):
     return jax.vmap(order)(keys_S)
 
 
-def zero_totals(networks: int) -> Totals:
-    """The totals of no step."""
-    zeros_S = np.zeros(networks, np.float32)
-    return Totals(zeros_S, zeros_S, zeros_S * np.nan, np.full(networks, NEVER, np.int32))
+def _nan_where(bad_S, tree):
+    """The tree, every leaf led by S, with NaN for the floats of the networks that are bad."""
 
+    def nan(leaf):
+        if not jnp.issubdtype(leaf.dtype, jnp.inexact):
+            return leaf
+        return jnp.where(bad_S.reshape(-1, *[1] * (leaf.ndim - 1)), np.nan, leaf)
 
-def _add(totals: Totals, metrics: step.Metrics, t) -> Totals:
-    finite_S = jnp.isfinite(metrics.loss)
-    return Totals(
-        totals.loss + metrics.loss,
-        totals.accuracy + metrics.accuracy,
-        jnp.where(finite_S, metrics.loss, totals.last_finite),
-        jnp.where(finite_S, totals.first_bad, jnp.minimum(totals.first_bad, t)),
-    )
+    return jax.tree.map(nan, tree)

@@ -37,20 +37,22 @@ class Progress:
 
     def trained(self, step: int, *, epoch, loss, train_accuracy, learning_rate, images_per_second):
         """A training line, with the time that the rest will take."""
-        self._say(
-            f'step {step}/{self._total}  epoch {epoch:.2f}  loss {np.mean(loss):.4f}  '
-            f'accuracy {np.mean(train_accuracy):.4f}  rate {learning_rate:.4g}  '
+        left_out = f' ({_of(loss)} networks)' if len(finite(loss)) < len(loss) else ''
+        self.say(
+            f'step {step}/{self._total}  epoch {epoch:.2f}  loss {finite(loss).mean():.4f}  '
+            f'accuracy {finite(train_accuracy).mean():.4f}{left_out}  rate {learning_rate:.4g}  '
             f'{images_per_second:.0f} images/s  {self._left(step)}'
         )
 
     def evaluated(self, step: int, *, test_loss, test_accuracy):
         """An evaluation line."""
-        self._say(
-            f'step {step}/{self._total}  test loss {np.mean(test_loss):.4f}  '
+        self.say(
+            f'step {step}/{self._total}  test loss {finite(test_loss).mean():.4f}  '
             f'test accuracy {over_seeds(test_accuracy)}'
         )
 
-    def _say(self, line: str) -> None:
+    def say(self, line: str) -> None:
+        """Any line, above the bar if there is one."""
         if self._bar is None:
             self._report(line)
         else:
@@ -63,11 +65,27 @@ class Progress:
 
 
 def over_seeds(values) -> str:
-    """Mean and, of several networks, the sample standard deviation: 0.5312 ± 0.0040 (...)."""
-    mean = f'{np.mean(values):.4f}'
-    if len(values) == 1:
-        return mean
-    return f'{mean} ± {np.std(values, ddof=1):.4f} (mean ± std of {len(values)} seeds)'
+    """Mean and, of several networks, the sample standard deviation: 0.5312 ± 0.0040 (...).
+
+    Networks that have diverged (NaN, or None as JSON has it) are left out and counted.
+    """
+    there = finite(values)
+    mean = f'{there.mean():.4f}'
+    if len(there) == 1:
+        return mean if len(values) == 1 else f'{mean} ({_of(values)} seeds)'
+    return f'{mean} ± {there.std(ddof=1):.4f} (mean ± std of {_of(values)} seeds)'
+
+
+def finite(values) -> np.ndarray:
+    """Those of some numbers, or of one, that are finite; None, as JSON has NaN, is not."""
+    values = np.array(values, float)
+    return values[np.isfinite(values)]
+
+
+def _of(values) -> str:
+    """'4', or '3 of 4' where not all values are finite."""
+    there = len(finite(values))
+    return f'{there}' if there == len(values) else f'{there} of {len(values)}'
 
 
 def duration(seconds: float) -> str:

@@ -3,21 +3,35 @@
     metrics.jsonl    training lines    step, epoch, loss, train_accuracy, learning_rate,
                                        images_per_second: means since the line before; a list over
                                        the S networks, but for the rate and the images
-                     evaluation lines  step, test_loss, test_accuracy: lists over the S networks
+                     evaluation lines  step, test_loss, test_loss_median, test_accuracy: lists over
+                                       the S networks
     dynamics.jsonl   `dynamics.record` of each network, S first, at its step; step 0 too
+    checkpoints/     step 0, then at the cadence of the config, and the last step
+
+A network that has diverged has null in all of them, and NaN in checkpoints.
 
 `images_per_second` counts those of all networks, over the time that went into training alone:
 neither compiling nor evaluating, recording and saving.
 """
 
 import shutil
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from resnet_dyn import config, errors
+from resnet_dyn import config
 from resnet_dyn.data import datasets
-from resnet_dyn.training import checkpoints, metrics, optimizer, program, progress, runs, state
+from resnet_dyn.training import (
+    checkpoints,
+    divergence,
+    metrics,
+    optimizer,
+    program,
+    progress,
+    runs,
+    state,
+    totals,
+)
 
 
 class Cadence(NamedTuple):
@@ -75,8 +89,9 @@ class Recorder:
     ):
         cfg = run.config
         self.every = cadence(cfg, run.total_steps)
-        self.last_line: dict | None = None
         self._run, self._programs, self._progress = run, programs, said
+        self._watch = divergence.Watch(run, programs, said.say)
+        self._last_line: dict | None = None
         self._rate = optimizer.learning_rate(cfg.train, run.total_steps)
         self._images_per_step = cfg.seeds * cfg.train.batch_size
         self._steps_per_epoch = len(dataset.train.labels) // cfg.train.batch_size
@@ -100,11 +115,17 @@ class Recorder:
             if self._board is not None:
                 self._board.close()
 
-    def begin(self, networks: program.Networks, restored: int | None) -> program.Networks:
+    def begin(
+        self, networks: program.Networks, restored: int | None, meta: dict[str, Any]
+    ) -> program.Networks:
         """Cuts back what a killed run wrote after the step that is restored, None for none.
 
-        What was due at that step is there; at step 0, and at the last one, it is done (again).
+        What was due at that step is there; where none is, and at the last one, it is done (again).
+        `meta` is that of the checkpoint: what the next line averages over began before it.
         """
+        since = meta.get(totals.META, {})
+        self._steps, self._seconds = since.get('steps', 0), since.get('seconds', 0.0)
+        self._watch.begin(networks)
         step = restored or 0
         again = restored is None or step == self._run.total_steps
         kept = step - 1 if again else step
@@ -112,13 +133,14 @@ class Recorder:
         self._dynamics.cut_after(kept)
         if self._run.config.log.tensorboard:
             self._board = metrics.TensorBoard(self._run.workdir / runs.EVENTS, purge_step=kept + 1)
-        self._saved = step
+        self._saved = restored
         return self.due(step, networks) if again else networks
 
-    def trained(self, steps: int, seconds: float) -> None:
-        """So many steps took so long."""
+    def trained(self, networks: program.Networks, steps: int, seconds: float) -> program.Networks:
+        """So many steps took so long; the networks without those that have diverged."""
         self._steps += steps
         self._seconds += seconds
+        return self._watch.after_steps(networks, self._last_line)
 
     def due(self, step: int, networks: program.Networks) -> program.Networks:
         """Does what is due at `step`; after a training line the totals come back at zero."""
@@ -129,8 +151,8 @@ class Recorder:
         if last or step % self.every.record == 0:
             self._record(step, networks)
         if last or (step % self.every.evaluate == 0 and not first):
-            self._evaluate(step, networks)
-        if last or (step % self.every.checkpoint == 0 and not first):
+            networks = self._evaluate(step, networks)
+        if last or step % self.every.checkpoint == 0:
             self._save(step, networks)
         return networks
 
@@ -139,30 +161,26 @@ class Recorder:
         if step != self._saved:
             self._save(step, networks)
 
-    def _line(self, step: int, totals: program.Totals) -> None:
+    def _line(self, step: int, sums: totals.Totals) -> None:
         line = {
             'epoch': step / self._steps_per_epoch,
-            'loss': np.asarray(totals.loss) / self._steps,
-            'train_accuracy': np.asarray(totals.accuracy) / self._steps,
+            'loss': np.asarray(sums.loss) / self._steps,
+            'train_accuracy': np.asarray(sums.accuracy) / self._steps,
             'learning_rate': float(self._rate(step - 1)),
             'images_per_second': self._images_per_step * self._steps / self._seconds,
         }
         self._steps, self._seconds = 0, 0.0
-        self.last_line = {'step': step, **line}
+        self._last_line = {'step': step, **line}
         self._write(step, line)
         self._progress.trained(step, **line)
 
-    def _evaluate(self, step: int, networks: program.Networks) -> None:
+    def _evaluate(self, step: int, networks: program.Networks) -> program.Networks:
         found = self._programs.evaluate(networks)
-        if not np.isfinite(found.loss).all():
-            raise errors.NotFiniteError(
-                f'the test loss at step {step} is {found.loss.tolist()}, not finite: the networks '
-                'have diverged, and this step is not saved. Take a lower '
-                'config.train.learning_rate or a config.train.warmup, in another workdir'
-            )
+        networks = self._watch.after_evaluation(networks, step, found.loss)
         line = {'test_loss': found.loss, 'test_accuracy': found.accuracy}
-        self._write(step, line)
+        self._write(step, {**line, 'test_loss_median': found.median_loss})
         self._progress.evaluated(step, **line)
+        return networks
 
     def _record(self, step: int, networks: program.Networks) -> None:
         found = self._programs.record(networks)
@@ -176,9 +194,11 @@ class Recorder:
 
     def _show(self, step: int, values: dict) -> None:
         if self._board is not None:
-            finite = {name: value for name, value in values.items() if np.isfinite(value).all()}
-            self._board.write(step, **finite)
+            finite = {name: progress.finite(value) for name, value in values.items()}
+            self._board.write(step, **{n: value for n, value in finite.items() if value.size})
 
     def _save(self, step: int, networks: program.Networks) -> None:
-        self._checkpoints.save(step, state.to_trees(networks.state), self._meta)
+        since = {'steps': self._steps, 'seconds': self._seconds, **totals.to_json(networks.totals)}
+        meta = self._meta | {totals.META: since}
+        self._checkpoints.save(step, state.to_trees(networks.state), meta)
         self._saved = step

@@ -1,15 +1,18 @@
 """The workdir of a run: made, checked against the config when a run goes on, and opened.
 
-    config.json      all values, code version, device, command, and what the networks need to know
-                     of the data; written once, before the first step
+    config.json      what the run is, and every start that it had (`description`); written when all
+                     is known that could keep the first step from being made
     metrics.jsonl, dynamics.jsonl, events/, checkpoints/<step>/, records/, pictures/
 
 A run goes on when every field that changes its result is as it was; it may be made longer. Nothing
 in a workdir is ever overwritten by a run of another config.
+
+    start = look(workdir, cfg)           reads config.json, once; writes nothing
+    with prepare(start, dataset) as run: locks; writes nothing else
+        begin(run, dataset, step)        writes config.json
 """
 
 import fcntl
-import json
 import os
 import pathlib
 import time
@@ -22,22 +25,31 @@ import jax.numpy as jnp
 from resnet_dyn import config, errors, records
 from resnet_dyn.data import datasets
 from resnet_dyn.models import presets, seed_axis
-from resnet_dyn.training import checkpoints, metrics, state
+from resnet_dyn.training import checkpoints, description, metrics
 
-CONFIG, METRICS, DYNAMICS, EVENTS = 'config.json', 'metrics.jsonl', 'dynamics.jsonl', 'events'
+METRICS, DYNAMICS, EVENTS = 'metrics.jsonl', 'dynamics.jsonl', 'events'
 
-_FACTS = ('classes', 'input_shape', 'train_size', 'source')
-_LOCK, _TEMPORARY = '.lock', '.config.json.tmp'
+_LOCK = '.lock'
 _LOCK_TRIES, _LOCK_PAUSE = 20, 0.1  # a process that was just killed lets go in no time, not in none
 
 
-class Run(NamedTuple):
-    """A prepared run; `with` it, or close it, so that another process may go on with it."""
+class Start(NamedTuple):
+    """What a start of a run finds in its workdir."""
 
     workdir: pathlib.Path
-    config: config.Config  # resolved, `train.seed_axis` settled
+    config: config.Config  # `train.seed_axis` settled
+    stored: description.Description | None  # of the run that is there
+    finished: bool  # all is there: nothing to do, and nothing is to be changed
+
+
+class Run(NamedTuple):
+    """A run whose workdir is locked; `with` it, or close it, so that another may go on with it."""
+
+    workdir: pathlib.Path
+    config: config.Config
     total_steps: int
-    finished: bool  # all is there: nothing to do, and nothing was changed
+    stored: description.Description | None
+    finished: bool  # another process brought it to its end meanwhile
     lock: int | None
 
     def close(self) -> None:
@@ -52,40 +64,58 @@ class Run(NamedTuple):
         self.close()
 
 
-def check(workdir, cfg: config.Config) -> None:
-    """Raises RunError if `cfg` cannot start or go on in `workdir`; reads little, writes nothing."""
+def look(workdir, cfg: config.Config | None = None) -> Start:
+    """What a start of `cfg` finds in `workdir`; reads little, writes nothing.
+
+    Without a `cfg` it is that of the run there, or the default where there is none. Raises
+    RunError if it can neither start nor go on.
+    """
     workdir = _absolute(workdir)
     _check_name(workdir)
     try:
-        stored = _load(workdir)
+        stored = description.read(workdir)
         if stored is None:
             _check_free(workdir)
     except OSError as error:
         raise _no_access(workdir, error) from error
-    if stored is not None:
-        _check_config(workdir, stored, cfg)
+    if cfg is None:
+        cfg = config.parse() if stored is None else stored.config
+    cfg = seed_axis.settle(cfg, stored and stored.config)
+    if stored is None:
+        return Start(workdir, cfg, stored, finished=False)
+    _check_config(workdir, stored, cfg)
+    return Start(workdir, cfg, stored, _finished(workdir, stored, cfg))
 
 
-def prepare(workdir, cfg: config.Config, dataset: datasets.Dataset) -> Run:
-    """Makes the workdir of a run, or finds that the run there may go on, and locks it.
+def prepare(start: Start, dataset: datasets.Dataset) -> Run:
+    """Locks the workdir of a run that is to start or to go on, making the folder if need be.
 
-    `cfg` is validated, `dataset` loaded from it. Raises RunError, with nothing on disk changed, if
-    `check` does, if the data are not those that the run began with, or if another process has the
-    workdir. A finished run is returned as such, unlocked.
+    Raises RunError, with nothing on disk changed, if the data, loaded from `start.config`, are not
+    those that the run began with, or if another process has the workdir or has changed the run.
     """
-    workdir = _absolute(workdir)
-    run = _inspect(workdir, cfg, dataset)
-    if run.finished:
-        return run
+    workdir, stored = start.workdir, start.stored
+    total = config.total_steps(start.config, len(dataset.train.labels))
+    if stored is not None:
+        _check_source(workdir, stored.data['source'], dataset.source)
     lock = _lock(workdir)
     try:
-        run = _inspect(workdir, cfg, dataset)._replace(lock=lock)
-        if not run.finished:
-            _write_config(run, dataset)
+        if not description.unchanged(workdir, stored):
+            raise errors.RunError(
+                f'another process changed {workdir / description.NAME} meanwhile: start again'
+            )
+        finished = stored is not None and _finished(workdir, stored, start.config)
+        return Run(workdir, start.config, total, stored, finished, lock)
     except BaseException:
         os.close(lock)
         raise
-    return run
+
+
+def begin(run: Run, dataset: datasets.Dataset, step: int) -> None:
+    """Writes config.json: the run, and a segment that begins at `step`."""
+    try:
+        description.write(run.workdir, run.config, (step, run.total_steps), dataset, run.stored)
+    except OSError as error:
+        raise _no_access(run.workdir, error) from error
 
 
 def identity(cfg: config.Config, digest: str) -> dict[str, Any]:
@@ -95,7 +125,7 @@ def identity(cfg: config.Config, digest: str) -> dict[str, Any]:
 
 def stored_identity(workdir) -> dict[str, Any]:
     """The identity of the run in `workdir`; {} where there is none."""
-    stored = _load(_absolute(workdir))
+    stored = description.read(_absolute(workdir))
     return identity(stored.config, stored.data['source']['digest']) if stored else {}
 
 
@@ -104,14 +134,14 @@ def meta(run: Run, dataset: datasets.Dataset) -> dict[str, Any]:
     return {
         'run': identity(run.config, dataset.source.digest),
         'model': config.to_dict(run.config)['model'],
-        **_facts(dataset),
+        **description.facts(dataset),
         'provenance': records.provenance(run.config, seed=run.config.seed),
     }
 
 
 def read_config(workdir) -> config.Config:
-    """The resolved config of the run in `workdir`; RunError where there is none."""
-    return _load_present(_absolute(workdir)).config
+    """The config of the run in `workdir`; RunError where there is none."""
+    return _read_present(workdir).config
 
 
 def open_run(
@@ -137,36 +167,6 @@ def open_run(
     return model, jax.tree.map(lambda leaf: jnp.asarray(leaf[seed]), variables), meta
 
 
-def initial(workdir) -> dict[str, Any]:
-    """The variables at step 0, made again from the seeds: NumPy arrays led by S, as restored."""
-    stored = _load_present(_absolute(workdir))
-    model = presets.from_config(stored.config.model, classes=stored.data['classes'])
-    keys_S = state.keys(stored.config)
-    return jax.device_get(state.initial_variables(model, keys_S, stored.data['input_shape']))
-
-
-class _Stored(NamedTuple):
-    """What `config.json` says."""
-
-    config: config.Config
-    total_steps: int
-    data: dict[str, Any]
-    everything: dict[str, Any]
-
-
-def _inspect(workdir: pathlib.Path, cfg: config.Config, dataset: datasets.Dataset) -> Run:
-    """The run that `cfg` starts or goes on with in `workdir`, not locked; writes nothing."""
-    check(workdir, cfg)
-    stored = _load(workdir)
-    cfg = seed_axis.settle(cfg, stored and stored.config)
-    total = config.total_steps(cfg, len(dataset.train.labels))
-    if stored is not None:
-        _check_source(workdir, stored.data['source'], dataset.source)
-    expected = identity(cfg, dataset.source.digest)
-    finished = stored is not None and _finished(workdir, total, expected)
-    return Run(workdir, cfg, total, finished, lock=None)
-
-
 def _check_name(workdir: pathlib.Path) -> None:
     name = str(workdir)
     try:
@@ -186,19 +186,22 @@ def _check_free(workdir: pathlib.Path) -> None:
             raise errors.RunError(
                 f'{path} is a file, and the workdir {workdir} has to be a folder: name another'
             )
-    if workdir.exists() and {path.name for path in workdir.iterdir()} - {_LOCK, _TEMPORARY}:
+    if workdir.exists() and set(os.listdir(workdir)) - {_LOCK, description.TEMPORARY}:
         raise errors.RunError(
-            f'{workdir} is not empty and has no {CONFIG}, so it is not the workdir of a run: name '
-            'a folder that is empty or not there yet'
+            f'{workdir} is not empty and has no {description.NAME}, so it is not the workdir of a '
+            'run: name a folder that is empty or not there yet'
         )
 
 
-def _check_config(workdir: pathlib.Path, stored: _Stored, cfg: config.Config) -> None:
-    cfg = seed_axis.settle(cfg, stored.config)
+def _check_config(
+    workdir: pathlib.Path, stored: description.Description, cfg: config.Config
+) -> None:
+    """RunError where anything but the length of the run and neutral fields is not as it was."""
     if changed := config.differences(stored.config, cfg):
         raise errors.RunError(
             f'{workdir} holds a run of another config: {"; ".join(changed)}. Give these fields '
-            'their old values to go on with that run, or name another workdir for a new one'
+            'their old values to go on with that run, or leave all fields of the config out, and '
+            'those of the run are taken; or name another workdir for a new one'
         )
     total = config.total_steps(cfg, stored.data['train_size'])
     if total < stored.total_steps:
@@ -218,9 +221,11 @@ def _check_source(workdir: pathlib.Path, before, now: datasets.Source) -> None:
         )
 
 
-def _finished(workdir: pathlib.Path, total: int, expected: dict[str, Any]) -> bool:
+def _finished(workdir: pathlib.Path, stored: description.Description, cfg: config.Config) -> bool:
+    total = config.total_steps(cfg, stored.data['train_size'])
     lines = metrics.read(workdir / METRICS)
     done = bool(lines) and lines[-1]['step'] == total and 'test_accuracy' in lines[-1]
+    expected = identity(cfg, stored.data['source']['digest'])
     return done and checkpoints.sound(workdir, total, expected)
 
 
@@ -246,67 +251,21 @@ def _lock(workdir: pathlib.Path) -> int:
     )
 
 
-def _write_config(run: Run, dataset: datasets.Dataset) -> None:
-    stored = _load(run.workdir)
-    if stored is None:
-        everything = records.provenance(run.config, seed=run.config.seed)
-        everything['data'] = _facts(dataset)
-    elif (stored.config, stored.total_steps) == (run.config, run.total_steps):
-        return
-    else:
-        everything = stored.everything
-    everything |= {'config': config.to_dict(run.config), 'total_steps': run.total_steps}
-    temporary = run.workdir / _TEMPORARY
-    with open(temporary, 'w') as file:
-        json.dump(everything, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, run.workdir / CONFIG)
-
-
-def _facts(dataset: datasets.Dataset) -> dict[str, Any]:
-    return {
-        'classes': int(dataset.classes),
-        'input_shape': list(dataset.train.inputs.shape[1:]),
-        'train_size': len(dataset.train.labels),
-        'test_size': len(dataset.test.labels),
-        'mean': dataset.mean.tolist(),
-        'std': dataset.std.tolist(),
-        'source': dataset.source._asdict(),
-    }
-
-
-def _load(workdir: pathlib.Path) -> _Stored | None:
-    """What `config.json` says; None where there is none, RunError where it cannot be read."""
-    path = workdir / CONFIG
-    try:
-        everything = json.loads(path.read_bytes())
-        stored = config.from_dict(everything['config'])
-        facts = {name: everything['data'][name] for name in _FACTS}
-        return _Stored(stored, int(everything['total_steps']), facts, everything)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise errors.RunError(
-            f'{path} is damaged, or of another version of the code ({error!r}). Put back a copy '
-            'of it (the config stands in the meta of every checkpoint too), or name another workdir'
-        ) from error
-
-
-def _load_present(workdir: pathlib.Path) -> _Stored:
-    stored = _load(workdir)
+def _read_present(workdir) -> description.Description:
+    workdir = _absolute(workdir)
+    stored = description.read(workdir)
     if stored is None:
         raise errors.RunError(
-            f'{workdir} has no {CONFIG}, so it is not the workdir of a run: give the folder that '
-            'launch.train was given'
+            f'{workdir} has no {description.NAME}, so it is not the workdir of a run: give the '
+            'folder that launch.train was given'
         )
     return stored
 
 
 def _no_access(workdir: pathlib.Path, error: OSError) -> errors.RunError:
     return errors.RunError(
-        f'the workdir {workdir} cannot be used ({error}): get the right to read and write there, '
-        'or name another'
+        f'the workdir {workdir} cannot be used ({error}): get the right to read and write and '
+        'free space there, or name another'
     )
 
 

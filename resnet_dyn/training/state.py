@@ -58,6 +58,12 @@ def form(model: nn.Module, transform, keys_S, input_shape) -> State:
     return State(variables, jax.eval_shape(jax.vmap(transform.init), trainable(variables)))
 
 
+def trainable_values(model: nn.Module, input_shape) -> int:
+    """How many values the optimizer moves in one network, params and gammas; nothing computed."""
+    variables = jax.eval_shape(_drawing(model, input_shape), jax.eval_shape(_some_keys))
+    return sum(leaf.size for leaf in jax.tree.leaves(trainable(variables)))
+
+
 def trainable(variables: Mapping[str, Any]) -> dict[str, Any]:
     """The collections that the optimizer moves: params, and gammas where there are any."""
     return {name: variables[name] for name in ('params', 'gammas') if name in variables}
@@ -78,6 +84,10 @@ def from_trees(trees: Mapping[str, Any], form: State) -> State:
         lambda path, _: trees['optimizer'][_dotted(path)], form.optimizer
     )
     return State({name: trees[name] for name in form.variables}, optimizer)
+
+
+def _some_keys() -> jax.Array:
+    return jax.vmap(jax.random.key)(np.arange(1, dtype=np.uint32))
 
 
 def _drawing(model: nn.Module, input_shape):

@@ -78,21 +78,23 @@ def train_step(
 
 
 def evaluation(model: nn.Module, loss: losses.Loss) -> Callable:
-    """An evaluation as (variables, data) -> Metrics, `data` Padded, with running statistics.
+    """An evaluation as (variables, data) -> (Metrics, loss_IB), `data` Padded, running statistics.
 
     The metrics are sums over the examples: loss, and the number that the network gets right.
+    `loss_IB` is the loss of each example, that of the padding too.
     """
 
-    def evaluate(variables, data: Data) -> Metrics:
-        def sums(batch: Padded):
+    def evaluate(variables, data: Data) -> tuple[Metrics, jax.Array]:
+        def of_batch(batch: Padded):
             inputs = batches.normalise(batch.inputs, data.mean, data.std)
             logits_BK = model.apply(variables, inputs, train=False)
             loss_B = loss(logits_BK, batch.labels)
             correct_B = losses.correct(logits_BK, batch.labels)
-            return (batch.weights * loss_B).sum(), (batch.weights * correct_B).sum()
+            sums = Metrics((batch.weights * loss_B).sum(), (batch.weights * correct_B).sum())
+            return sums, loss_B
 
-        loss_I, correct_I = lax.map(sums, data.split)
-        return Metrics(loss_I.sum(), correct_I.sum())
+        sums_I, loss_IB = lax.map(of_batch, data.split)
+        return Metrics(sums_I.loss.sum(), sums_I.accuracy.sum()), loss_IB
 
     return evaluate
 

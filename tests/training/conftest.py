@@ -1,8 +1,10 @@
 """A run small enough to be made many times: 4 Gaussians, 3 layers of 8 units, 8 steps an epoch."""
 
+import numpy as np
 import pytest
 
 from resnet_dyn import config
+from resnet_dyn.data import datasets
 
 TINY = {
     'data.classes': 4,
@@ -23,3 +25,17 @@ TINY = {
 def tiny():
     """tiny({'seeds': 3}): the config with these changes."""
     return lambda changes=None: config.parse({**TINY, **(changes or {})})
+
+
+@pytest.fixture
+def dataset():
+    """40 training and 10 test examples of 5 classes, vectors of 7 features."""
+    rng = np.random.default_rng(0)
+
+    def split(size):
+        inputs = rng.standard_normal((size, 7)).astype(np.float32)
+        return datasets.Split(inputs, rng.integers(0, 5, size).astype(np.int32))
+
+    ones = np.ones(7, np.float32)
+    source = datasets.Source('gaussians', 'a1' * 32, '')
+    return datasets.Dataset(split(40), split(10), 0.1 * ones, ones, 5, source)

@@ -88,7 +88,7 @@ def test_a_pattern_does_not_touch_the_neighbours_that_it_would_match(tmp_path):
 @pytest.mark.parametrize('name', ['a\0b', os.fsdecode(b'\xff')])
 def test_a_name_that_cannot_be_is_refused_before_training(tmp_path, tiny, name):
     with pytest.raises(errors.RunError, match='rename that folder, or name another'):
-        runs.check(tmp_path / name, tiny())
+        runs.look(tmp_path / name, tiny())
     assert os.listdir(tmp_path) == []
 
 

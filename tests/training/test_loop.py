@@ -1,16 +1,18 @@
 """A run from its start to its end: what it writes, how it is stopped, resumed and refused."""
 
 import itertools
+import json
 import shutil
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from resnet_dyn import config, errors, fields
 from resnet_dyn.data import datasets
 from resnet_dyn.models import presets, seed_axis
-from resnet_dyn.training import checkpoints, loop, metrics, optimizer, program, recorder
+from resnet_dyn.training import checkpoints, loop, metrics, optimizer, program, recorder, state
 
 STEPS = 20
 CHANGES = {
@@ -21,6 +23,23 @@ CHANGES = {
     'log.evaluate': 10,
     'checkpoint.every': 6,
 }
+
+
+@pytest.fixture(scope='module', autouse=True)
+def _shared_programs():
+    """Runs that differ in nothing that a program is made of share one, and compile once."""
+    neutral = {leaf.path: leaf.default for leaf in config.leaves() if leaf.metadata['neutral']}
+    make, made = program.Program, {}
+
+    def shared(cfg, model, dataset, total_steps, mesh):
+        key = (fields.replace(cfg, neutral), total_steps, dataset.source.digest)
+        if key not in made:
+            made[key] = make(cfg, model, dataset, total_steps, mesh)
+        return made[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(program, 'Program', shared)
+        yield
 
 
 @pytest.fixture(scope='module')
@@ -72,6 +91,7 @@ def test_a_run_leaves_training_lines_evaluations_records_and_checkpoints(referen
     assert evaluated[-1] is lines[-1]
     for line in evaluated:
         assert len(line['test_accuracy']) == len(line['test_loss']) == 2
+        assert len(line['test_loss_median']) == 2
         assert all(0 <= a <= 1 and a == round(70 * a) / 70 for a in line['test_accuracy'])
     rate = optimizer.learning_rate(cfg.train, STEPS)
     for line in trained:
@@ -81,7 +101,7 @@ def test_a_run_leaves_training_lines_evaluations_records_and_checkpoints(referen
     records = metrics.read(workdir / 'dynamics.jsonl')
     assert [line['step'] for line in records] == [0, 5, 10, 15, 20]
     assert np.shape([line['branch_moment'] for line in records]) == (5, 2, 2)
-    assert checkpoints.steps(workdir) == [6, 12, 18, 20]
+    assert checkpoints.steps(workdir) == [0, 6, 12, 18, 20]
 
 
 def test_neither_cadences_nor_stops_change_a_bit(reference, tmp_path):
@@ -132,10 +152,83 @@ def test_the_lines_of_a_run_whose_checkpoints_are_gone_are_kept_and_that_is_said
     assert (workdir / 'metrics.jsonl.lost-1').read_bytes() == old
 
 
-def test_a_stop_before_the_first_step_leaves_no_checkpoint(reference, tmp_path):
-    result = _train(reference[1], tmp_path, stop=lambda: True)
-    assert result == loop.Result(0, False, [])
-    assert checkpoints.steps(tmp_path) == []
+@pytest.mark.parametrize('at', [5, 10, 13])
+def test_the_line_after_a_resume_is_that_of_the_uninterrupted_run_to_the_last_bit(
+    reference, copy, at, monkeypatch
+):
+    workdir, cfg = copy
+    shutil.rmtree(workdir)
+    monkeypatch.setattr(loop, 'CHUNK_SECONDS', 0)  # single steps
+    every = {'log.every': 4, 'checkpoint.every': 5, 'log.record': 5}
+    assert _train(fields.replace(cfg, every), workdir, stop=_after(at)).step == at
+    assert at % 4, 'a resume within a line'
+    with open(workdir / 'metrics.jsonl', 'a') as file:  # of a killed process that got further
+        file.write('{"step": 16, "loss": [0, 0]}\n')
+    _train(cfg, workdir)
+    assert _lines(workdir) == _lines(reference[0])
+
+
+def test_the_speed_after_a_resume_is_that_of_all_steps_of_its_line(
+    reference, tmp_path, monkeypatch
+):
+    cfg = reference[1]
+    monkeypatch.setattr(loop, 'CHUNK_SECONDS', 0)  # single steps
+    _train(cfg, tmp_path, stop=_after(3))
+    step, trees, meta = checkpoints.restore_training(tmp_path)
+    assert meta['totals']['steps'] == step and meta['totals']['seconds'] > 0
+    slow = {**meta['totals'], 'seconds': 1e6}
+    writer = checkpoints.Writer(tmp_path)
+    shutil.rmtree(tmp_path / 'checkpoints' / str(step))
+    writer.save(step, trees, {**meta, 'totals': slow})
+    writer.close()
+    _train(cfg, tmp_path)
+    (line, *_) = metrics.read(tmp_path / 'metrics.jsonl')
+    assert line['images_per_second'] == pytest.approx(2 * 32 * 4 / 1e6, rel=1e-3)
+
+
+def test_a_checkpoint_of_an_earlier_version_goes_on_without_what_its_next_line_adds_up(
+    reference, copy
+):
+    workdir, cfg = copy
+    for step in (18, 20):
+        shutil.rmtree(workdir / 'checkpoints' / str(step))
+    step, trees, meta = checkpoints.restore_training(workdir)
+    shutil.rmtree(workdir / 'checkpoints' / str(step))
+    writer = checkpoints.Writer(workdir)
+    old = {name: value for name, value in meta.items() if name != 'totals'}
+    writer.save(step, trees, old)
+    writer.close()
+    result = _train(cfg, workdir)
+    assert result.finished and result.diverged == {}
+    _assert_same_end(workdir, reference[0])
+
+
+def test_a_stop_before_the_first_step_leaves_step_0_and_a_run_from_it_is_the_same(
+    reference, tmp_path
+):
+    workdir, cfg = reference
+    result = _train(cfg, tmp_path, stop=lambda: True)
+    assert result == loop.Result(0, False, [], {})
+    assert checkpoints.steps(tmp_path) == [0]
+    said = []
+    assert _train(cfg, tmp_path, said.append).finished
+    assert 'restored at step 0' in said[0]
+    _assert_same_end(tmp_path, workdir)
+    for name in ('metrics.jsonl', 'dynamics.jsonl'):
+        assert _lines(tmp_path, name) == _lines(workdir, name)
+
+
+def test_the_checkpoint_of_step_0_is_the_networks_of_the_seeds(reference):
+    workdir, cfg = reference
+    _, variables, meta = checkpoints.restore(workdir, 0)
+    model = presets.from_config(cfg.model, 4)
+    for s in range(2):
+        key = jax.random.fold_in(jax.random.key(cfg.seed + s), state.INIT)
+        expected = dict(jax.jit(model.init)(key, np.zeros((1, 6), np.float32)))
+        jax.tree.map(
+            lambda a, b, s=s: np.testing.assert_allclose(a[s], b, rtol=1e-6), variables, expected
+        )
+    assert meta['provenance']['config']['seeds'] == 2
 
 
 def test_a_finished_run_says_so_and_changes_nothing(copy):
@@ -147,6 +240,29 @@ def test_a_finished_run_says_so_and_changes_nothing(copy):
     assert 'finished' in said[0] and _snapshot(workdir) == before
 
 
+def test_a_finished_run_says_so_though_its_data_are_gone(copy, monkeypatch):
+    workdir, cfg = copy
+
+    def gone(data):
+        raise errors.DataError('no such file')
+
+    monkeypatch.setattr(datasets, 'load', gone)
+    said = []
+    assert _train(cfg, workdir, said.append).finished
+    assert 'finished' in said[0] and 'test accuracy' in said[-1] and 'gaussians' in said[-1]
+    with pytest.raises(errors.DataError):
+        _train(fields.replace(cfg, {'train.steps': 21}), workdir)
+
+
+def test_without_a_config_the_runs_own_goes_on(reference, tmp_path):
+    workdir, cfg = reference
+    _train(cfg, tmp_path, stop=_after(2))
+    said = []
+    assert _train(None, tmp_path, said.append).finished
+    assert 'no field of the config is given' in said[0] and 'restored' in said[1]
+    _assert_same_end(tmp_path, workdir)
+
+
 def _snapshot(workdir):
     return {path: path.stat().st_mtime_ns for path in [workdir, *workdir.rglob('*')]}
 
@@ -154,10 +270,15 @@ def _snapshot(workdir):
 def test_a_finished_run_goes_on_to_more_steps(copy):
     workdir, cfg = copy
     before = _lines(workdir)
-    result = _train(fields.replace(cfg, {'train.steps': 24}), workdir)
+    said = []
+    result = _train(fields.replace(cfg, {'train.steps': 24}), workdir, said.append)
     assert result.finished and checkpoints.steps(workdir)[-2:] == [20, 24]
     after = _lines(workdir)
     assert after[: len(before)] == before and [line['step'] for line in after[-2:]] == [24, 24]
+    (warning,) = (line for line in said if line.startswith('WARNING'))
+    assert 'planned for 20 steps and now for 24' in warning and 'segments' in warning
+    segments = json.loads((workdir / 'config.json').read_text())['segments']
+    assert [entry['steps'] for entry in segments] == [[0, 20], [20, 24]]
 
 
 def test_a_last_step_without_its_lines_is_evaluated_again(reference, copy):
@@ -173,51 +294,117 @@ def test_a_run_of_no_steps_is_evaluated_and_saved(tiny, tmp_path):
     result = _train(cfg, tmp_path)
     assert result.finished and len(result.test_accuracy) == 2
     assert checkpoints.steps(tmp_path) == [0]
-    assert _train(cfg, tmp_path) == result
+    said = []
+    assert _train(cfg, tmp_path, said.append) == result
+    assert 'after step 0;' in said[-1] and 'images/s' not in said[-1]
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(tiny, tmp_path):
-    changes = {'model.norm': 'none', 'train.learning_rate': 30.0, 'seeds': 2, 'log.every': 1}
-    cfg = tiny({**changes, 'checkpoint.every': 1, 'log.evaluate': 1000})
-    s, bad, last_finite = _first_bad(cfg)
-    assert 1 < bad < STEPS
+HOT = {'model.norm': 'none', 'seeds': 3, 'log.every': 1, 'checkpoint.every': 1}
+HOT |= {'log.evaluate': 10, 'log.record': 10}
+
+
+@pytest.fixture
+def scaled(monkeypatch):
+    """scaled(1, 30, 1): the parameters of each network start so many times as large."""
+    draw = state.initial_variables
+
+    def scaled(*factors):
+        def drawn(*args):
+            return jax.tree.map(
+                lambda leaf: (leaf.T * jnp.float32(factors)[*[None] * (leaf.ndim - 1)]).T,
+                draw(*args),
+            )
+
+        monkeypatch.setattr(state, 'initial_variables', drawn)
+
+    return scaled
+
+
+def test_a_network_that_diverges_is_nan_from_there_and_the_others_go_on(tiny, tmp_path, scaled):
+    scaled(1, 30, 1)
+    cfg = tiny(HOT)
+    (none, bad, nor_here), loss_TS, final = _by_single_steps(cfg)
+    assert none is nor_here is None and 2 < bad < STEPS - 5
+    said = []
+    assert not _train(cfg, tmp_path / 'run', said.append, stop=_after(1)).finished
+    result = _train(cfg, tmp_path / 'run', said.append)
+    assert result.finished and result.diverged == {1: bad} and np.isnan(result.test_accuracy[1])
+    (warning,) = (line for line in said if line.startswith('WARNING'))
+    assert f'network 1 (seed 1) diverged: its loss became NaN or Inf at step {bad};' in warning
+    assert f'the last finite one is {loss_TS[bad - 2, 1]:.4g}' in warning
+    assert 'others go on' in warning and 'config.train.learning_rate (it is 0.05)' in warning
+    last = f'2 of 3 networks finished; network 1 (seed 1) diverged at step {bad}'
+    assert said[-1] == last and '(mean ± std of 2 of 3 seeds)' in said[-2]
+    for line in _lines(tmp_path / 'run'):
+        for name in ('loss', 'train_accuracy', 'test_loss', 'test_accuracy', 'test_loss_median'):
+            a, b, c = line.get(name, (0, None if line['step'] >= bad else 0, 0))
+            assert (b is None) == (line['step'] >= bad) and None not in (a, c)
+    _, found, _ = checkpoints.restore(tmp_path / 'run', STEPS)
+    for leaf, expected in zip(jax.tree.leaves(found), jax.tree.leaves(final), strict=True):
+        assert np.isnan(leaf[1]).all()
+        np.testing.assert_array_equal(leaf[[0, 2]], expected[[0, 2]])
+    said.clear()
+    assert _train(cfg, tmp_path / 'run', said.append).diverged == {1: bad} and said[-1] == last
+    _resume_after(bad, cfg, tmp_path / 'run', tmp_path / 'again')
+
+
+def _resume_after(bad, cfg, whole, parts):
+    """Started again from a checkpoint after network 1 had diverged at step `bad`."""
+    shutil.copytree(whole, parts)
+    for step in range(bad + 3, STEPS + 1):
+        shutil.rmtree(parts / 'checkpoints' / str(step))
+    said = []
+    assert _train(cfg, parts, said.append).diverged == {1: bad}
+    (warning,) = (line for line in said if line.startswith('WARNING'))
+    assert warning == f'WARNING: network 1 (seed 1) diverged at step {bad}'
+    _assert_same_end(parts, whole)
+    assert _lines(parts) == _lines(whole)
+
+
+def test_where_all_networks_diverge_training_stops_and_names_the_last(tiny, tmp_path, scaled):
+    scaled(100, 30, 500)
+    cfg = tiny(HOT)
+    first_bad, loss_TS, _ = _by_single_steps(cfg)
+    s = int(np.argmax(first_bad))
+    bad = first_bad[s]
     with pytest.raises(errors.NotFiniteError) as caught:
         _train(cfg, tmp_path)
     text = str(caught.value)
-    assert f'network {s} (seed {s}) became NaN or Inf at step {bad};' in text
-    assert f'the last finite one is {last_finite:.4g}' in text
+    assert f'network {s} (seed {s}) diverged: its loss became NaN or Inf at step {bad};' in text
+    assert f'the last finite one is {loss_TS[bad - 2, s]:.4g}' in text
     assert f'the last line, at step {bad - 1},' in text
-    assert checkpoints.steps(tmp_path)[-1] == bad - 1
-    with pytest.raises(errors.NotFiniteError, match=f'at step {bad}; none was finite'):
+    assert 'all 3 networks of the run have diverged' in text and 'in another workdir' in text
+    assert checkpoints.steps(tmp_path) == list(range(bad))
+    with pytest.raises(errors.NotFiniteError, match=f'at step {bad};'):
         _train(cfg, tmp_path)
 
 
-def test_a_test_loss_that_is_not_finite_stops_the_run_before_its_step_is_saved(tiny, tmp_path):
-    changes = {'model.norm': 'none', 'train.learning_rate': 1e30, 'train.steps': 1, 'seeds': 2}
-    with pytest.raises(errors.NotFiniteError, match='the test loss at step 1 is'):
-        _train(tiny(changes), tmp_path)
-    assert checkpoints.steps(tmp_path) == []
+def test_test_losses_that_are_not_finite_stop_the_run_before_their_step_is_saved(tiny, tmp_path):
+    cfg = tiny({**HOT, 'train.learning_rate': 1e30, 'train.steps': 1})
+    with pytest.raises(errors.NotFiniteError, match='its test loss at step 1 is not finite'):
+        _train(cfg, tmp_path)
+    assert checkpoints.steps(tmp_path) == [0]
 
 
-def _first_bad(cfg):
-    """The first network whose loss is not finite, the step, its loss before; by single steps."""
-    cfg = seed_axis.settle(cfg)
+def _by_single_steps(cfg):
+    """The first step of a bad loss of each network, or None; all losses; the variables at the end.
+
+    Nothing is taken out.
+    """
     dataset = datasets.load(cfg.data)
     model = presets.from_config(cfg.model, dataset.classes)
-    mesh = seed_axis.mesh(2, jax.devices()[:1])
-    programs = program.Program(cfg, model, dataset, STEPS, mesh)
-    networks, before = programs.begin(), None
+    mesh = seed_axis.mesh(1, jax.devices()[:1])
+    programs = program.Program(seed_axis.settle(cfg), model, dataset, STEPS, mesh)
+    networks, loss_TS = programs.begin(), []
     for t in range(STEPS):
         networks = programs.advance(programs.clear(networks), t, t + 1)
-        loss_S = np.asarray(networks.totals.loss)
-        if not np.isfinite(loss_S).all():
-            s = int(np.isfinite(loss_S).argmin())
-            return s, t + 1, before[s]
-        before = loss_S
-    raise AssertionError('all losses are finite')
+        loss_TS.append(np.asarray(networks.totals.loss))
+    bad_TS = ~np.isfinite(loss_TS)
+    first_bad = [int(bad_T.argmax()) + 1 if bad_T.any() else None for bad_T in bad_TS.T]
+    return first_bad, np.array(loss_TS), jax.device_get(networks.state.variables)
 
 
-def test_a_batch_larger_than_the_data_is_refused_before_anything_is_made(tiny, tmp_path):
+def test_a_batch_larger_than_the_data_is_refused_before_anything_is_made(tmp_path):
     images, labels = np.random.default_rng(0).random((20, 6), 'f'), np.arange(20) % 4
     splits = {
         f'{split}_{what}': array
@@ -225,14 +412,15 @@ def test_a_batch_larger_than_the_data_is_refused_before_anything_is_made(tiny, t
         for what, array in (('images', images), ('labels', labels))
     }
     np.savez(tmp_path / 'own.npz', **splits)
-    own = {'data.name': 'npz', 'data.dir': str(tmp_path / 'own.npz'), 'data.train_size': None}
+    own = {'data.name': 'npz', 'data.dir': str(tmp_path / 'own.npz'), 'train.batch_size': 32}
     with pytest.raises(errors.ConfigError, match='batch_size=32 is larger than the 20 training'):
-        _train(tiny({**own, 'data.test_size': None}), tmp_path / 'run')
+        _train(config.parse(own), tmp_path / 'run')
     assert not (tmp_path / 'run').exists()
 
 
 def test_the_end_gives_the_spread_over_seeds_and_the_origin_of_the_data(copy, monkeypatch):
     workdir, cfg = copy
+    shutil.rmtree(workdir / 'checkpoints' / '20')
     load = datasets.load
 
     def noted(data):

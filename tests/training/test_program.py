@@ -9,7 +9,7 @@ import pytest
 
 from resnet_dyn.data import datasets, splits
 from resnet_dyn.models import presets, seed_axis
-from resnet_dyn.training import losses, program, state, step
+from resnet_dyn.training import losses, program, state, step, totals
 
 EPOCH = 8  # steps, of the 260 examples of the tiny config in batches of 32
 
@@ -123,7 +123,7 @@ def test_the_length_of_a_chunk_changes_no_bit_and_compiles_nothing(make, monkeyp
         networks = programs.advance(networks, start, stop)
     _assert_equal(networks, whole)
     networks = programs.clear(networks)
-    zeros = program.zero_totals(2)._replace(last_finite=whole.totals.last_finite)
+    zeros = totals.zero(2)._replace(last_finite=whole.totals.last_finite)
     _assert_equal(networks.totals, zeros)
     programs.advance(networks, 20, 21)
     restored = programs.restore(20, jax.device_get(state.to_trees(whole.state)))
@@ -158,7 +158,7 @@ def _counting_program(networks, size=10, batch_size=3):
     begun = program.Networks(
         state.State(variables, ()),
         jnp.zeros((networks, size), jnp.int32),
-        program.zero_totals(networks),
+        totals.zero(networks),
     )
     labels = splits.Split(np.zeros((size, 1), np.float32), np.zeros(size, np.int32))
     data = step.Data(labels, np.zeros(1), np.ones(1))
@@ -177,10 +177,25 @@ def test_each_epoch_is_a_new_order_of_the_training_set_for_each_network():
 
 
 def test_the_first_step_with_a_bad_loss_and_the_last_finite_loss_are_kept_a_network():
-    totals = _counting_program(networks=3)(0, 8).totals
-    np.testing.assert_array_equal(totals.first_bad, [program.NEVER, 4, program.NEVER])
-    np.testing.assert_array_equal(totals.last_finite, [7, 3, 7])
-    np.testing.assert_array_equal(totals.accuracy, [8, 8, 8])
+    sums = _counting_program(networks=3)(0, 8).totals
+    np.testing.assert_array_equal(sums.first_bad, [totals.NEVER, 4, totals.NEVER])
+    np.testing.assert_array_equal(sums.last_finite, [7, 3, 7])
+    np.testing.assert_array_equal(sums.accuracy, [8, np.nan, 8])
+
+
+def test_a_network_that_is_taken_out_stays_nan_and_the_others_do_not_notice(make):
+    programs, begun, *_ = make({'seeds': 2})
+    whole = programs.advance(begun, 0, 20)
+    half = programs.take_out(programs.advance(begun, 0, 5), np.array([totals.NEVER, 3]))
+    gone_on = programs.advance(half, 5, 20)
+    _assert_equal(_one(gone_on.state, 0), _one(whole.state, 0))
+    np.testing.assert_array_equal(gone_on.totals.loss, [whole.totals.loss[0], np.nan])
+    np.testing.assert_array_equal(gone_on.totals.accuracy, [whole.totals.accuracy[0], np.nan])
+    np.testing.assert_array_equal(gone_on.totals.first_bad, [totals.NEVER, 3])
+    for leaf in jax.tree.leaves(gone_on.state):
+        assert np.isnan(leaf[1]).all() or not np.issubdtype(leaf.dtype, np.inexact)
+    found = programs.evaluate(gone_on)
+    assert all(np.isfinite(value[0]) and np.isnan(value[1]) for value in found)
 
 
 def test_evaluation_in_padded_batches_is_that_of_the_whole_test_set(make, monkeypatch):
@@ -195,6 +210,9 @@ def test_evaluation_in_padded_batches_is_that_of_the_whole_test_set(make, monkey
         expected = losses.cross_entropy(logits_BK, test.labels).mean()
         np.testing.assert_allclose(found.loss[s], expected, rtol=1e-5)
         assert found.accuracy[s] == np.mean(logits_BK.argmax(-1) == test.labels)
+        losses_N = losses.cross_entropy(logits_BK, test.labels)
+        middle = np.sort(np.asarray(losses_N))[34:36].mean()  # of 70, without the padding
+        np.testing.assert_allclose(found.median_loss[s], middle, rtol=1e-5)
 
 
 def test_a_test_set_smaller_than_a_batch_is_one_batch():

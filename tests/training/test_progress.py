@@ -19,6 +19,21 @@ def test_one_network_has_no_spread_and_many_have_the_sample_one():
     assert progress.over_seeds([0.2, 0.4]) == '0.3000 ± 0.1414 (mean ± std of 2 seeds)'
 
 
+def test_networks_that_have_diverged_are_left_out_and_counted():
+    two_of_three = '0.3000 ± 0.1414 (mean ± std of 2 of 3 seeds)'
+    assert progress.over_seeds([0.2, None, 0.4]) == two_of_three
+    assert progress.over_seeds(np.array([0.2, 0.4, np.nan])) == two_of_three
+    assert progress.over_seeds([None, 0.25]) == '0.2500 (1 of 2 seeds)'
+    said = []
+    with progress.Progress(said.append, start=0, total=30, bar=False) as progress_:
+        progress_.begin()
+        values = {'loss': np.array([1.0, np.nan]), 'train_accuracy': np.array([0.5, np.nan])}
+        progress_.trained(20, epoch=1, learning_rate=0.05, images_per_second=1.0, **values)
+        progress_.evaluated(20, test_loss=[1.0, np.nan], test_accuracy=[0.5, np.nan])
+    assert 'loss 1.0000  accuracy 0.5000 (1 of 2 networks)  rate' in said[0]
+    assert 'test loss 1.0000  test accuracy 0.5000 (1 of 2 seeds)' in said[1]
+
+
 @pytest.mark.parametrize('bar', [True, False])
 def test_a_line_says_what_was_done_and_a_bar_does_not_change_it(bar, capsys):
     said = []

@@ -1,6 +1,5 @@
 """A workdir takes the run that it belongs to, refuses any other aloud, and opens in one line."""
 
-import json
 import operator
 import subprocess
 import sys
@@ -10,9 +9,8 @@ import numpy as np
 import pytest
 
 from resnet_dyn import config, errors, fields
-from resnet_dyn.data import datasets
 from resnet_dyn.models import presets, seed_axis
-from resnet_dyn.training import checkpoints, metrics, runs
+from resnet_dyn.training import checkpoints, description, metrics, runs, state
 
 CONFIG = config.parse(
     {
@@ -28,27 +26,15 @@ CONFIG = config.parse(
 )
 
 
-@pytest.fixture
-def dataset():
-    rng = np.random.default_rng(0)
-
-    def split(size):
-        inputs = rng.standard_normal((size, 7)).astype(np.float32)
-        return datasets.Split(inputs, rng.integers(0, 5, size).astype(np.int32))
-
-    ones = np.ones(7, np.float32)
-    source = datasets.Source('gaussians', 'a1' * 32, '')
-    return datasets.Dataset(split(40), split(10), 0.1 * ones, ones, 5, source)
-
-
 def changed(**changes):
     return fields.replace(
         CONFIG, {name.replace('__', '.'): value for name, value in changes.items()}
     )
 
 
-def begin(workdir, dataset, cfg=CONFIG):
-    with runs.prepare(workdir, cfg, dataset) as run:
+def begin(workdir, dataset, cfg=CONFIG, step=0):
+    with runs.prepare(runs.look(workdir, cfg), dataset) as run:
+        runs.begin(run, dataset, step)
         return run
 
 
@@ -69,34 +55,61 @@ def finish(run, dataset, variables):
     record.close()
 
 
-def test_a_new_workdir_gets_a_config_json_that_says_all(tmp_path, dataset):
-    run = begin(tmp_path / 'deep' / 'run', dataset)
-    assert (run.total_steps, run.finished) == (20, False)
-    said = json.loads((run.workdir / 'config.json').read_text())
-    assert said['config'] == config.to_dict(run.config)
-    assert said['config']['train']['carry'] in ('vmap', 'map')
-    assert said['config']['model']['block'] == 'paper'
-    assert said['code']['version']
-    assert said['device']['platform'] == 'cpu'
-    assert 'pytest' in said['command']
-    assert said['data']['source']['digest'] == dataset.source.digest
-    assert runs.read_config(run.workdir) == run.config
+def test_a_workdir_is_looked_at_locked_and_begun_and_nothing_is_written_before(tmp_path, dataset):
+    workdir = tmp_path / 'deep' / 'run'
+    start = runs.look(workdir, CONFIG)
+    assert start == runs.Start(workdir, seed_axis.settle(CONFIG), None, finished=False)
+    assert not workdir.parent.exists()
+    with runs.prepare(start, dataset) as run:
+        assert [path.name for path in workdir.iterdir()] == ['.lock']
+        assert (run.total_steps, run.finished) == (20, False)
+        runs.begin(run, dataset, 0)
+    assert runs.read_config(workdir) == start.config and runs.look(workdir, CONFIG).stored
 
 
-def test_the_same_config_goes_on_and_writes_nothing(tmp_path, dataset):
+def test_the_same_config_goes_on_and_writes_config_json_alone(tmp_path, dataset):
     begin(tmp_path, dataset)
+    (tmp_path / runs.METRICS).write_text('{"step": 1}\n')
     before = contents(tmp_path)
-    assert begin(tmp_path, dataset) == begin(tmp_path, dataset)
-    assert contents(tmp_path) == before
+    again = begin(tmp_path, dataset, step=5)
+    assert again.config == runs.look(tmp_path, CONFIG).config
+    changed = {path.name for path, seen in contents(tmp_path).items() if before.get(path) != seen}
+    assert changed == {tmp_path.name, 'config.json'}
 
 
-def test_the_carry_of_the_workdir_is_kept(tmp_path, dataset, monkeypatch):
+def test_the_seed_axis_of_the_workdir_is_kept(tmp_path, dataset):
     begin(tmp_path, dataset, changed(train__seed_axis='map'))
     assert begin(tmp_path, dataset).config.train.seed_axis == 'map'
-    with pytest.raises(errors.RunError, match=r'config\.train\.carry'):
-        runs.check(tmp_path, changed(train__seed_axis='vmap'))
+    with pytest.raises(errors.RunError, match=r'config\.train\.seed_axis'):
+        runs.look(tmp_path, changed(train__seed_axis='vmap'))
     new = begin(tmp_path / 'checkpoints' / 'other', dataset)
     assert new.config == seed_axis.settle(CONFIG)
+
+
+def test_without_a_config_it_is_that_of_the_run_or_the_default(tmp_path, dataset):
+    other = changed(model__depth=7, train__seed_axis='map', log__every=3)
+    begin(tmp_path / 'run', dataset, other)
+    assert runs.look(tmp_path / 'run').config == other
+    assert runs.look(tmp_path / 'new').config == seed_axis.settle(config.parse())
+
+
+def test_config_json_is_read_once_and_settled_once_on_resume(tmp_path, dataset, monkeypatch):
+    begin(tmp_path, dataset)
+    calls = []
+
+    def counted(module, name):
+        function = getattr(module, name)
+        monkeypatch.setattr(
+            module, name, lambda *args: calls.append((name, args)) or function(*args)
+        )
+
+    counted(config, 'parse')
+    counted(seed_axis, 'settle')
+    counted(runs.pathlib.Path, 'read_bytes')
+    begin(tmp_path, dataset)
+    reads = [args[0].name for name, args in calls if name == 'read_bytes']
+    assert [name for name, _ in calls if name != 'read_bytes'] == ['parse', 'settle']
+    assert reads.count('config.json') == 1
 
 
 def test_neutral_fields_and_more_steps_may_change_and_are_written_down(tmp_path, dataset):
@@ -104,9 +117,8 @@ def test_neutral_fields_and_more_steps_may_change_and_are_written_down(tmp_path,
     longer = changed(train__steps=30, data__dir='elsewhere', checkpoint__keep=2, log__every=5)
     assert begin(tmp_path, dataset, longer).total_steps == 30
     assert runs.read_config(tmp_path).checkpoint.keep == 2
-    said = json.loads((tmp_path / 'config.json').read_text())
-    assert said['total_steps'] == 30
-    assert said['data']['classes'] == 5
+    said = description.read(tmp_path)
+    assert said.total_steps == 30 and said.data['classes'] == 5
     in_epochs = changed(train__steps=None, train__epochs=7.0)
     assert begin(tmp_path, dataset, in_epochs).total_steps == 35
 
@@ -125,12 +137,11 @@ def test_another_config_is_refused_by_name_and_nothing_is_touched(
 ):
     begin(tmp_path, dataset)
     before = contents(tmp_path)
-    for start in (runs.check, lambda *args: runs.prepare(*args, dataset)):
-        with pytest.raises(errors.RunError) as caught:
-            start(tmp_path, changed(**changes))
-        for pattern in named:
-            assert caught.match(pattern)
-        assert '\n' not in str(caught.value)
+    with pytest.raises(errors.RunError) as caught:
+        runs.look(tmp_path, changed(**changes))
+    for pattern in named:
+        assert caught.match(pattern)
+    assert '\n' not in str(caught.value)
     assert contents(tmp_path) == before
 
 
@@ -138,7 +149,7 @@ def test_other_data_are_refused(tmp_path, dataset):
     begin(tmp_path, dataset)
     other = dataset._replace(source=dataset.source._replace(digest='b2' * 32))
     with pytest.raises(errors.RunError, match=r'other data.*a1a1.*b2b2'):
-        runs.prepare(tmp_path, CONFIG, other)
+        begin(tmp_path, other)
 
 
 def test_a_folder_that_is_no_workdir_is_refused(tmp_path, dataset):
@@ -152,7 +163,7 @@ def test_a_folder_that_is_no_workdir_is_refused(tmp_path, dataset):
         (tmp_path / 'folder', 'is not empty'),
     ]:
         with pytest.raises(errors.RunError, match=reason):
-            runs.prepare(workdir, CONFIG, dataset)
+            runs.look(workdir, CONFIG)
     assert contents(tmp_path) == before
 
 
@@ -162,20 +173,7 @@ def test_a_folder_that_cannot_be_written_to_is_refused(tmp_path, dataset, monkey
 
     monkeypatch.setattr(runs.os, 'open', refuse)
     with pytest.raises(errors.RunError, match=r'cannot be used .*Permission denied'):
-        runs.prepare(tmp_path, CONFIG, dataset)
-
-
-@pytest.mark.parametrize('damage', [b'', b'{"config": {', b'[]', b'{"config": {"sed": 1}}'])
-def test_a_damaged_config_json_is_refused_and_kept(tmp_path, dataset, damage):
-    begin(tmp_path, dataset)
-    (tmp_path / 'config.json').write_bytes(damage)
-    for use in (
-        lambda: runs.prepare(tmp_path, CONFIG, dataset),
-        lambda: runs.read_config(tmp_path),
-    ):
-        with pytest.raises(errors.RunError, match='damaged'):
-            use()
-    assert (tmp_path / 'config.json').read_bytes() == damage
+        begin(tmp_path, dataset)
 
 
 def test_a_start_that_was_killed_before_its_config_was_written_starts_again(tmp_path, dataset):
@@ -187,12 +185,19 @@ def test_a_start_that_was_killed_before_its_config_was_written_starts_again(tmp_
 
 def test_two_processes_do_not_train_in_one_workdir(tmp_path, dataset, monkeypatch):
     monkeypatch.setattr(runs, '_LOCK_TRIES', 2)
+    start = runs.look(tmp_path, CONFIG)
     with (
-        runs.prepare(tmp_path, CONFIG, dataset),
+        runs.prepare(start, dataset),
         pytest.raises(errors.RunError, match='another process is training'),
     ):
-        runs.prepare(tmp_path, CONFIG, dataset)
+        begin(tmp_path, dataset)
     begin(tmp_path, dataset)
+    with pytest.raises(errors.RunError, match=r'another process changed .*config\.json'):
+        runs.prepare(start, dataset)
+    start = runs.look(tmp_path, CONFIG)
+    begin(tmp_path, dataset, step=5)
+    with pytest.raises(errors.RunError, match=r'another process changed .*config\.json'):
+        runs.prepare(start, dataset)
 
 
 def test_a_killed_process_lets_go_of_its_workdir(tmp_path, dataset, monkeypatch):
@@ -206,22 +211,24 @@ def test_a_killed_process_lets_go_of_its_workdir(tmp_path, dataset, monkeypatch)
         [sys.executable, '-c', hold, str(tmp_path / '.lock')], stdout=subprocess.PIPE
     )
     child.stdout.readline()
-    with pytest.raises(errors.RunError, match='another process'):
-        runs.prepare(tmp_path, CONFIG, dataset)
+    with pytest.raises(errors.RunError, match='another process is training'):
+        begin(tmp_path, dataset)
     child.kill()
     child.wait()
     child.stdout.close()
     begin(tmp_path, dataset)
 
 
-def test_a_finished_run_says_so_and_changes_nothing(tmp_path, dataset):
+def test_a_finished_run_is_found_so_and_nothing_changes(tmp_path, dataset):
     run = begin(tmp_path, dataset)
+    start = runs.look(tmp_path, CONFIG)
     finish(run, dataset, {'params': {'w': np.ones((2, 3), np.float32)}})
     before = contents(tmp_path)
-    again = begin(tmp_path, dataset, changed(log__every=3))
-    assert (again.finished, again.lock) == (True, None)
+    assert runs.look(tmp_path, changed(log__every=3)).finished
+    assert not runs.look(tmp_path, changed(train__steps=30)).finished
+    with runs.prepare(start, dataset) as run:  # another process ended it meanwhile
+        assert run.finished
     assert contents(tmp_path) == before
-    assert not begin(tmp_path, dataset, changed(train__steps=30)).finished
 
 
 def test_a_run_without_its_last_line_or_a_sound_last_checkpoint_is_not_finished(tmp_path, dataset):
@@ -230,40 +237,29 @@ def test_a_run_without_its_last_line_or_a_sound_last_checkpoint_is_not_finished(
     last = tmp_path / runs.METRICS
     line = last.read_bytes()
     last.write_bytes(line[:-1])
-    assert not begin(tmp_path, dataset).finished
+    assert not runs.look(tmp_path).finished
     last.write_bytes(line)
-    assert begin(tmp_path, dataset).finished
+    assert runs.look(tmp_path).finished
     (data, *_) = (tmp_path / 'checkpoints' / '20' / 'params' / 'd').iterdir()
     kept = data.read_bytes()
     data.write_bytes(bytes([kept[0] ^ 1]) + kept[1:])
-    assert not begin(tmp_path, dataset).finished
+    assert not runs.look(tmp_path).finished
     data.unlink()
-    assert not begin(tmp_path, dataset).finished
-
-
-def test_the_initial_networks_are_those_of_runs_of_their_seeds_alone(tmp_path, dataset):
-    begin(tmp_path, dataset)
-    together = runs.initial(tmp_path)
-    for s in range(2):
-        alone = changed(seed=CONFIG.seed + s, seeds=1)
-        begin(tmp_path / 'pictures' / str(s), dataset, alone)
-        for one, both in zip(
-            jax.tree.leaves(runs.initial(tmp_path / 'pictures' / str(s))),
-            jax.tree.leaves(together),
-            strict=True,
-        ):
-            np.testing.assert_array_equal(one[0], both[s])
+    assert not runs.look(tmp_path).finished
 
 
 def test_open_run_gives_one_network_ready_to_apply(tmp_path, dataset):
     run = begin(tmp_path, dataset)
-    variables = runs.initial(tmp_path)
+    model = presets.from_config(CONFIG.model, 5)
+    variables = jax.device_get(state.initial_variables(model, state.keys(CONFIG), (7,)))
     finish(run, dataset, variables)
-    reference = presets.fully_connected(depth=4, width=6, classes=5)
     for seed in range(2):
-        model, opened, meta = runs.open_run(tmp_path, seed=seed)
+        opened_model, opened, meta = runs.open_run(tmp_path, seed=seed)
+        assert opened_model == model
         one = jax.tree.map(operator.itemgetter(seed), variables)
-        expected = reference.apply(one, dataset.test.inputs)
+        expected = presets.fully_connected(depth=4, width=6, classes=5).apply(
+            one, dataset.test.inputs
+        )
         np.testing.assert_array_equal(model.apply(opened, dataset.test.inputs), expected)
     assert meta['mean'] == dataset.mean.tolist()
     assert meta['input_shape'] == [7]
@@ -274,7 +270,6 @@ def test_open_run_gives_one_network_ready_to_apply(tmp_path, dataset):
         runs.open_run(tmp_path, step=7)
 
 
-def test_what_is_no_workdir_has_no_config_and_no_initial_networks(tmp_path):
-    for read in (runs.read_config, runs.initial):
-        with pytest.raises(errors.RunError, match=r'no config\.json'):
-            read(tmp_path)
+def test_what_is_no_workdir_has_no_config(tmp_path):
+    with pytest.raises(errors.RunError, match=r'no config\.json'):
+        runs.read_config(tmp_path)
