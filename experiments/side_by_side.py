@@ -15,6 +15,7 @@ from resnet_dyn import config, errors, fields
 
 ROOT = pathlib.Path(__file__).parent.parent
 STOPPED = 42  # the exit status of a launcher that was stopped with everything saved
+DIVERGED = 3  # that of a training that is finished without its networks that have diverged
 PAUSE = 0.2  # seconds between two looks at the processes
 
 Say = Callable[[str], None]
@@ -72,13 +73,13 @@ def _start(one: config.Config, workdir: pathlib.Path) -> subprocess.Popen:
 def _finished(name: str, status: int, workdir: pathlib.Path, report: Say) -> bool:
     lines = _log(workdir).read_text().strip().splitlines()
     last = lines[-1] if lines else 'nothing was said'
-    if status not in (0, STOPPED):
+    if status not in (0, DIVERGED, STOPPED):
         raise errors.RunError(
             f'the training of {name} ended with status {status}: {last} (all that it said is in '
             f'{_log(workdir)})'
         )
     report(f'{name}: {last}')
-    return status == 0
+    return status in (0, DIVERGED)
 
 
 def _end(processes: Iterable[subprocess.Popen]) -> None:

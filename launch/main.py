@@ -1,8 +1,9 @@
 """What all launchers share: `--workdir`, `--help`, errors as paragraphs, signals, the exit status.
 
 Exit status: 0 done; 42 stopped by a signal with everything saved that can be gone on with (start
-me again); anything else failed. An error that its user can mend (of a flag, or a
-`resnet_dyn.errors.UserError`) is one paragraph on stderr; any other error keeps its traceback.
+me again); 3 done, but for networks that diverged; anything else failed. An error that its user can
+mend (of a flag, or a `resnet_dyn.errors.UserError`) is one paragraph on stderr; any other error
+keeps its traceback.
 """
 
 import contextlib
@@ -16,7 +17,7 @@ from absl import flags
 
 from resnet_dyn import backend, errors
 
-DONE, FAILED, STOPPED = 0, 1, 42
+DONE, FAILED, DIVERGED, STOPPED = 0, 1, 3, 42
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 Stop = Callable[[], bool]

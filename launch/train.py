@@ -6,8 +6,8 @@
 
 Without further flags: the run that is in the folder goes on; in a new one, the task and the
 network of the paper. The folder gets config.json, metrics.jsonl, dynamics.jsonl, TensorBoard event
-files and checkpoints/<step>/. A network that diverges is left out, and the others go on; the exit
-status is then 1, and the last line names it.
+files and checkpoints/<step>/. A network that diverges is left out, and the others go on; the last
+line then names it, and the exit status is 3.
 """
 
 import sys
@@ -30,7 +30,7 @@ def train(stop: main.Stop) -> int:
     result = loop.train(config, workdir, report=main.say, stop=stop, bar=sys.stdout.isatty())
     if not result.finished:
         return main.STOPPED
-    return main.FAILED if result.diverged else main.DONE
+    return main.DIVERGED if result.diverged else main.DONE
 
 
 if __name__ == '__main__':

@@ -178,7 +178,9 @@ class Checkpoint:
     every: int | None = field(
         None, 'steps between checkpoints; unset: a tenth of the run', low=1, neutral=True
     )
-    keep: int | None = field(None, 'keep the last N checkpoints; unset: all', low=1, neutral=True)
+    keep: int | None = field(
+        None, 'keep the last N checkpoints, and step 0; unset: all', low=1, neutral=True
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -36,7 +36,10 @@ Meta = soundness.Meta
 
 
 class Writer:
-    """Saves steps in the background, one at a time; `keep` N keeps the last N whole steps."""
+    """Saves steps in the background, one at a time.
+
+    `keep` N keeps the last N whole steps, and step 0, where the trajectory begins.
+    """
 
     def __init__(self, workdir, keep: int | None = None):
         self._folder, self._keep = _folder(workdir), keep
@@ -112,7 +115,7 @@ class Writer:
         """Of the steps up to the one just saved; a later one is not of this run, or was lost."""
         if self._keep is None:
             return
-        whole = [step for step in steps(self._folder.parent) if step <= newest]
+        whole = [step for step in steps(self._folder.parent) if 0 < step <= newest]
         for step in whole[: -self._keep]:
             old, doomed = self._folder / str(step), self._folder / f'{_TEMPORARY}old-{step}'
             try:

@@ -68,7 +68,7 @@ def trained(monkeypatch):
             lines.write(one.train.steps - 1, loss=[9.0, 9.0], of_old=[9.0, 9.0])
             lines.write(one.train.steps, loss=[1.0, 2.0], images_per_second=9.0)
             lines.write(one.train.steps, test_accuracy=accuracy)
-        return loop.Result(one.train.steps, not stop(), accuracy)
+        return loop.Result(one.train.steps, not stop(), accuracy, {})
 
     monkeypatch.setattr(loop, 'train', train)
     return names

@@ -218,6 +218,13 @@ def test_keep_keeps_the_last_whole_steps(tmp_path):
     assert sorted(os.listdir(tmp_path / 'checkpoints')) == ['2', '3', '4']
 
 
+def test_keep_never_drops_step_0(tmp_path):
+    save(tmp_path, 0, 1, 2, 3, keep=2)
+    assert checkpoints.steps(tmp_path) == [0, 2, 3]
+    save(tmp_path, 4, keep=1)
+    assert checkpoints.steps(tmp_path) == [0, 4]
+
+
 def test_a_workdir_may_be_named_relative_to_where_we_are(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     writer = checkpoints.Writer('run')
