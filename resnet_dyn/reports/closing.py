@@ -58,10 +58,9 @@ def show(
     table = archive.folder(workdir) / f'{stem}.txt'
     table.write_text(f'{text}\n\n{note}\n')
     files = [table, tables.write_csv(table.with_name(f'{stem}.csv'), by_record, analysis.networks)]
-    for name, found_T in by_name.items():
-        here = notes.note(
-            analysis.source, analysis.selection, name, _sound(found_T, len(analysis.networks))
-        )
+    for name in by_name:
+        # Without `sound`: a picture counts the networks that it leaves out itself, and since when.
+        here = notes.note(analysis.source, analysis.selection, name)
         files += pictures.draw(workdir, name, by_record[name], here, analysis.network, whichs[name])
     for file in files:
         say(str(file))
