@@ -151,7 +151,7 @@ def test_what_is_compiled_does_not_grow_with_depth():
         stage = stack.Stage(jnp.ones((length, 3, 3)), lambda p, h: jnp.tanh(h @ p), length)
         net = stack.ResidualStack((), (stage,), (), lambda p, x: x, lambda p, h: h)
         measure = jax.make_jaxpr(lambda net, x: influence.measure(net, x, square_loss))
-        return len(measure(net, jnp.ones((2, 3))).eqns)
+        return str(measure(net, jnp.ones((2, 3)))).count(' = ')
 
     assert equations(4) == equations(12)
 

@@ -4,10 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import random_variables
 import reference_values_paths as reference
 
 from resnet_dyn.kernels import masks, path_gradients, path_recurrence
-from resnet_dyn.models import presets, stack, transforms
+from resnet_dyn.models import blocks, network, presets, stack, transforms
 
 ACTIVATIONS = {'tanh': jnp.tanh, 'relu': jax.nn.relu, 'linear': lambda a: a}
 PATHS = masks.all_masks(8)
@@ -112,17 +113,24 @@ def test_a_block_whose_relu_is_dead_on_the_forward_pass_stops_what_goes_through_
         assert (lengths_R[8] == 0).all()  # every path of 8 branches takes the dead one
 
 
-def convolutional(depth, block, statistics='running'):
-    model = presets.cifar_resnet(depth, block)
-    x = jax.random.normal(jax.random.key(1), (3, 4, 4, 3))
-    variables = jax.jit(model.init)(jax.random.key(0), x)
-    return stack.from_model(model, variables, statistics), x
+def convolutional(block, statistics='running'):
+    """A ResNet in small: two equal blocks, which are scanned, and one that changes the shape."""
+    Layer, Spec = blocks.Layer, network.StageSpec
+    equal, down = (Layer(4, 3), Layer(4, 3)), (Layer(8, 3, 2), Layer(8, 3))
+    stages = (Spec(2, equal), Spec(1, down, 'pad'))
+    model = network.ResidualNetwork(Layer(4, 3), stages, 3, blocks.Style(block))
+    x = draw(3, 4, 4, 3)
+    return stack.from_model(model, random_variables.of(model, x), statistics), x
 
 
 def dense(block):
     model = presets.fully_connected(5, 6, 3, block)
-    x = jax.random.normal(jax.random.key(1), (4, 5))
-    return stack.from_model(model, jax.jit(model.init)(jax.random.key(0), x)), x
+    x = draw(4, 5)
+    return stack.from_model(model, random_variables.of(model, x)), x
+
+
+def draw(*shape):
+    return np.random.default_rng(1).normal(size=shape).astype(np.float32)
 
 
 def cross_entropy(logits_BK):
@@ -133,11 +141,9 @@ def relative(found, expected):
     return jnp.linalg.norm(found - expected) / jnp.linalg.norm(expected)
 
 
-@pytest.mark.parametrize(
-    ('depth', 'block', 'statistics'), [(8, 'preact', 'batch'), (14, 'postact', 'running')]
-)
-def test_lengths_of_a_resnet_sum_to_its_gradient(depth, block, statistics):
-    net, x = convolutional(depth, block, statistics)
+@pytest.mark.parametrize(('block', 'statistics'), [('preact', 'batch'), ('postact', 'running')])
+def test_lengths_of_a_resnet_sum_to_its_gradient(block, statistics):
+    net, x = convolutional(block, statistics)
 
     @jax.jit
     def gradient(net, h_0):
@@ -153,30 +159,30 @@ def test_lengths_of_a_resnet_sum_to_its_gradient(depth, block, statistics):
 def test_lengths_are_carried_through_the_stem_and_seen_at_every_depth():
     net, x = dense('postact')
     at_inputs_R = path_gradients.by_length(net, x, cross_entropy, through_stem=True)
-    expected = jax.grad(lambda x: cross_entropy(stack.apply(net, x, jnp.ones(4))))(x)
+    gradient = jax.jit(jax.grad(lambda x: cross_entropy(stack.apply(net, x, jnp.ones(4)))))
+    expected = gradient(x)
     assert relative(at_inputs_R.sum(0), expected) < 1e-5
     seen_LR = path_gradients.by_length_at_blocks(net, x, cross_entropy, jnp.linalg.norm)
     lengths_R = path_gradients.by_length(net, x, cross_entropy)
     np.testing.assert_allclose(seen_LR[0], path_gradients.norms(lengths_R), rtol=1e-5)
-    tail = transforms.with_stages(net, [stage_from(net.stages[0], 3)])
-    h_3 = stack.stem(net, x)
-    for l in range(3):
-        params = jax.tree.map(lambda a, l=l: a[l], net.stages[0].params)
-        h_3 = stack.block(net.stages[0], params, h_3, 1.0)
-    last_R = path_gradients.by_length(transforms.without_stem(tail), h_3, cross_entropy)
-    np.testing.assert_allclose(seen_LR[3, :2], path_gradients.norms(last_R), rtol=1e-5)
+    np.testing.assert_allclose(seen_LR[3, :2], norms_of_the_last_block(net, x), rtol=1e-5)
     assert all((seen_LR[l, 5 - l :] == 0).all() for l in range(5))
 
 
-def stage_from(stage, start):
-    params = jax.tree.map(lambda a: a[start:], stage.params)
-    return stack.Stage(
-        params, stage.branch, stage.length - start, stage.skip, stage.merge, stage.skippable
-    )
+@jax.jit
+def norms_of_the_last_block(net, x):
+    """|S^T D^T v| and |J^T D^T v| of the last of four blocks, one stage, by plain pullbacks."""
+    (stage,), h = net.stages, stack.stem(net, x)
+    for l in range(3):
+        h = stack.block(stage, jax.tree.map(lambda a, l=l: a[l], stage.params), h, 1.0)
+    params = jax.tree.map(lambda a: a[3], stage.params)
+    branch, pull = jax.vjp(lambda h: stage.branch(params, h), h)
+    v = jax.grad(lambda total: cross_entropy(stack.head(net, stage.merge(total))))(h + branch)
+    return jnp.linalg.norm(v), jnp.linalg.norm(pull(v)[0])
 
 
 def test_forward_lengths_of_a_preact_resnet_sum_to_its_linearised_signal():
-    net, x = convolutional(8, 'preact')
+    net, x = convolutional('preact')
     h_0 = jax.jit(stack.stem)(net, x)
     twin = transforms.with_forward_derivatives(transforms.without_stem(net))
 
@@ -196,9 +202,8 @@ def test_forward_lengths_of_a_preact_resnet_sum_to_its_linearised_signal():
 
 def test_lengths_and_energies_of_examples_are_their_own_and_pass_through_vmap_over_seeds():
     model = presets.fully_connected(5, 6, 3)
-    x = jax.random.normal(jax.random.key(1), (4, 5))
-    keys = jax.random.split(jax.random.key(0), 2)
-    nets = [stack.from_model(model, jax.jit(model.init)(key, x)) for key in keys]
+    x = draw(4, 5)
+    nets = [stack.from_model(model, random_variables.of(model, x, seed)) for seed in range(2)]
     together = jax.tree.map(lambda *leaves: jnp.stack(leaves), *nets)
 
     def loss(logits_BK):
@@ -244,7 +249,7 @@ def test_signs_of_examples_stay_with_them_where_a_block_changes_the_rank_of_h():
 
     stage = stack.Stage(weights, lambda w, h: jnp.tanh(flat(h) @ w), 1, lambda w, h: flat(h))
     net = stack.ResidualStack((), (stage,), (), lambda p, x: x, lambda p, h: h)
-    x = jax.random.normal(jax.random.key(0), (3, 3, 3))
+    x = draw(3, 3, 3)
 
     def loss(h):
         return (h**2).sum()

@@ -152,16 +152,26 @@ WALKS = {
 }
 
 
-@pytest.mark.parametrize('walk', WALKS)
-def test_every_walk_equals_a_loop_over_masks_in_their_order(walk):
+@pytest.fixture(scope='module')
+def looped():
+    """(net, x, {name: (masks, logits of a loop over them)}) in float64, each set shuffled."""
     with jax.enable_x64(True):
-        net = dense(jnp.float64, jax.nn.relu)
-        x = jax.random.normal(jax.random.key(2), (8, 5), jnp.float64)
+        net, found = dense(jnp.float64, jax.nn.relu), {}
+        x = jnp.asarray(np.random.default_rng(2).normal(size=(8, 5)))
         forward = jax.jit(stack.apply)
         for name, masks_ML in SETS.items():
             masks_ML = np.random.default_rng(0).permutation(masks_ML)
+            logits = [forward(net, x, np.asarray(mask, np.float64)) for mask in masks_ML]
+            found[name] = masks_ML, np.array(logits)
+        return net, x, found
+
+
+@pytest.mark.parametrize('walk', WALKS)
+def test_every_walk_equals_a_loop_over_masks_in_their_order(looped, walk):
+    net, x, sets = looped
+    with jax.enable_x64(True):
+        for name, (masks_ML, expected) in sets.items():
             found = lesions.score(net, x, jnp.arange(8) % 3, masks_ML, ('logits',), **WALKS[walk])
-            expected = [forward(net, x, jnp.asarray(mask, jnp.float64)) for mask in masks_ML]
             np.testing.assert_allclose(found['logits'], expected, rtol=1e-12, err_msg=name)
 
 
