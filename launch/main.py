@@ -3,7 +3,7 @@
 Exit status: 0 done; 42 stopped by a signal with everything saved that can be gone on with (start
 me again); 3 done, but for networks that diverged; anything else failed. An error that its user can
 mend (of a flag, or a `resnet_dyn.errors.UserError`) is one paragraph on stderr; any other error
-keeps its traceback.
+keeps its traceback. What a launcher says is a view of its job (`views`): `| head` does not end it.
 """
 
 import contextlib
@@ -15,6 +15,7 @@ from typing import NoReturn
 
 from absl import flags
 
+from launch import views
 from resnet_dyn import backend, errors
 
 DONE, FAILED, DIVERGED, STOPPED = 0, 1, 3, 42
@@ -41,19 +42,20 @@ def run(
     those that are there have been read, and may refuse at once what these say.
     """
     argv = list(sys.argv if argv is None else argv)
-    try:
-        backend.configure_cpu()
-        if define is not None:
-            _read(argv, known_only=True)
-            define()
-        if _parse(argv):
-            sys.exit(job(_stop_on_signals()))
-        sys.exit(DONE)
-    except Exception as error:
-        if not _for_the_user(error):
-            raise
-        print(f'{_program(argv)}: {error}', file=sys.stderr)
-        sys.exit(FAILED)
+    with views.guarded():
+        try:
+            backend.configure_cpu()
+            if define is not None:
+                _read(argv, known_only=True)
+                define()
+            if _parse(argv):
+                sys.exit(job(_stop_on_signals()))
+            sys.exit(DONE)
+        except Exception as error:
+            if not _for_the_user(error):
+                raise
+            print(f'{_program(argv)}: {error}', file=sys.stderr)
+            sys.exit(FAILED)
 
 
 @contextlib.contextmanager

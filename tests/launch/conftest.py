@@ -41,11 +41,11 @@ SHORT = (
 def start():
     """start('train', '--workdir=W', ...): the running process, its output in pipes."""
 
-    def start(launcher, *flags):
+    def start(launcher, *flags, **environment):
         return subprocess.Popen(
             [sys.executable, '-m', f'launch.{launcher}', *flags],
             cwd=TOP,
-            env=ENVIRONMENT,
+            env=ENVIRONMENT | environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -1,5 +1,6 @@
 """launch.train as a user meets it: help, bad starts, damaged workdirs, signals and kills."""
 
+import pathlib
 import random
 import shutil
 import time
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from resnet_dyn import config
-from resnet_dyn.training import checkpoints, metrics
+from resnet_dyn.training import checkpoints, loop, metrics
 
 LONG = (
     '--config.seeds=2',
@@ -55,19 +56,88 @@ def test_help_names_every_field_and_is_no_failure(launched):
     assert '--workdir' in out and 'python -m launch.train' in out
 
 
-def test_bad_flags_are_refused_in_a_paragraph(launched, tmp_path):
+def test_bad_flags_are_refused_in_a_paragraph(launched, called, tmp_path):
     workdir = f'--workdir={tmp_path / "run"}'
     resnet = '--config.model.family=cifar_resnet'
+    _assert_refused(launched('train', workdir, '--config.model.dept=20'), 'config.model.depth')
     for flags, words in (
-        ((workdir, '--config.model.dept=20'), ['config.model.depth']),
         ((workdir, '--config.data.name=imagenette'), ['imagenette', 'gaussians', 'cifar10']),
         ((workdir, '--config.train.batch_size=50000'), ['50000', '20000']),
+        ((workdir, '--config.train.batch_size=1'), ['batch_size=1', 'config.model.norm=none']),
+        ((workdir, '--noconfig.train.nesterov=true'), ['nesterov']),
         ((workdir, resnet, '--config.model.depth=21'), ['21', '20 and 26']),
+        ((workdir, resnet), ['needs images', 'fully_connected']),
         ((workdir, 'config.seeds=3'), ['config.seeds=3', '--name=value']),
         ((), ['--workdir']),
     ):
-        _assert_refused(launched('train', *flags), *words)
+        _assert_refused(called('train', *flags), *words)
     assert not any(tmp_path.iterdir())
+
+
+def test_vectors_for_a_net_of_convolutions_are_refused_before_anything_is_written(called, tmp_path):
+    rng = np.random.default_rng(0)
+    arrays = {}
+    for split, size in (('train', 64), ('test', 16)):
+        arrays[f'{split}_images'] = rng.standard_normal((size, 4)).astype(np.float32)
+        arrays[f'{split}_labels'] = np.arange(size) % 3
+    np.savez(tmp_path / 'own.npz', **arrays)
+    flags = [f'--workdir={tmp_path / "run"}', '--config.data.name=npz', '--config.seeds=2']
+    flags += [f'--config.data.dir={tmp_path / "own.npz"}', '--config.log.tensorboard=false']
+    flags += ['--config.train.batch_size=32', '--config.train.steps=2']
+    refused = called('train', *flags, '--config.model.family=cifar_resnet')
+    _assert_refused(refused, 'cifar_resnet', '(4,)', 'fully_connected')
+    assert not (tmp_path / 'run').exists()
+    small = ('--config.model.depth=4', '--config.model.width=8')
+    status, out, err = called('train', *flags, *small)
+    assert (status, err) == (0, '') and 'inputs of 4, 3 classes, 64 training' in out
+
+
+def test_a_config_json_that_was_edited_is_refused_by_its_field(called, short, copy):
+    text = (copy / 'config.json').read_text()
+    (copy / 'config.json').write_text(text.replace('"seeds": 2', '"seeds": "2"'))
+    before = _contents(copy)
+    for flags in (short, ()):
+        refused = called('train', f'--workdir={copy}', *flags)
+        _assert_refused(refused, str(copy / 'config.json'), "seeds='2'", 'whole number')
+    assert _contents(copy) == before
+
+
+def test_the_workdir_alone_goes_on_with_the_run_in_it_which_is_read_once(
+    called, finished, copy, monkeypatch
+):
+    for step in (15, 20):
+        shutil.rmtree(copy / 'checkpoints' / str(step))
+    parsed, read = [], []
+    parse, read_bytes = config.parse, pathlib.Path.read_bytes
+    monkeypatch.setattr(config, 'parse', lambda *args: parsed.append(1) or parse(*args))
+    monkeypatch.setattr(
+        pathlib.Path, 'read_bytes', lambda path: read.append(path.name) or read_bytes(path)
+    )
+    status, out, err = called('train', f'--workdir={copy}')
+    assert (status, err) == (0, '') and 'restored at step 10' in out
+    assert 'no field of the config is given' in out.splitlines()[0]
+    assert (len(parsed), read.count('config.json')) == (1, 1)
+    _assert_same_end(copy, finished)
+
+
+def test_a_refusal_of_another_config_says_how_to_take_that_of_the_run(called, copy):
+    refused = called('train', f'--workdir={copy}', '--config.seeds=2')
+    _assert_refused(refused, 'config.model.depth', 'leave all fields of the config out')
+
+
+@pytest.mark.parametrize(
+    ('result', 'expected'),
+    [
+        (loop.Result(20, True, [0.5, 0.5], {}), 0),
+        (loop.Result(20, True, [float('nan'), 0.5], {0: 17}), 3),
+        (loop.Result(18, False, [float('nan'), 0.5], {0: 17}), 42),
+    ],
+)
+def test_the_exit_status_tells_done_from_diverged_and_stopped(
+    called, tmp_path, monkeypatch, result, expected
+):
+    monkeypatch.setattr(loop, 'train', lambda *args, **options: result)
+    assert called('train', f'--workdir={tmp_path}') == (expected, '', '')
 
 
 def test_a_workdir_that_will_not_do_is_refused_and_left_alone(called, short, copy, tmp_path):
@@ -144,30 +214,31 @@ def test_an_empty_checkpoint_folder_is_said_aloud_and_training_starts_over(
     _assert_same_end(copy, finished)
 
 
-def test_a_run_that_is_stopped_and_killed_ends_as_if_it_was_not(start, launched, tmp_path):
-    _interrupt(start, launched, tmp_path, kills=1)
+def test_a_run_that_is_stopped_and_killed_ends_as_if_it_was_not(start, called, tmp_path):
+    _interrupt(start, called, tmp_path, kills=1)
 
 
 @pytest.mark.slow
-def test_a_run_killed_at_20_random_moments_ends_as_if_it_was_not(start, launched, tmp_path):
-    _interrupt(start, launched, tmp_path, kills=20)
+def test_a_run_killed_at_20_random_moments_ends_as_if_it_was_not(start, called, tmp_path):
+    _interrupt(start, called, tmp_path, kills=20)
 
 
-def _interrupt(start, launched, tmp_path, kills):
+def _interrupt(start, called, tmp_path, kills):
     """A run told to stop once, killed -9 so often, and let finish, against one left in peace."""
     peace, disturbed = tmp_path / 'peace', tmp_path / 'disturbed'
+    devices = {'JAX_NUM_CPU_DEVICES': str(jax.device_count())}  # as in this process, to the bit
     began = time.perf_counter()
-    assert launched('train', f'--workdir={peace}', *LONG)[0] == 0
+    assert called('train', f'--workdir={peace}', *LONG)[0] == 0
     length = time.perf_counter() - began
     moments = random.Random(1)  # whose first kill comes after some steps
-    with start('train', f'--workdir={disturbed}', *LONG) as process:
+    with start('train', f'--workdir={disturbed}', *LONG, **devices) as process:
         _wait_for_a_line(process)
         process.terminate()
         out, _ = process.communicate()
     assert process.returncode == 42 and 'all saved' in out
     assert checkpoints.steps(disturbed)
     for _ in range(kills):
-        with start('train', f'--workdir={disturbed}', *LONG) as process:
+        with start('train', f'--workdir={disturbed}', *LONG, **devices) as process:
             if moments.random() < 0.8:
                 _wait_for_a_line(process)
                 time.sleep(moments.uniform(0, length / 20))
@@ -176,7 +247,7 @@ def _interrupt(start, launched, tmp_path, kills):
             process.kill()
             _, err = process.communicate()
         assert process.returncode in (-9, 0) and 'Traceback' not in err
-    status, _, err = launched('train', f'--workdir={disturbed}', *LONG)
+    status, _, err = called('train', f'--workdir={disturbed}', *LONG)
     assert (status, err) == (0, '')
     _assert_same_end(disturbed, peace)
     for name, values in (('metrics.jsonl', 'test_accuracy'), ('dynamics.jsonl', 'weight_norm')):

@@ -2,9 +2,11 @@
 
 import os
 import signal
+import sys
 
 import pytest
 from absl import flags
+from absl.testing import flagsaver
 
 from experiments import verify_theorems
 from experiments.benchmarks import theory
@@ -22,7 +24,7 @@ def _handlers_put_back():
 
 def _status(job, *arguments):
     flags.FLAGS.unparse_flags()
-    with pytest.raises(SystemExit) as exit:
+    with flagsaver.flagsaver(), pytest.raises(SystemExit) as exit:
         main.run(job, ['somewhere/train.py', *arguments])
     return exit.value.code
 
@@ -121,6 +123,51 @@ def test_theorems_and_benchmarks_end_at_the_first_signal_and_write_nothing(
         assert (status, err) == (42, '')
         assert 'stopped by a signal' in out and 'nothing was written' in out
         assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize('stream', ['stdout', 'stderr'])
+def test_where_nobody_reads_any_more_the_job_goes_on(stream, monkeypatch):
+    reader, writer = os.pipe()
+    done = []
+
+    def job(stop):
+        main.say('first')
+        print('first', file=sys.stderr)
+        os.close(reader)
+        for number in range(3):
+            main.say(f'line {number}')
+            print(f'warning {number}', file=sys.stderr)
+            done.append(number)
+        return main.DONE
+
+    with open(writer, 'w') as pipe:
+        monkeypatch.setattr(sys, stream, pipe)
+        assert _status(job) == 0
+        assert getattr(sys, stream) is pipe
+        pipe.write('what is written afterwards goes nowhere')
+    assert done == [0, 1, 2]
+
+
+def test_an_error_that_nobody_reads_keeps_its_status(monkeypatch):
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, 'w') as pipe:
+        monkeypatch.setattr(sys, 'stderr', pipe)
+        assert _status(_raises(errors.RunError('mend it'))) == 1
+
+
+def test_a_character_that_the_log_cannot_have_is_replaced(tmp_path, monkeypatch):
+    with open(tmp_path / 'log', 'w', encoding='ascii') as log:
+        monkeypatch.setattr(sys, 'stdout', log)
+        assert _status(lambda stop: main.say('0.5 ± 0.1') or main.DONE) == 0
+    assert (tmp_path / 'log').read_text() == '0.5 ? 0.1\n'
+
+
+@pytest.mark.skipif(not os.path.exists('/dev/full'), reason='no such device here')
+def test_a_full_disk_below_the_log_does_not_end_the_job(monkeypatch):
+    with open('/dev/full', 'w') as full:
+        monkeypatch.setattr(sys, 'stdout', full)
+        assert _status(lambda stop: main.say('a line') or main.DONE) == 0
 
 
 def test_the_workdir_is_absolute_and_has_to_be_given(tmp_path, monkeypatch):
