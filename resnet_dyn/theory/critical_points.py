@@ -97,7 +97,7 @@ def find_critical_points(key, tensors, mixture, starts=2048, max_rounds=32, iter
     brings its antipode. Degenerate critical points, which are not isolated, are not meant here.
 
     Args:
-      key: a JAX key.
+      key: a JAX key; it seeds a NumPy generator of the starts.
       tensors, mixture: as in `spin_glass.energy`; two samples of equal shapes share a compilation.
       starts, max_rounds, iterations: starts in a round, rounds, Newton steps from each start.
 
@@ -110,15 +110,17 @@ def find_critical_points(key, tensors, mixture, starts=2048, max_rounds=32, iter
         raise ValueError(f'the mixture has r = {first}, tensors only {sorted(tensors)}')
     Lambda = spin_glass.checked_size(jnp.shape(tensors[first])[0])
     terms = spin_glass.terms(Lambda, tensors, weights)
-    forms = {tensor.ndim: coefficient * symmetric_part(tensor) for tensor, coefficient in terms}
+    dtype = jnp.result_type(float, *(tensor for tensor, _ in terms))
     parities = {r % 2 for r in weights}
-    same_point = _SAME_POINT[forms[first].dtype]
-    found = _nothing(Lambda)
-    for round_ in range(max_rounds):
-        converged = _round(jax.random.fold_in(key, round_), forms, starts, iterations)
+    rng = np.random.default_rng(np.asarray(jax.random.key_data(key)).tolist())
+    found, made = _nothing(Lambda), 0
+    for _ in range(max_rounds):
+        made += starts
+        points_BD = _on_radius(rng.normal(size=(starts, Lambda)))
+        converged = _converged(points_BD.astype(dtype), terms, iterations)
         if len(parities) == 1:
             converged = _with_antipodes(converged, -1 if parities == {1} else 1)
-        found = _merge(found, converged, same_point)
+        found = _merge(found, converged, _SAME_POINT[dtype])
         indices_N = _indices(found)
         euler_holds = bool(np.sum((-1) ** indices_N) == 1 + (-1) ** (Lambda - 1))
         complete = euler_holds and bool((found.hits_N > 1).all())
@@ -130,7 +132,7 @@ def find_critical_points(key, tensors, mixture, starts=2048, max_rounds=32, iter
         found.energies_N[order],
         indices_N[order],
         found.hits_N[order],
-        starts * (round_ + 1),
+        made,
         euler_holds,
         complete,
     )
@@ -164,24 +166,27 @@ def _nothing(Lambda):
     return _Found(*(np.zeros(shape) for shape in shapes[:3]), np.zeros(0, int))
 
 
-def _round(key, forms, starts, iterations):
-    """The starts of one round that converged, one row each, repetitions included."""
-    *columns, converged_B = _newton(key, forms, starts, iterations)
+def _converged(points_BD, terms, iterations):
+    """Where those starts led that converged, one row each, repetitions included."""
+    *columns, converged_B = _newton(points_BD, terms, iterations)
     points_BD, energies_B, hessians_BDD = (
         np.asarray(column, np.float64)[converged_B] for column in columns
     )
-    points_BD *= math.sqrt(points_BD.shape[1]) / np.linalg.norm(points_BD, axis=1, keepdims=True)
-    return _Found(points_BD, energies_B, hessians_BDD, np.ones(len(points_BD), int))
+    hits_B = np.ones(len(points_BD), int)
+    return _Found(_on_radius(points_BD), energies_B, hessians_BDD, hits_B)
 
 
-@functools.partial(jax.jit, static_argnames=('starts', 'iterations'))
-def _newton(key, forms, starts, iterations):
-    """Newton from B random starts: (points_BD, energies_B, hessians_BDD, converged_B)."""
-    tensor = next(iter(forms.values()))
-    Lambda, dtype = tensor.shape[0], tensor.dtype
+def _on_radius(points_BD):
+    lengths_B1 = np.linalg.norm(points_BD, axis=1, keepdims=True)
+    return points_BD * (math.sqrt(points_BD.shape[1]) / lengths_B1)
+
+
+@functools.partial(jax.jit, static_argnames='iterations')
+def _newton(points_BD, terms, iterations):
+    """Newton from B points of the sphere: (points_BD, energies_B, hessians_BDD, converged_B)."""
+    forms = {tensor.ndim: coefficient * symmetric_part(tensor) for tensor, coefficient in terms}
+    Lambda, dtype = points_BD.shape[1], points_BD.dtype
     radius = jnp.sqrt(jnp.asarray(Lambda, dtype))
-    keys = jax.random.split(key, starts)
-    points_BD = jax.vmap(lambda key: spin_glass.random_point(key, Lambda, dtype))(keys)
 
     def step(w):
         _, slope, hessian = _on_sphere(forms, w)

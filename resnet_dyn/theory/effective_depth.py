@@ -68,6 +68,7 @@ def scale_for_depth(k: int, p: int, Lambda: float, n: float, rho: float) -> floa
     return _scale_per_beta(k, p, Lambda, n, rho) * ((k - 0.5) / (p - k + 0.5))
 
 
+@jax.jit
 def log_weight_slopes(log_weights: jax.typing.ArrayLike) -> jax.Array:
     """d log eps_r / d log C = r - E[r], shape (p,).
 
@@ -83,6 +84,7 @@ def log_weight_slopes(log_weights: jax.typing.ArrayLike) -> jax.Array:
     return r - mean
 
 
+@jax.jit
 def mean_depth_slope(log_weights: jax.typing.ArrayLike) -> jax.Array:
     """d E[r] / d log C = 2 Var[r] >= 0: a larger scale means a deeper ensemble (corrects eq 19).
 
@@ -114,6 +116,7 @@ def asymptotic_moments(beta, p: int) -> tuple:
     return p * q + 0.75 - q / 2, q * (1 - q) * (2 * p - 1) / 4
 
 
+@jax.jit
 def relative_entropy(alpha, q) -> jax.Array:
     """D(alpha || q) = alpha log(alpha / q) + (1 - alpha) log((1 - alpha) / (1 - q)), in nats.
 
@@ -152,10 +155,13 @@ def log_tail_bounds(alpha: float, beta: float, p: int) -> TailBounds:
     N = p - 1
     rate = -2 * N * relative_entropy(alpha, q)
     return TailBounds(
-        sharp=rate + 2 * logsumexp(log_weights),
+        sharp=rate + 2 * _log_sum(log_weights),
         entropy=rate + math.log(N + 1),
         quadratic=-4 * N * (alpha - q) ** 2 + math.log(N + 1),
     )
+
+
+_log_sum = jax.jit(logsumexp)
 
 
 def _scale_per_beta(k, p, Lambda, n, rho):

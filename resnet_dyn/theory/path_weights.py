@@ -60,7 +60,7 @@ def log_z(beta: jax.typing.ArrayLike, p: int) -> jax.Array:
     Arguments, dtype and errors as in `log_path_weights`; d log z / d log beta = E[r].
     """
     beta = _checked_beta(beta)
-    return jnp.log(beta) - _log_path_weights(beta, checked_depth(p))[0]
+    return _log_scale(beta, _log_path_weights(beta, checked_depth(p)))
 
 
 def argmax_set(beta: float | Fraction, p: int) -> tuple[int, ...]:
@@ -128,11 +128,7 @@ def depth_moments(log_weights: jax.typing.ArrayLike) -> tuple[jax.Array, jax.Arr
     Raises:
       ValueError: if `log_weights` is not a vector with at least one entry.
     """
-    log_weights = _checked_log_weights(log_weights)
-    law = jax.nn.softmax(2 * log_weights)
-    r = jnp.arange(1, log_weights.size + 1, dtype=law.dtype)
-    mean = jnp.sum(r * law)
-    return mean, jnp.sum((r - mean) ** 2 * law)
+    return _depth_moments(_checked_log_weights(log_weights))
 
 
 def band_mass(log_weights: jax.typing.ArrayLike, first: int, last: int) -> jax.Array:
@@ -150,8 +146,7 @@ def band_mass(log_weights: jax.typing.ArrayLike, first: int, last: int) -> jax.A
     p = log_weights.size
     if not _is_traced(first) and not _is_traced(last) and not 1 <= first <= last <= p:
         raise ValueError(f'band {first}..{last}: expected 1 <= first <= last <= p = {p}')
-    r = jnp.arange(1, p + 1)
-    return jnp.sum(jnp.where((r >= first) & (r <= last), jnp.exp(2 * log_weights), 0))
+    return _band_mass(log_weights, first, last)
 
 
 def checked_depth(p: int) -> int:
@@ -180,12 +175,31 @@ def _log_weights(beta, p):
 def _log_weights_jvp(p, primals, tangents):
     (beta,), (beta_dot,) = primals, tangents
     log_weights = _log_weights(beta, p)
-    mean, _ = depth_moments(log_weights)
+    mean, _ = _depth_moments(log_weights)
     r = jnp.arange(1, p + 1, dtype=beta.dtype)
     return log_weights, (r - mean) * (beta_dot / beta)
 
 
 _log_path_weights = jax.jit(_log_weights, static_argnums=1)
+
+
+@jax.jit
+def _log_scale(beta, log_weights):
+    return jnp.log(beta) - log_weights[0]
+
+
+@jax.jit
+def _depth_moments(log_weights):
+    law = jax.nn.softmax(2 * log_weights)
+    r = jnp.arange(1, log_weights.size + 1, dtype=law.dtype)
+    mean = jnp.sum(r * law)
+    return mean, jnp.sum((r - mean) ** 2 * law)
+
+
+@jax.jit
+def _band_mass(log_weights, first, last):
+    r = jnp.arange(1, log_weights.size + 1)
+    return jnp.sum(jnp.where((r >= first) & (r <= last), jnp.exp(2 * log_weights), 0))
 
 
 def _mode_excess(beta, p, mode):

@@ -98,7 +98,7 @@ def test_the_derivative_in_c_is_differentiable_through_beta():
     scale = effective_depth.scale_for_depth(20, 55, **SETTING)
     log_weights = path_weights.log_path_weights(effective_depth.beta_of_scale(scale, **SETTING), 55)
     slope = effective_depth.mean_depth_slope(log_weights)
-    assert float(jax.grad(mean)(scale) * scale) == pytest.approx(float(slope), rel=1e-11)
+    assert float(jax.jit(jax.grad(mean))(scale) * scale) == pytest.approx(float(slope), rel=1e-11)
 
 
 # --- Theorems 1 and 2

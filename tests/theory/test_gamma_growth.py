@@ -33,6 +33,15 @@ REFERENCE = {
 }
 
 
+# Compiled whole, once for each shape: step by step they would be some thirty programs each.
+balancing_eps = jax.jit(gamma_growth.balancing_eps, static_argnums=4)
+growth = jax.jit(gamma_growth.growth, static_argnames=('non_skipped', 'sequential'))
+growth_condition = jax.jit(gamma_growth.growth_condition, static_argnums=4)
+hypotheses = jax.jit(gamma_growth.hypotheses, static_argnums=4)
+scale_gradient = jax.jit(gamma_growth.scale_gradient)
+stationary_scale = jax.jit(gamma_growth.stationary_scale)
+
+
 @pytest.fixture(autouse=True)
 def _float64():
     with jax.enable_x64(True):
@@ -41,13 +50,13 @@ def _float64():
 
 def test_the_stationary_point_of_part_1_and_its_growth_equal_the_reference():
     A, B, w, _ = _setting()
-    eps_p = gamma_growth.balancing_eps(A, B, w, GAMMAS, NON_SKIPPED, 1.0)
+    eps_p = balancing_eps(A, B, w, GAMMAS, NON_SKIPPED, 1.0)
     loss = gamma_growth.two_path_loss(A, B, GAMMAS, NON_SKIPPED, 1.0, eps_p)
-    gradient = jax.grad(loss)(w)
-    change = gamma_growth.growth(A, B, w, GAMMAS, NON_SKIPPED, 1.0, eps_p, 0, 1e-3)
+    gradient = jax.jit(jax.grad(loss))(w)
+    change = growth(A, B, w, GAMMAS, NON_SKIPPED, 1.0, eps_p, 0, 1e-3)
     measured = {
         'thm3.A_value': w @ A @ w,
-        'thm3.B_value': jnp.einsum('ijkl,i,j,k,l', B, w, w, w, w),
+        'thm3.B_value': _form(B, w),
         'thm3.part1.eps_p': eps_p,
         'thm3.part1.grad_norm2': gradient @ gradient,
     }
@@ -62,20 +71,20 @@ def test_the_stationary_points_of_part_2_and_their_growth_equal_the_reference(ro
     angles, points = gamma_growth.zero_points(B, w, direction)
     assert angles.shape == (2,)
     key = f'thm3.part2.root{root}.'
-    at = (A, B, jnp.asarray(points[root]), GAMMAS, NON_SKIPPED, 1.0, 1.0)
+    at = (A, B, points[root], GAMMAS, NON_SKIPPED, 1.0, 1.0)
     np.testing.assert_allclose(angles[root], REFERENCE[key + 'angle'], rtol=1e-9)
-    condition = gamma_growth.growth_condition(*at)
+    condition = growth_condition(*at)
     np.testing.assert_allclose(condition, REFERENCE[key + 'cond_gp2_plus_gpgm'], rtol=1e-9)
-    change = gamma_growth.growth(*at, 1, 1e-3)
+    change = growth(*at, 1, 1e-3)
     np.testing.assert_allclose(change, REFERENCE[key + 'delta_lambda_mu1e-3'], rtol=1e-5)
 
 
 def test_the_stationary_scale_of_theorem_4_and_its_slope_equal_the_reference():
     A, B, w, _ = _setting()
-    C = gamma_growth.stationary_scale(A, B, w, 1.0, -1.0)
-    slope, bracket = gamma_growth.scale_gradient(A, B, C * w, 1.0, -1.0, 1e-3)
-    shallow = jax.grad(lambda x: x @ A @ x)(C * w)
-    deep = jax.grad(lambda x: -jnp.einsum('ijkl,i,j,k,l', B, x, x, x, x))(C * w)
+    C = stationary_scale(A, B, w, 1.0, -1.0)
+    slope, bracket = scale_gradient(A, B, C * w, 1.0, -1.0, 1e-3)
+    shallow = jax.jit(jax.grad(lambda x: _form(A, x)))(C * w)
+    deep = jax.jit(jax.grad(lambda x: -_form(B, x)))(C * w)
     measured = {
         'thm4.C': C,
         'thm4.bracket': bracket,
@@ -92,17 +101,17 @@ def test_the_stationary_scale_of_theorem_4_and_its_slope_equal_the_reference():
 def test_the_second_order_formulas_hold_for_any_two_path_lengths(m, p):
     A, B, w, gammas, layers, direction = _random_setting(m, p)
     skipped = next(layer for layer in range(p) if layer not in layers)
-    eps_p = gamma_growth.balancing_eps(A, B, w, gammas, layers, 0.7)
+    eps_p = balancing_eps(A, B, w, gammas, layers, 0.7)
     at = (A, B, w, gammas, layers, 0.7, eps_p)
-    norm = gamma_growth.hypotheses(*at).gradient_norm
+    norm = hypotheses(*at).gradient_norm
     predicted = {layers[0]: (at, norm**2 / abs(gammas[layers[0]]))}
     _, points = gamma_growth.zero_points(B, w, direction)
     for point in points:
-        at = (A, B, jnp.asarray(point), gammas, layers, 0.7, 1.3)
-        condition = gamma_growth.growth_condition(*at)
+        at = (A, B, point, gammas, layers, 0.7, 1.3)
+        condition = growth_condition(*at)
         predicted[skipped] = (at, condition / abs(gammas[skipped]))
     for layer, (at, rate) in predicted.items():
-        errors = [gamma_growth.growth(*at, layer, mu) / mu**2 - rate for mu in (1e-5, 1e-6)]
+        errors = [growth(*at, layer, mu) / mu**2 - rate for mu in (1e-5, 1e-6)]
         assert abs(errors[0]) < 1e-2 * abs(rate)
         np.testing.assert_allclose(errors[1] / errors[0], 0.1, rtol=0.05)
 
@@ -110,12 +119,12 @@ def test_the_second_order_formulas_hold_for_any_two_path_lengths(m, p):
 @pytest.mark.parametrize(('m', 'p'), [(1, 3), (2, 3), (2, 5), (3, 4)])
 def test_the_slope_of_the_scale_is_the_bracket_to_first_order_for_any_two_path_lengths(m, p):
     A, B, w, *_ = _random_setting(m, p)
-    eps_p = -jnp.sign(gamma_growth.balancing_eps(A, B, w, (1.0,) * p, range(m), -0.7))
-    w = gamma_growth.stationary_scale(A, B, w, 0.7, eps_p) * w
-    assert gamma_growth.hypotheses(A, B, w, (1.0,) * p, range(m), 0.7, eps_p).scale_slope < 1e-14
+    eps_p = -np.sign(balancing_eps(A, B, w, (1.0,) * p, range(m), -0.7))
+    w = stationary_scale(A, B, w, 0.7, eps_p) * w
+    assert hypotheses(A, B, w, (1.0,) * p, range(m), 0.7, eps_p).scale_slope < 1e-14
     errors = []
     for mu in (1e-5, 1e-6):
-        slope, bracket = gamma_growth.scale_gradient(A, B, w, 0.7, eps_p, mu)
+        slope, bracket = scale_gradient(A, B, w, 0.7, eps_p, mu)
         errors.append(slope * gamma_growth.scale(w) / mu + bracket)
     assert abs(errors[0]) < 1e-2 * abs(bracket)
     np.testing.assert_allclose(errors[1] / errors[0], 0.1, rtol=0.05)
@@ -127,53 +136,53 @@ def test_the_loss_is_the_sum_over_both_paths_of_gammas_and_forms():
     kept = gammas[layers[0]] * gammas[layers[1]]
     expected = 0.7 * kept * np.einsum('ij,i,j', A, w, w)
     expected -= 1.3 * np.prod(gammas) * np.einsum('ijk,i,j,k', B, w, w, w)
-    np.testing.assert_allclose(loss(w), expected, rtol=1e-13)
+    np.testing.assert_allclose(jax.jit(loss)(w), expected, rtol=1e-13)
 
 
 def test_a_negative_gamma_grows_away_from_zero_as_a_positive_one_does():
     A, B, w, _ = _setting()
     flipped = (-1.1, 0.9, 1.2, 0.8)
-    eps_p = gamma_growth.balancing_eps(A, B, w, flipped, NON_SKIPPED, 1.0)
-    assert gamma_growth.growth(A, B, w, flipped, NON_SKIPPED, 1.0, eps_p, 0, 1e-3) > 0
+    eps_p = balancing_eps(A, B, w, flipped, NON_SKIPPED, 1.0)
+    assert growth(A, B, w, flipped, NON_SKIPPED, 1.0, eps_p, 0, 1e-3) > 0
 
 
 def test_a_simultaneous_step_from_a_stationary_point_changes_nothing():
     A, B, w, direction = _setting()
-    eps_p = gamma_growth.balancing_eps(A, B, w, GAMMAS, NON_SKIPPED, 1.0)
+    eps_p = balancing_eps(A, B, w, GAMMAS, NON_SKIPPED, 1.0)
     part_1 = (A, B, w, GAMMAS, NON_SKIPPED, 1.0, eps_p, 0, 1e-3)
-    root = jnp.asarray(gamma_growth.zero_points(B, w, direction)[1][0])
+    root = gamma_growth.zero_points(B, w, direction)[1][0]
     part_2 = (A, B, root, GAMMAS, NON_SKIPPED, 1.0, 1.0, 1, 1e-3)
     for step in (part_1, part_2):
-        assert gamma_growth.growth(*step) > 1e-5
-        assert abs(gamma_growth.growth(*step, sequential=False)) < 1e-15
+        assert growth(*step) > 1e-5
+        assert abs(growth(*step, sequential=False)) < 1e-15
 
 
 def test_away_from_stationarity_a_gamma_can_shrink():
     A, B, w, _ = _setting()
     at = (A, B, w, GAMMAS, NON_SKIPPED, 1.0, 1.0)
-    assert gamma_growth.hypotheses(*at).loss > 0.5
-    assert gamma_growth.growth(*at, 0, 1e-3) < 0
+    assert hypotheses(*at).loss > 0.5
+    assert growth(*at, 0, 1e-3) < 0
 
 
 def test_the_step_limit_is_where_growth_turns_into_shrinkage_when_the_loss_is_quadratic():
     A, B, w, gammas, layers, _ = _random_setting(1, 2)
     kept = layers[0]
-    eps = {sign: gamma_growth.balancing_eps(A, B, w, gammas, layers, sign) for sign in (1.0, -1.0)}
+    eps = {sign: balancing_eps(A, B, w, gammas, layers, sign) for sign in (1.0, -1.0)}
     turned = 0
     for sign, eps_p in eps.items():
         at = (A, B, w, gammas, layers, sign, eps_p)
-        limit = gamma_growth.hypotheses(*at).step_limits[0]
-        assert gamma_growth.growth(*at, kept, 0.999 * limit) > 0
-        turned += gamma_growth.growth(*at, kept, 1.001 * limit) < 0
+        limit = hypotheses(*at).step_limits[0]
+        assert growth(*at, kept, 0.999 * limit) > 0
+        turned += growth(*at, kept, 1.001 * limit) < 0
     assert turned == 1, 'one sign of the loss curves against the step, the other with it'
 
 
 def test_the_residuals_vanish_exactly_where_each_theorem_applies():
     A, B, w, direction = _setting()
-    eps_p = gamma_growth.balancing_eps(A, B, w, GAMMAS, NON_SKIPPED, 1.0)
-    first = gamma_growth.hypotheses(A, B, w, GAMMAS, NON_SKIPPED, 1.0, eps_p)
-    root = jnp.asarray(gamma_growth.zero_points(B, w, direction)[1][0])
-    second = gamma_growth.hypotheses(A, B, root, GAMMAS, NON_SKIPPED, 1.0, 1.0)
+    eps_p = balancing_eps(A, B, w, GAMMAS, NON_SKIPPED, 1.0)
+    first = hypotheses(A, B, w, GAMMAS, NON_SKIPPED, 1.0, eps_p)
+    root = gamma_growth.zero_points(B, w, direction)[1][0]
+    second = hypotheses(A, B, root, GAMMAS, NON_SKIPPED, 1.0, 1.0)
     assert first.loss < 1e-14 < first.deep_loss and first.scale_slope > 0.1
     assert second.deep_loss < 1e-14 < second.loss
     assert second.smallest_gamma == 0.8 and second.gradient_norm > 1
@@ -182,17 +191,17 @@ def test_the_residuals_vanish_exactly_where_each_theorem_applies():
 def test_the_step_limits_are_those_of_the_hessian():
     A, B, w, _ = _setting()
     loss = gamma_growth.two_path_loss(A, B, GAMMAS, NON_SKIPPED, 1.0, 0.5)
-    g, hessian = jax.grad(loss)(w), jax.hessian(loss)(w)
-    limits = gamma_growth.hypotheses(A, B, w, GAMMAS, NON_SKIPPED, 1.0, 0.5).step_limits
+    g, hessian = jax.jit(lambda w: (jax.grad(loss)(w), jax.hessian(loss)(w)))(w)
+    limits = hypotheses(A, B, w, GAMMAS, NON_SKIPPED, 1.0, 0.5).step_limits
     np.testing.assert_allclose(limits[0], 2 * (g @ g) / abs(g @ hessian @ g), rtol=1e-12)
 
 
 def test_the_counterexample_has_bracket_minus_17_ninths_and_its_scale_shrinks():
     A, B, w = gamma_growth.shrinking_scale_example()
-    held = gamma_growth.hypotheses(A, B, w, (1.0,) * 4, (0, 1), 1.0, 1.0)
+    held = hypotheses(A, B, w, (1.0,) * 4, (0, 1), 1.0, 1.0)
     assert held.scale_slope < 1e-15 and held.gradient_norm > 0.1
     for mu in (1e-2, 1e-3, 1e-4):
-        slope, bracket = gamma_growth.scale_gradient(A, B, w, 1.0, 1.0, mu)
+        slope, bracket = scale_gradient(A, B, w, 1.0, 1.0, mu)
         np.testing.assert_allclose(bracket, -17 / 9, rtol=1e-14)
         assert slope > 0, 'descent lowers C'
 
@@ -210,37 +219,38 @@ def test_the_bracket_of_the_counterexample_is_minus_17_ninths_in_exact_fractions
     bracket = sum((gm + gp) * (2 * gm + 4 * gp) for gm, gp in zip(g_m, g_p, strict=True))
     assert bracket == Fraction(-17, 9)
     _, B, w = gamma_growth.shrinking_scale_example()
-    deep = jax.grad(lambda y: jnp.einsum('ijkl,i,j,k,l', B, y, y, y, y))(w)
+    deep = jax.jit(jax.grad(lambda y: _form(B, y)))(w)
     np.testing.assert_allclose(deep, [float(value) for value in g_p], rtol=1e-14)
 
 
 def test_independent_random_forms_almost_never_make_the_scale_shrink():
-    def bracket(key):
-        keys = jax.random.split(key, 3)
-        A = jax.random.normal(keys[0], (12, 12)) / 12**0.5
-        B = jax.random.normal(keys[1], (12,) * 4) / 12**1.5
-        w = jax.random.normal(keys[2], (12,))
-        eps_p = jnp.where((w @ A @ w) * (B @ w @ w @ w @ w) > 0, -1.0, 1.0)
+    rng = np.random.default_rng(0)
+    A_S, B_S, w_S = (rng.normal(size=(300, *(12,) * r)) for r in (2, 4, 1))
+
+    @jax.jit
+    @jax.vmap
+    def bracket(A, B, w):
+        A, B = A / 12**0.5, B / 12**1.5
+        eps_p = jnp.where(_form(A, w) * _form(B, w) > 0, -1.0, 1.0)
         w = w * gamma_growth.stationary_scale(A, B, w, 1.0, eps_p)
         return gamma_growth.scale_gradient(A, B, w, 1.0, eps_p, 1e-3)[1]
 
-    brackets = jax.lax.map(bracket, jax.random.split(jax.random.key(0), 300))
-    assert np.mean(np.asarray(brackets) > 0) > 0.99
+    assert np.mean(np.asarray(bracket(A_S, B_S, w_S)) > 0) > 0.99
 
 
 def test_growth_is_differentiable_vmappable_and_keeps_float32():
-    A, B, w, _ = (jnp.asarray(x, jnp.float32) for x in _setting())
-    gammas = jnp.asarray(GAMMAS, jnp.float32)
+    A, B, w, _ = (np.asarray(x, np.float32) for x in _setting())
+    gammas = np.asarray(GAMMAS, np.float32)
     eps_p = REFERENCE['thm3.part1.eps_p']
 
     def change(mu, layer=0):
         return gamma_growth.growth(A, B, w, gammas, NON_SKIPPED, 1.0, eps_p, layer, mu)
 
-    changes = jax.jit(jax.vmap(change))(jnp.asarray([1e-3, 2e-3], jnp.float32))
+    changes = jax.jit(jax.vmap(change))(np.asarray([1e-3, 2e-3], np.float32))
     assert changes.dtype == jnp.float32
     np.testing.assert_allclose(changes[0], REFERENCE['thm3.part1.delta_lambda_mu1e-3'], rtol=1e-2)
-    assert jax.grad(change)(jnp.float32(1e-3)) > 0
-    layers = jax.jit(jax.vmap(lambda layer: change(1e-3, layer)))(jnp.arange(4))
+    assert jax.jit(jax.grad(change))(np.float32(1e-3)) > 0
+    layers = jax.jit(jax.vmap(lambda layer: change(1e-3, layer)))(np.arange(4))
     np.testing.assert_allclose(layers[0], changes[0], rtol=1e-5)
 
 
@@ -272,7 +282,7 @@ def _setting():
     w = _tensor((12,), 0.5)
     w *= np.sqrt(12) / np.linalg.norm(w)
     A, B = _tensor((12, 12), 0) / 12**0.5, _tensor((12,) * 4, 0.25) / 12**1.5
-    return tuple(jnp.asarray(x) for x in (A, B, w, _tensor((12,), 1.5)))
+    return A, B, w, _tensor((12,), 1.5)
 
 
 def _random_setting(m, p, size=5):
@@ -281,4 +291,10 @@ def _random_setting(m, p, size=5):
     w, direction = rng.normal(size=(2, size))
     gammas = tuple(rng.uniform(0.5, 1.5, p) * rng.choice([-1, 1], p))
     layers = tuple(rng.permutation(p)[:m].tolist())
-    return *(jnp.asarray(x) for x in (A, B, w)), gammas, layers, direction
+    return A, B, w, gammas, layers, direction
+
+
+def _form(tensor, w):
+    for _ in range(tensor.ndim):
+        tensor = tensor @ w
+    return tensor
