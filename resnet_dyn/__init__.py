@@ -11,4 +11,4 @@ the paper's r = k + 1 counts the first layer too, so that its depth is p = L + 1
 index k of an axis R.
 """
 
-__version__ = '0.1.0'
+__version__ = '0.2.0'
