@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from resnet_dyn import config
+from resnet_dyn.models import stack
 
 Loss = Callable[[jax.Array, jax.Array], jax.Array]
 
@@ -29,12 +30,14 @@ def without_smoothing(train: config.Train) -> Loss:
 
 def cross_entropy(logits_BK, labels_B, smoothing=0.0):
     """Cross-entropy (B,) against the labels, smoothed towards the uniform distribution."""
+    logits_BK = stack.precise(logits_BK)
     target_B = (1 - smoothing) * _of_label(logits_BK, labels_B) + smoothing * logits_BK.mean(-1)
     return jax.nn.logsumexp(logits_BK, axis=-1) - target_B
 
 
 def hinge(logits_BK, labels_B):
     """Multi-class hinge loss (B,): zero where the label leads every other class by 1."""
+    logits_BK = stack.precise(logits_BK)
     others_BK = 1 - jax.nn.one_hot(labels_B, logits_BK.shape[-1], dtype=logits_BK.dtype)
     return (logits_BK + others_BK).max(-1) - _of_label(logits_BK, labels_B)
 

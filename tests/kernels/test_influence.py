@@ -162,26 +162,6 @@ def test_a_loss_of_each_example_is_refused():
         influence.measure(net, jnp.ones((2, 3)), lambda logits: logits.mean(1))
 
 
-def test_a_second_call_on_an_equal_network_traces_nothing():
-    traced = []
-
-    def branch(w, h):
-        traced.append(1)
-        return jnp.tanh(h @ w)
-
-    def net(seed):
-        weights = np.random.default_rng(seed).normal(size=(3, 4, 4)).astype(np.float32)
-        return stack.ResidualStack((), (stack.Stage(weights, branch, 3),), (), identity, identity)
-
-    found = influence.measure(net(0), np.ones((2, 4), np.float32), square_loss)
-    assert traced
-    traced.clear()
-    again = influence.measure(net(0), np.ones((2, 4), np.float32), square_loss)
-    influence.measure(net(1), np.ones((2, 4), np.float32), square_loss)
-    assert not traced
-    np.testing.assert_array_equal(found.block_influence_L, again.block_influence_L)
-
-
 def identity(params, h):
     return h
 

@@ -21,6 +21,15 @@ def test_cross_entropy_is_that_against_the_smoothed_distribution(smoothing):
     np.testing.assert_allclose(found_B, expected_B, rtol=1e-6)
 
 
+@pytest.mark.parametrize('loss', [losses.cross_entropy, losses.hinge])
+def test_losses_of_bfloat16_logits_are_those_of_their_values_in_float32(loss):
+    half_BK = jnp.asarray(LOGITS_BK, jnp.bfloat16)
+    found_B = loss(half_BK, LABELS_B)
+    assert found_B.dtype == jnp.float32
+    expected_B = loss(np.asarray(half_BK, np.float32), LABELS_B)
+    np.testing.assert_allclose(found_B, expected_B, rtol=1e-6)
+
+
 def test_hinge_is_the_lead_that_the_best_other_class_has():
     expected_B = [
         max(0.0, 1 + max(row[j] for j in range(3) if j != label) - row[label])
