@@ -107,7 +107,7 @@ def test_trailing_axes_stay_and_dtype_and_library_are_kept(function):
         result = function(f.astype(dtype))
         assert isinstance(result, np.ndarray)
         assert result.dtype == dtype
-    half = function(jnp.asarray(f, jnp.bfloat16))
+    half = jax.jit(function)(f.astype(jnp.bfloat16))
     assert isinstance(half, jax.Array)
     assert half.dtype == jnp.bfloat16
     np.testing.assert_allclose(function([0, 1, 1, 5]), function(np.array([0.0, 1, 1, 5])))

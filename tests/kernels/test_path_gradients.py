@@ -31,8 +31,9 @@ def read_out(h):
     return (h @ jnp.asarray(reference.READOUT, h.dtype)).sum()
 
 
-def of_all_paths(net, x):
-    """g_P of all 2^8 paths, (256, width), by jax.jacobian and plain matrix products."""
+@jax.jit
+def jacobians(net, x):
+    """Of each block through its skip and through its branch, (8, width, width) each."""
     h, skips, branches = x[0], [], []
     (stage,) = net.stages
     for l in range(8):
@@ -43,6 +44,12 @@ def of_all_paths(net, x):
         skips.append(through)
         branches.append(through @ jax.jacobian(lambda h, p=params: stage.branch(p, h))(h))
         h = merge(total)
+    return jnp.stack(skips), jnp.stack(branches)
+
+
+def of_all_paths(net, x):
+    """g_P of all 2^8 paths, (256, width), by jax.jacobian and plain matrix products."""
+    skips, branches = map(np.asarray, jacobians(net, x))
     gradients = np.tile(reference.READOUT, (256, 1))
     for l in reversed(range(8)):
         taken = PATHS[:, l : l + 1] == 1

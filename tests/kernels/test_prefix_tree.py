@@ -145,10 +145,10 @@ WALKS = {
     'width 1': {'width': 1},
     'width 7': {'width': 7},
     'its own width': {},
-    'examples in threes': {'examples_at_once': 3},
+    'examples in threes': {'examples_at_once': 3, 'width': 4},
     '2 devices of masks': {'mesh': mesh(mask=2), 'width': 3},
     '4 devices of masks and data': {'mesh': mesh(data=2, mask=2), 'width': 4},
-    '4 devices of masks': {'mesh': mesh(mask=4)},
+    '4 devices of masks': {'mesh': mesh(mask=4), 'width': 1},
 }
 
 
