@@ -220,9 +220,14 @@ def theorem_5(starts: int, p: int = 8) -> Row:
         (logits, _), _ = jax.lax.scan(step, (logits, optimizer.init(logits)), length=2000)
         return jax.nn.softmax(logits)[-1], exponent(logits)
 
-    shares, reached = jax.vmap(ascend)(3 * jax.random.normal(jax.random.key(0), (starts, p - 1)))
+    def draw(key, number):
+        return 3 * jax.random.normal(key, (number, p - 1))
+
+    ascents = jax.jit(lambda key: jax.vmap(ascend)(draw(key, starts)))
+    shares, reached = map(np.asarray, ascents(jax.random.key(0)))
     best = complexity.theta({p: 1.0})
-    random = jax.vmap(exponent)(3 * jax.random.normal(jax.random.key(1), (10_000, p - 1)))
+    exponents = jax.jit(lambda key: jax.vmap(exponent)(draw(key, 10_000)))
+    random = np.asarray(exponents(jax.random.key(1)))
     return Row(
         'Theorem 5',
         STATED,

@@ -1,5 +1,6 @@
 """Theorems 3 and 4 on random tensors of two orders, with and without what they silently need."""
 
+import functools
 import math
 from collections.abc import Iterator
 
@@ -73,7 +74,7 @@ def theorem_3_skipped(draws: int, orders=ORDERS) -> Row:
         for seed in range(draws // 4):
             A, B, w, gammas, direction = _setting(jax.random.key(seed), m, p)
             for point in gamma_growth.zero_points(B, w, direction)[1]:
-                change, condition, deep, shallow = map(float, at(A, B, jnp.asarray(point), gammas))
+                change, condition, deep, shallow = map(float, at(A, B, point, gammas))
                 agree += change * condition > 0
                 sufficient &= deep <= shallow or change > 0
                 ratios.append(change * abs(float(gammas[m])) / (_STEP**2 * condition))
@@ -94,7 +95,7 @@ def theorem_3_skipped(draws: int, orders=ORDERS) -> Row:
 def theorem_4(draws: int, orders=ORDERS) -> Iterator[Row]:
     """The scale C where m L_m + p L_p = 0."""
     A, B, w = gamma_growth.shrinking_scale_example()
-    slope, bracket = (float(x) for x in gamma_growth.scale_gradient(A, B, w, 1.0, 1.0, _STEP))
+    slope, bracket = map(float, jax.jit(gamma_growth.scale_gradient)(A, B, w, 1.0, 1.0, _STEP))
     yield Row(
         'Theorem 4',
         STATED,
@@ -131,6 +132,7 @@ def theorem_4(draws: int, orders=ORDERS) -> Iterator[Row]:
     )
 
 
+@functools.partial(jax.jit, static_argnums=(1, 2))
 def _setting(key, m, p):
     """Random A and B, w on the sphere, gammas of both signs, and a direction."""
     keys = jax.random.split(key, 6)
@@ -143,12 +145,18 @@ def _setting(key, m, p):
     return A, B, w, gammas, jax.random.normal(keys[5], (_SIZE,))
 
 
+def _settings(m, p, draws):
+    """`_setting` of that many keys, stacked; its draws are compiled once for all who use them."""
+    keys = jax.random.split(jax.random.key(m * 10 + p), draws)
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *(_setting(key, m, p) for key in keys))
+
+
 def _kept(m, p, draws):
     """Changes of the first gamma, by draw, and their ratio to mu^2 |g|^2/|gamma|."""
     layers = tuple(range(m))
 
-    def one(key):
-        A, B, w, gammas, _ = _setting(key, m, p)
+    def one(setting):
+        A, B, w, gammas, _ = setting
         eps_p = gamma_growth.balancing_eps(A, B, w, gammas, layers, 1.0)
         at = (A, B, w, gammas, layers, 1.0, eps_p)
         change = gamma_growth.growth(*at, 0, _STEP)
@@ -160,8 +168,7 @@ def _kept(m, p, draws):
             'anywhere': gamma_growth.growth(A, B, w, gammas, layers, 1.0, 1.0, 0, _STEP),
         }
 
-    found = jax.lax.map(one, jax.random.split(jax.random.key(m * 10 + p), draws))
-    return jax.tree.map(np.asarray, found)
+    return jax.tree.map(np.asarray, jax.lax.map(one, _settings(m, p, draws)))
 
 
 def _skipped(A, B, w, gammas, layers):
@@ -176,15 +183,15 @@ def _skipped(A, B, w, gammas, layers):
 def _scales(m, p, draws):
     """(ratio of dL/dC to its formula, bracket) at stationary scales, by draw."""
 
-    def one(key):
-        A, B, w, *_ = _setting(key, m, p)
+    def one(setting):
+        A, B, w, *_ = setting
         sign = jnp.sign(gamma_growth.balancing_eps(A, B, w, jnp.ones(p), range(m), 1.0))
         w = w * gamma_growth.stationary_scale(A, B, w, 1.0, sign)
         slope, bracket = gamma_growth.scale_gradient(A, B, w, 1.0, sign, _STEP)
         ratio = -slope * gamma_growth.scale(w) / (_STEP * bracket)
         return ratio, bracket
 
-    return jax.lax.map(one, jax.random.split(jax.random.key(m * 10 + p), draws))
+    return jax.lax.map(one, _settings(m, p, draws))
 
 
 def _brackets_by_angle(draws, orders):
