@@ -48,7 +48,7 @@ def read(workdir, report: Callable[[str], None] = print) -> dict[str, list[readm
     for name, source in readme_rows.SOURCES.items():
         try:
             found[name] = list(source(pathlib.Path(workdir)))
-        except (FileNotFoundError, errors.UserError) as error:
+        except errors.UserError as error:
             report(f'{name}: {error}; its rows stay as they are')
     return found
 

@@ -1,8 +1,8 @@
 """The rows of the README's table, a function a source: what a file holds, in words.
 
 Every word that depends on a setting (sizes, numbers of examples and rounds, commands) is taken
-from the record or its provenance, so that it says what was measured. Where the file is not there, a
-FileNotFoundError or a UserError says so.
+from the record or its provenance, so that it says what was measured. Where a file is not there or
+will not do, a UserError says so.
 """
 
 import json
@@ -38,6 +38,15 @@ def row(claim: str, number: str, n: int | str, origin) -> Row:
     return Row(claim, number, str(n), words.device(origin['device']), command)
 
 
+def _json(path: pathlib.Path, command: str) -> dict:
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        raise errors.RecordError(f'{path} does not exist: run python -m {command}') from None
+    except ValueError as error:
+        raise errors.RecordError(f'{path} is damaged ({error}): run python -m {command}') from error
+
+
 def figure1(workdir: pathlib.Path) -> Iterator[Row]:
     """Figure 1(d) and (e) in numbers."""
     record, origin = records.load(workdir / 'figure1' / 'figure1.npz')
@@ -67,7 +76,9 @@ def figure1(workdir: pathlib.Path) -> Iterator[Row]:
 def cifar(workdir: pathlib.Path) -> Iterator[Row]:
     """The trained ResNet: accuracy and speed."""
     folder = workdir / 'cifar'
-    origin = json.loads((folder / 'config.json').read_text())
+    origin = _json(
+        folder / 'config.json', f'launch.train --workdir={folder} with the config wanted'
+    )
     lines = metrics.read(folder / 'metrics.jsonl')
     if not lines or lines[-1]['step'] < origin['total_steps']:
         raise errors.RunError(f'the run in {folder} is not finished: start it again to go on')
@@ -124,24 +135,29 @@ def ensemble(workdir: pathlib.Path) -> Iterator[Row]:
     for name, numbers in ENSEMBLE.items():
         try:
             *_, (record, origin) = _read(folder, name)
-        except FileNotFoundError:
+        except errors.RecordError:
             continue
         found = True
         networks = next(len(value) for field, value in record._asdict().items() if '_S' in field)
         for claim, number in numbers(record, _on(origin)):
             yield row(claim, number, networks, origin)
     if not found:
-        raise FileNotFoundError(
-            f'{folder}/records: run launch.analyze --what={",".join(ENSEMBLE)} on it first'
-        )
+        raise _not_analysed(folder, ','.join(ENSEMBLE))
 
 
 def _read(folder: pathlib.Path, name: str) -> list[archive.Found]:
     """The records of a measure with their provenance, by step."""
     found = archive.read(folder, name, measures.MEASURES[name].record)
     if not found:
-        raise FileNotFoundError(f'{folder}/records: run launch.analyze --what={name} on it first')
+        raise _not_analysed(folder, name)
     return found
+
+
+def _not_analysed(folder: pathlib.Path, what: str) -> errors.RecordError:
+    return errors.RecordError(
+        f'{folder / "records"} has no record of {what}: run python -m launch.analyze '
+        f'--workdir={folder} --what={what}'
+    )
 
 
 def _on(origin) -> str:
@@ -260,7 +276,8 @@ def _timing(claim: str, spread: timing.Spread, origin, and_claim='', and_number=
 
 def theorems(workdir: pathlib.Path) -> Iterator[Row]:
     """How many statements hold, of all that `make theorems` checks."""
-    found = json.loads((workdir / 'theorems' / 'theorems.json').read_text())
+    folder = workdir / 'theorems'
+    found = _json(folder / 'theorems.json', f'launch.theorems --workdir={folder}')
     hold, total = sum(bool(one['holds']) for one in found['rows']), len(found['rows'])
     yield row(
         'statements put to numbers: hold; fail, each as the paper makes it and corrected beside it',

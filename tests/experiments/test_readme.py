@@ -32,6 +32,16 @@ def run(root):
     return result, lines, (root / 'README.md').read_text()
 
 
+@pytest.mark.parametrize('name', ['cifar/config.json', 'theorems/theorems.json'])
+def test_a_damaged_file_is_said_and_the_rows_of_its_source_stay(root, name):
+    before = (root / 'README.md').read_text()
+    (root / 'build' / name).parent.mkdir(parents=True)
+    (root / 'build' / name).write_text('{"rows": [')
+    _, lines, text = run(root)
+    assert text == before
+    assert any(f'{name} is damaged' in line for line in lines)
+
+
 def _rows(text, source):
     return [line for line in text.splitlines() if line.endswith(f'<!-- {source} --> |')]
 
