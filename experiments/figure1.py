@@ -72,6 +72,7 @@ class Result(NamedTuple):
     finished: bool
     files: tuple[pathlib.Path, ...] = ()
     findings: tuple[str, ...] = ()
+    diverged: tuple[str, ...] = ()  # trainings of which networks are left out
 
 
 def trainings(fast: bool = False, changes: Mapping[str, Any] | None = None) -> study.Study:
@@ -120,6 +121,10 @@ def run(
     if not trained.finished:
         return Result(False)
     report(study.table(trained.rows))
+    if trained.failed:
+        raise errors.NotFiniteError(
+            f'the figure needs all of its trainings: {"; ".join(trained.failed.values())}'
+        )
     report('(a-c, f) theory')
     record = measure(list(trained.workdirs.values()), list(made.values()), fast)
     stem = workdir / ('figure1_fast' if fast else 'figure1')
@@ -128,7 +133,8 @@ def run(
     files = [records.save(f'{stem}.npz', record, origin), _write_csv(f'{stem}.csv', record)]
     with style.context():
         files += style.save(picture.draw(record), stem)
-    return Result(True, tuple(files), tuple(_findings(record)))
+    diverged = tuple(f'{name}: {which}' for name, which in trained.diverged.items())
+    return Result(True, tuple(files), tuple(_findings(record)), diverged)
 
 
 def measure(folders: Sequence, made: Sequence[config.Config], fast: bool) -> Figure1:

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 
-from resnet_dyn import config, errors, fields
+from resnet_dyn import config, fields
 
 ROOT = pathlib.Path(__file__).parent.parent
 STOPPED = 42  # the exit status of a launcher that was stopped with everything saved
@@ -28,10 +28,10 @@ def train(
     stop: Callable[[], bool],
     report: Say,
 ) -> bool:
-    """Trains all runs, `jobs` at a time; whether all are finished, or some were stopped.
+    """Trains all runs, `jobs` at a time; False where they were stopped, all saved.
 
-    What a training says goes to `<workdir>.log`. Where one fails, the others are stopped, all
-    saved, and RunError has its last line.
+    What a training says goes to `<workdir>.log`, its last line also to `report`. Where one fails
+    the others go on: who then goes on with its workdir meets the reason.
     """
     waiting, running = list(configs), {}
     try:
@@ -41,9 +41,10 @@ def train(
                 report(f'{name}: its lines are in {_log(workdirs[name])}')
                 running[name] = _start(configs[name], workdirs[name])
             time.sleep(PAUSE)
-            done = [name for name, process in running.items() if process.poll() is not None]
-            for name in done:
-                if not _finished(name, running.pop(name).returncode, workdirs[name], report):
+            for name in [name for name in running if running[name].poll() is not None]:
+                status = running.pop(name).returncode
+                report(f'{name}: {_last_line(workdirs[name])}')
+                if status == STOPPED:
                     return False
     finally:
         _end(running.values())
@@ -53,11 +54,7 @@ def train(
 def flags(one: config.Config) -> list[str]:
     """The flags of the launcher that make this config; what is unset is left out."""
     given = {leaf.path: fields.get(one, leaf.path) for leaf in config.leaves()}
-    return [
-        f'--config.{path}={str(value).lower() if isinstance(value, bool) else value}'
-        for path, value in given.items()
-        if value is not None
-    ]
+    return [f'--config.{path}={value}' for path, value in given.items() if value is not None]
 
 
 def _start(one: config.Config, workdir: pathlib.Path) -> subprocess.Popen:
@@ -70,16 +67,9 @@ def _start(one: config.Config, workdir: pathlib.Path) -> subprocess.Popen:
         )
 
 
-def _finished(name: str, status: int, workdir: pathlib.Path, report: Say) -> bool:
+def _last_line(workdir: pathlib.Path) -> str:
     lines = _log(workdir).read_text().strip().splitlines()
-    last = lines[-1] if lines else 'nothing was said'
-    if status not in (0, DIVERGED, STOPPED):
-        raise errors.RunError(
-            f'the training of {name} ended with status {status}: {last} (all that it said is in '
-            f'{_log(workdir)})'
-        )
-    report(f'{name}: {last}')
-    return status in (0, DIVERGED)
+    return lines[-1] if lines else 'nothing was said'
 
 
 def _end(processes: Iterable[subprocess.Popen]) -> None:

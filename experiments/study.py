@@ -44,6 +44,8 @@ class Result(NamedTuple):
     finished: bool
     rows: tuple[Row, ...]
     workdirs: dict[str, pathlib.Path]
+    diverged: dict[str, str]  # runs of which networks diverged: which
+    failed: dict[str, str]  # runs of which all did, so that there is nothing to measure: the reason
 
 
 def configs(study: Study) -> dict[str, config.Config]:
@@ -91,24 +93,39 @@ def run(
       jobs: with more than one, so many trainings at a time, each a process of its own whose lines
         go to `workdir/runs/<name>.log`.
 
+    A network that diverges is left out, a run of which all do has a row with the reason alone, and
+    the others go on.
     Raises a UserError before anything is trained where one of the runs cannot start or go on.
     """
     made = configs(study)
     workdirs = {name: pathlib.Path(workdir) / 'runs' / name for name in made}
+    rows, diverged, failed, differ = [], {}, {}, differing(made)
+
+    def result(finished: bool) -> Result:
+        return Result(finished, tuple(rows), workdirs, diverged, failed)
+
     for name, one in made.items():
         runs.look(workdirs[name], one)
     if jobs > 1 and not side_by_side.train(made, workdirs, jobs, stop, report):
-        return Result(False, (), workdirs)
-    differ, rows = differing(made), []
+        return result(False)
     for name, one in made.items():
-        if stop() or not loop.train(one, workdirs[name], stop=stop, report=report).finished:
-            return Result(False, tuple(rows), workdirs)
-        measured = measure(workdirs[name])
-        if measured is None:
-            return Result(False, tuple(rows), workdirs)
-        own = {path: fields.get(one, path) for path in differ}
-        rows.append({'run': name, **own, **final_metrics(workdirs[name]), **measured})
-    return Result(True, tuple(rows), workdirs)
+        row = {'run': name} | {path: fields.get(one, path) for path in differ}
+        try:
+            if stop():
+                return result(False)
+            trained = loop.train(one, workdirs[name], stop=stop, report=report)
+            measured = measure(workdirs[name]) if trained.finished else None
+            if measured is None:
+                return result(False)
+            row |= final_metrics(workdirs[name]) | dict(measured)
+            if trained.diverged:
+                networks = ', '.join(map(str, trained.diverged))
+                diverged[name] = row['left out'] = f'diverged: network {networks}'
+        except errors.NotFiniteError as error:
+            report(f'{name} is left out: {error}')
+            failed[name] = row['left out'] = str(error)
+        rows.append(row)
+    return result(True)
 
 
 def final_metrics(workdir) -> dict[str, Any]:

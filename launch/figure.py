@@ -4,7 +4,8 @@
     python -m launch.figure --name=figure1 --workdir=build/figure1 --fast
 
 Started again, it goes on where it was. Config flags change the trainings behind a figure, as in
---config.seeds=20; what is not given is the figure's own.
+--config.seeds=20; what is not given is the figure's own. A network that diverges is left out: the
+last lines then name it, and the exit status is 3.
 """
 
 import importlib
@@ -27,8 +28,8 @@ def figure(stop: main.Stop) -> int:
     result = experiment.run(workdir, _FAST.value, changes, stop, main.say)
     if not result.finished:
         return main.STOPPED
-    main.say('\n'.join(('', *result.findings, '', *map(str, result.files))))
-    return main.DONE
+    main.say('\n'.join(('', *result.findings, '', *map(str, result.files), *result.diverged)))
+    return main.DIVERGED if result.diverged else main.DONE
 
 
 if __name__ == '__main__':

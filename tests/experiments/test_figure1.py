@@ -156,6 +156,21 @@ def test_a_figure_that_is_to_stop_trains_nothing(tmp_path):
     assert not list(tmp_path.glob('figure1*'))
 
 
+def test_a_training_that_diverged_leaves_no_figure_and_one_network_is_named(
+    made, tmp_path, monkeypatch
+):
+    planned = figure1.trainings(True, TINY)
+    done = study.run(planned, made[0], report=lambda line: None)
+    monkeypatch.setattr(study, 'run', lambda *_, **__: done._replace(failed={'a': 'all of them'}))
+    with pytest.raises(errors.NotFiniteError, match='all of them'):
+        figure1.run(tmp_path, True, TINY, report=lambda line: None)
+    assert not list(tmp_path.glob('figure1*'))
+    some = done._replace(diverged={'norms-edge_fast': 'diverged: network 1'})
+    monkeypatch.setattr(study, 'run', lambda *_, **__: some)
+    result = figure1.run(tmp_path, True, TINY, report=lambda line: None)
+    assert result.diverged == ('norms-edge_fast: diverged: network 1',)
+
+
 def test_a_network_that_diverged_is_left_out_of_the_means(made):
     record, _ = records.load(made[0] / 'figure1_fast.npz', figure1.Figure1)
     branch_STL = np.ones((2, 9, 3))

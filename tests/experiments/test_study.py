@@ -68,7 +68,10 @@ def trained(monkeypatch):
             lines.write(one.train.steps - 1, loss=[9.0, 9.0], of_old=[9.0, 9.0])
             lines.write(one.train.steps, loss=[1.0, 2.0], images_per_second=9.0)
             lines.write(one.train.steps, test_accuracy=accuracy)
-        return loop.Result(one.train.steps, not stop(), accuracy, {})
+        if one.model.depth > 20:
+            raise errors.NotFiniteError('all of its networks diverged')
+        diverged = {1: 5} if None in accuracy else {}
+        return loop.Result(one.train.steps, True, accuracy, diverged)
 
     monkeypatch.setattr(loop, 'train', train)
     return names
@@ -80,19 +83,19 @@ def test_a_row_a_run_with_what_differs_the_last_metrics_and_what_was_measured(tr
     assert found.workdirs['deep'] == tmp_path / 'runs' / 'deep'
     row = found.rows[1]
     differ = ['model.norm', 'model.depth', 'train.learning_rate']
-    assert list(row) == ['run', *differ, 'step', 'loss', 'test_accuracy', 'length']
+    assert list(row) == ['run', *differ, 'step', 'loss', 'test_accuracy', 'length', 'left out']
     np.testing.assert_array_equal(row.pop('loss'), [1.0, 2.0])
     np.testing.assert_array_equal(row.pop('test_accuracy'), [0.5, np.nan])
-    assert list(row.values()) == ['bare', 'none', 10, 1e-3, 8, 4]
+    assert list(row.values()) == ['bare', 'none', 10, 1e-3, 8, 4, 'diverged: network 1']
 
 
 def test_the_table_has_means_over_the_networks_that_are_finite(trained, tmp_path):
     rows = study.run(GAMMAS, tmp_path).rows
     heading, *lines = study.table(rows).splitlines()
-    assert heading.split() == [*list(rows[0])]
+    assert heading.split() == [*rows[0], 'left', 'out']
     assert lines[0].split()[:5] == ['first', 'batch', '10', '0.05', '8']
     assert lines[0].endswith('  1.5 ± 0.71  0.6 ± 0.14')
-    assert lines[1].endswith('0.5 (n = 1)')
+    assert lines[1].endswith('0.5 (n = 1)    diverged: network 1')
     with open(study.write_csv(tmp_path / 'table.csv', rows), newline='') as file:
         first, bare, _ = csv.DictReader(file)
     assert (first['run'], first['model.depth'], bare['model.norm']) == ('first', '10', 'none')
@@ -102,10 +105,29 @@ def test_the_table_has_means_over_the_networks_that_are_finite(trained, tmp_path
 
 def test_a_study_is_left_between_its_runs_and_where_a_measure_was_stopped(trained, tmp_path):
     found = study.run(GAMMAS, tmp_path / 'left', stop=lambda: len(trained) == 2)
-    assert (found.finished, trained, len(found.rows)) == (False, ['first', 'bare'], 1)
+    assert (found.finished, trained, len(found.rows)) == (False, ['first', 'bare'], 2)
     measure = {'first': {'a': 1}, 'bare': None}
     found = study.run(GAMMAS, tmp_path / 'stopped', lambda workdir: measure[workdir.name])
     assert (found.finished, len(found.rows)) == (False, 1)
+
+
+def test_a_run_that_diverged_is_a_row_with_the_reason_and_the_others_go_on(trained, tmp_path):
+    wild = GAMMAS.variants | {'wild': {'model.depth': 21}, 'last': {'seed': 1}}
+    found = study.run(GAMMAS._replace(variants=wild), tmp_path)
+    assert found.finished and trained[-2:] == ['wild', 'last']
+    assert found.failed == {'wild': 'all of its networks diverged'}
+    assert found.diverged == {'bare': 'diverged: network 1'}
+    assert [row.get('left out') for row in found.rows] == [
+        None,
+        'diverged: network 1',
+        None,
+        'all of its networks diverged',
+        None,
+    ]
+    assert 'test_accuracy' not in found.rows[3] and 'test_accuracy' in found.rows[4]
+    assert study.table(found.rows).count('all of its networks diverged') == 1
+    written = study.write_csv(tmp_path / 'table.csv', found.rows).read_text()
+    assert written.count('all of its networks diverged') == 1
 
 
 def test_a_run_that_cannot_go_on_is_refused_before_any_is_trained(trained, tmp_path):
@@ -180,17 +202,24 @@ def test_trainings_side_by_side_save_themselves_on_a_stop(trained, processes, tm
     assert not trained
 
 
-def test_where_one_of_them_fails_the_others_are_saved_and_its_last_line_is_said(
-    processes, tmp_path
+def test_where_one_of_them_fails_the_others_go_on_and_its_last_line_is_said(
+    trained, processes, tmp_path
 ):
-    fails = f"""
+    started = processes('print("trained")', bare='import sys; print("a bug"); sys.exit(1)')
+    lines = _side_by_side(tmp_path)
+    assert sorted(process.returncode for process in started) == [0, 0, 1]
+    assert {'first: trained', 'bare: a bug', 'deep: trained'} <= set(lines)
+    assert trained == ['first', 'bare', 'deep']  # in this process bare says why
+
+
+def test_where_one_of_them_was_stopped_the_others_are_too(trained, processes, tmp_path):
+    stops = f"""
 import pathlib, sys, time
 while 'waits' not in pathlib.Path({str(tmp_path / 'runs' / 'first.log')!r}).read_text():
     time.sleep(0.02)
-print('a bug')
-sys.exit(1)
+sys.exit(42)
 """
-    started = processes(WAITS, bare=fails)
-    with pytest.raises(errors.RunError, match='status 1: a bug'):
-        _side_by_side(tmp_path)
-    assert [process.returncode for process in started] == [42, 1]
+    started = processes(WAITS, bare=stops)
+    _side_by_side(tmp_path)
+    assert [process.returncode for process in started] == [42, 42]
+    assert not trained
