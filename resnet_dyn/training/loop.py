@@ -103,7 +103,8 @@ def _train(run: runs.Run, model, values, dataset, report, stop, bar, devices) ->
         recorder.Recorder(run, dataset, programs, said) as record,
     ):
         networks = record.begin(networks, restored, meta)
-        networks = programs.advance(networks, step, step)  # compiles
+        if step < run.total_steps and not stop():
+            networks = programs.advance(networks, step, step)  # compiles
         said.begin()
         limit = 1
         while step < run.total_steps and not stop():

@@ -39,7 +39,7 @@ class Progress:
         """A training line, with the time that the rest will take."""
         left_out = f' ({_of(loss)} networks)' if len(finite(loss)) < len(loss) else ''
         self.say(
-            f'step {step}/{self._total}  epoch {epoch:.2f}  loss {finite(loss).mean():.4f}  '
+            f'step {step}/{self._total}  epoch {epoch:.2f}  loss {_mean(loss)}  '
             f'accuracy {finite(train_accuracy).mean():.4f}{left_out}  rate {learning_rate:.4g}  '
             f'{images_per_second:.0f} images/s  {self._left(step)}'
         )
@@ -47,7 +47,7 @@ class Progress:
     def evaluated(self, step: int, *, test_loss, test_accuracy):
         """An evaluation line."""
         self.say(
-            f'step {step}/{self._total}  test loss {finite(test_loss).mean():.4f}  '
+            f'step {step}/{self._total}  test loss {_mean(test_loss)}  '
             f'test accuracy {over_seeds(test_accuracy)}'
         )
 
@@ -80,6 +80,11 @@ def finite(values) -> np.ndarray:
     """Those of some numbers, or of one, that are finite; None, as JSON has NaN, is not."""
     values = np.array(values, float)
     return values[np.isfinite(values)]
+
+
+def _mean(values) -> str:
+    mean = finite(values).mean()
+    return f'{mean:.4f}' if mean < 1e4 else f'{mean:.4g}'
 
 
 def _of(values) -> str:

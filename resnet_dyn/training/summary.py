@@ -36,6 +36,8 @@ def opening(
     what += f'{values:,} parameters{each})'
     where = f'{mesh.size} {mesh.devices.flat[0].platform} device{"s" if mesh.size > 1 else ""}'
     start = 'from step 0' if restored is None else f'restored at step {restored}'
+    if not run.total_steps:
+        start = 'nothing is trained, step 0 is saved and evaluated'
     return (
         f'{what} on {named(dataset.source._asdict())}, inputs of {shape}, {dataset.classes} '
         f'classes, {len(dataset.train.labels)} training and {len(dataset.test.labels)} test '

@@ -60,10 +60,10 @@ def _train(cfg, workdir, report=lambda line: None, **options):
     return loop.train(cfg, workdir, report, devices=jax.devices()[:1], **options)
 
 
-def _after(chunks):
-    """A `stop` that is true after so many chunks."""
+def _after(calls):
+    """A `stop` that is true after so many calls: before compiling, and before each chunk."""
     asked = itertools.count()
-    return lambda: next(asked) >= chunks
+    return lambda: next(asked) >= calls
 
 
 def _final(workdir):
@@ -108,8 +108,8 @@ def test_neither_cadences_nor_stops_change_a_bit(reference, tmp_path):
     workdir, cfg = reference
     other = {'log.every': 1, 'log.record': 3, 'log.evaluate': 7, 'checkpoint.every': 20}
     cfg = fields.replace(cfg, other)
-    for chunks in (2, 3):
-        stopped = _train(cfg, tmp_path, stop=_after(chunks))
+    for calls in (3, 4):
+        stopped = _train(cfg, tmp_path, stop=_after(calls))
         assert not stopped.finished and checkpoints.steps(tmp_path)[-1] == stopped.step < STEPS
     result = _train(cfg, tmp_path)
     assert result.finished and result.step == STEPS
@@ -160,7 +160,7 @@ def test_the_line_after_a_resume_is_that_of_the_uninterrupted_run_to_the_last_bi
     shutil.rmtree(workdir)
     monkeypatch.setattr(loop, 'CHUNK_SECONDS', 0)  # single steps
     every = {'log.every': 4, 'checkpoint.every': 5, 'log.record': 5}
-    assert _train(fields.replace(cfg, every), workdir, stop=_after(at)).step == at
+    assert _train(fields.replace(cfg, every), workdir, stop=_after(at + 1)).step == at
     assert at % 4, 'a resume within a line'
     with open(workdir / 'metrics.jsonl', 'a') as file:  # of a killed process that got further
         file.write('{"step": 16, "loss": [0, 0]}\n')
@@ -173,7 +173,7 @@ def test_the_speed_after_a_resume_is_that_of_all_steps_of_its_line(
 ):
     cfg = reference[1]
     monkeypatch.setattr(loop, 'CHUNK_SECONDS', 0)  # single steps
-    _train(cfg, tmp_path, stop=_after(3))
+    _train(cfg, tmp_path, stop=_after(4))
     step, trees, meta = checkpoints.restore_training(tmp_path)
     assert meta['totals']['steps'] == step and meta['totals']['seconds'] > 0
     slow = {**meta['totals'], 'seconds': 1e6}
@@ -291,8 +291,10 @@ def test_a_last_step_without_its_lines_is_evaluated_again(reference, copy):
 
 def test_a_run_of_no_steps_is_evaluated_and_saved(tiny, tmp_path):
     cfg = tiny({**CHANGES, 'train.steps': 0})
-    result = _train(cfg, tmp_path)
+    said = []
+    result = _train(cfg, tmp_path, said.append)
     assert result.finished and len(result.test_accuracy) == 2
+    assert 'nothing is trained' in said[0]
     assert checkpoints.steps(tmp_path) == [0]
     said = []
     assert _train(cfg, tmp_path, said.append) == result

@@ -30,7 +30,9 @@ def test_networks_that_have_diverged_are_left_out_and_counted():
         values = {'loss': np.array([1.0, np.nan]), 'train_accuracy': np.array([0.5, np.nan])}
         progress_.trained(20, epoch=1, learning_rate=0.05, images_per_second=1.0, **values)
         progress_.evaluated(20, test_loss=[1.0, np.nan], test_accuracy=[0.5, np.nan])
+        progress_.evaluated(21, test_loss=[1.5e30], test_accuracy=[0.5])
     assert 'loss 1.0000  accuracy 0.5000 (1 of 2 networks)  rate' in said[0]
+    assert 'test loss 1.5e+30  test accuracy 0.5000' in said[2]
     assert 'test loss 1.0000  test accuracy 0.5000 (1 of 2 seeds)' in said[1]
 
 
