@@ -7,6 +7,8 @@ keeps its traceback. What a launcher says is a view of its job (`views`): `| hea
 """
 
 import contextlib
+import errno
+import os
 import pathlib
 import signal
 import sys
@@ -19,6 +21,8 @@ from launch import views
 from resnet_dyn import backend, errors
 
 DONE, FAILED, DIVERGED, STOPPED = 0, 1, 3, 42
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # a disk's state, wherever it was met
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 Stop = Callable[[], bool]
@@ -94,7 +98,7 @@ def workdir() -> pathlib.Path:
         raise flags.ValidationError(
             '--workdir is not given: name the folder of the run, as in --workdir=runs/first'
         )
-    return pathlib.Path(_WORKDIR.value).expanduser().absolute()
+    return pathlib.Path(os.path.expanduser(_WORKDIR.value)).absolute()  # ./~ is a folder called ~
 
 
 def check_folder(path: pathlib.Path) -> None:
@@ -135,7 +139,8 @@ def _read(argv: list[str], known_only: bool = False) -> list[str]:
 
 
 def _for_the_user(error: Exception) -> bool:
-    return isinstance(error, flags.Error | errors.UserError)
+    full = isinstance(error, OSError) and error.errno in _FULL
+    return full or isinstance(error, flags.Error | errors.UserError)
 
 
 def _program(argv: Sequence[str]) -> str:

@@ -6,8 +6,10 @@ of a run.
 """
 
 import collections
+import contextlib
 import dataclasses
 import datetime
+import io
 import json
 import os
 import pathlib
@@ -31,7 +33,7 @@ def save(path, record: NamedTuple, provenance: Mapping[str, Any]) -> pathlib.Pat
     Fields are arrays of numbers, booleans or strings, or what NumPy makes such arrays of; others
     (objects, bfloat16, which .npz cannot hold) raise errors.RecordError. Returns the absolute path.
     """
-    path = pathlib.Path(path).expanduser().absolute()
+    path = pathlib.Path(os.path.expanduser(path)).absolute()
     if path.suffix != '.npz':
         raise errors.RecordError(f'{path} does not end in .npz, the format of records: rename it')
     kind = type(record)
@@ -42,13 +44,51 @@ def save(path, record: NamedTuple, provenance: Mapping[str, Any]) -> pathlib.Pat
                 f'field {name!r} of {kind.__name__} has dtype {array.dtype}, which a record '
                 'cannot hold: make it an array of float32, say'
             )
-    header = {'kind': kind.__name__, 'version': _version(kind), 'provenance': provenance}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
-    with open(temporary, 'wb') as file:
-        np.savez(file, **{_HEADER: np.array(json.dumps(header))}, **arrays)
-    os.replace(temporary, path)
+    header = {
+        'kind': kind.__name__,
+        'version': _version(kind),
+        'fields': list(arrays),
+        'provenance': provenance,
+    }
+    data = io.BytesIO()
+    np.savez(data, **{_HEADER: np.array(json.dumps(header))}, **arrays)
+    temporary = _beside(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(data.getbuffer())
+        os.replace(temporary, path)
+    except OSError as error:
+        _try_to_remove(temporary)
+        raise errors.RecordError(
+            f'the record {path} cannot be written ({error}): look for free space there and for the '
+            'right to write, and ask for it again'
+        ) from error
     return path
+
+
+def check_writable(folder) -> None:
+    """Raises RecordError if records could not be written into `folder`; changes nothing there.
+
+    To be asked before what takes long: the folder is made if it is not there, and a small file is
+    written into it and removed.
+    """
+    folder = pathlib.Path(os.path.expanduser(folder)).absolute()
+    probe = _beside(folder / 'probe')
+    made: list[pathlib.Path] = []
+    try:
+        made += [path for path in (folder, *folder.parents) if not path.exists()]
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b'probe')
+        probe.unlink()
+    except OSError as error:
+        _try_to_remove(probe)
+        raise errors.RecordError(
+            f'records cannot be written to {folder} ({error}): get the right to write there, look '
+            'for free space, or copy what is to be measured to where you may write, and ask there'
+        ) from error
+    finally:
+        for path in made:
+            _try_to_remove(path)
 
 
 def load(path, kind: type | None = None) -> tuple[NamedTuple, dict[str, Any]]:
@@ -59,18 +99,30 @@ def load(path, kind: type | None = None) -> tuple[NamedTuple, dict[str, Any]]:
     """
     path = pathlib.Path(path)
     try:
-        with open(path, 'rb') as file, np.load(file, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-        header = json.loads(str(arrays.pop(_HEADER)))
-        name, version = header['kind'], header['version']
+        data = path.read_bytes()
     except FileNotFoundError:
         raise errors.RecordError(f'{path} does not exist: make the record first') from None
+    except OSError as error:
+        raise errors.RecordError(
+            f'{path} cannot be read ({error}): see that the disk answers and that you may read '
+            'there, and try again'
+        ) from error
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+        header = json.loads(str(arrays.pop(_HEADER)))
+        name, version, origin = header['kind'], header['version'], header['provenance']
+        if set(header.get('fields', arrays)) != set(arrays):
+            raise ValueError(f'it has not the fields {", ".join(header["fields"])}')
+        generic = collections.namedtuple(name, arrays)
+    except MemoryError:
+        raise
     except Exception as error:  # damaged archives raise errors of many kinds
         raise errors.RecordError(
             f'{path} is no record, or a damaged one ({error}): make it again'
         ) from error
     if kind is None:
-        return collections.namedtuple(name, arrays)(**arrays), header['provenance']
+        return generic(**arrays), origin
     found, wanted = (name, version, set(arrays)), (kind.__name__, _version(kind), set(kind._fields))
     if found != wanted:
         raise errors.RecordError(
@@ -78,32 +130,21 @@ def load(path, kind: type | None = None) -> tuple[NamedTuple, dict[str, Any]]:
             f'{kind.__name__}, version {_version(kind)} ({", ".join(kind._fields)}) was asked '
             'for: make it again with this version of the code'
         )
-    return kind(**arrays), header['provenance']
+    return kind(**arrays), origin
 
 
-def check_writable(folder) -> None:
-    """Raises RecordError where no file can be written to `folder`, made if it is not there.
-
-    For long work to ask before it begins.
-    """
-    folder = pathlib.Path(folder).expanduser().absolute()
-    probe = folder / f'.writable.{os.getpid()}.tmp'
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe.write_bytes(b'.')
-        probe.unlink()
-    except OSError as error:
-        raise errors.RecordError(
-            f'records cannot be written to {folder} ({error}): get the right to write there, or '
-            'free space'
-        ) from error
-
-
-def provenance(config=None, *, seed: int | None = None, wall_time: float | None = None) -> dict:
+def provenance(
+    config=None,
+    *,
+    seed: int | None = None,
+    network: int | None = None,
+    wall_time: float | None = None,
+) -> dict[str, Any]:
     """What to write beside a number: where, when, of what and by which command it came.
 
-    `config` is a frozen dataclass or a mapping, `wall_time` in seconds. `code` is the version of
-    the package and, in a git checkout, the commit (`-dirty` with uncommitted changes).
+    `config` is a frozen dataclass or a mapping; `seed` is the config's, `network` the index of the
+    one network that the number is of, None for all; `wall_time` is in seconds. `code` is the
+    version of the package and, in a git checkout, the commit (`-dirty` with uncommitted changes).
     """
     if dataclasses.is_dataclass(config):
         config = dataclasses.asdict(config)
@@ -111,12 +152,23 @@ def provenance(config=None, *, seed: int | None = None, wall_time: float | None 
         'config': config,
         'code': {'version': metadata.version('resnet_dyn'), 'commit': _commit()},
         'seed': seed,
+        'network': network,
         'device': _device(),
         'wall_time': wall_time,
         'command': shlex.join(sys.orig_argv),
         'date': datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds'),
         'versions': {name: metadata.version(name) for name in ('jax', 'jaxlib', 'numpy')},
     }
+
+
+def _beside(path: pathlib.Path) -> pathlib.Path:
+    return path.with_name(f'.{path.name}.{os.getpid()}.tmp')
+
+
+def _try_to_remove(path: pathlib.Path) -> None:
+    """Removes a file or an empty folder of ours, where it is."""
+    with contextlib.suppress(OSError):
+        path.rmdir() if path.is_dir() else path.unlink()
 
 
 def _version(kind: type) -> int:

@@ -1,5 +1,8 @@
 """Records go to disk and back with their provenance, at once or not at all."""
 
+import errno
+import os
+import pathlib
 from typing import NamedTuple
 
 import ml_dtypes
@@ -70,11 +73,79 @@ def test_a_record_replaces_an_older_one_and_leaves_nothing_beside_it(tmp_path):
 
 
 def test_provenance_says_config_code_seed_device_time_and_command(tmp_path):
-    found = records.provenance(config.parse({'seed': 7}), seed=7, wall_time=1.5)
+    found = records.provenance(config.parse({'seed': 7}), seed=7, network=2, wall_time=1.5)
     assert found['config']['model']['family'] == 'fully_connected'
-    assert found['seed'] == 7
+    assert (found['seed'], found['network']) == (7, 2)
     assert found['wall_time'] == 1.5
     assert found['device']['platform'] == 'cpu'
     assert found['code']['version']
     assert 'pytest' in found['command']
     records.save(tmp_path / 'a.npz', sample(), found)
+
+
+def raises(error):
+    def call(*args, **kwargs):
+        raise error
+
+    return call
+
+
+@pytest.mark.parametrize(
+    'owner, name', [(pathlib.Path, 'mkdir'), (pathlib.Path, 'write_bytes'), (os, 'replace')]
+)
+def test_a_full_disk_is_said_with_the_path_and_leaves_the_older_record(
+    tmp_path, monkeypatch, owner, name
+):
+    path = records.save(tmp_path / 'a.npz', sample(), {'n': 1})
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, raises(OSError(errno.ENOSPC, 'No space left on device')))
+        with pytest.raises(errors.RecordError, match=r'a\.npz cannot be written .*No space left'):
+            records.save(path, sample(), {'n': 2})
+    assert records.load(path)[1] == {'n': 1}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_disk_that_does_not_answer_is_not_called_damage(tmp_path, monkeypatch):
+    path = records.save(tmp_path / 'a.npz', sample(), {})
+    broken = OSError(errno.EIO, 'Input/output error')
+    monkeypatch.setattr(pathlib.Path, 'read_bytes', raises(broken))
+    with pytest.raises(errors.RecordError, match=r'cannot be read .*Input/output error'):
+        records.load(path)
+
+
+def test_every_byte_flipped_is_a_record_error_or_the_same_record(tmp_path):
+    path = records.save(tmp_path / 'a.npz', sample(), {'seed': 3})
+    data, refused = path.read_bytes(), 0
+    for place in range(len(data)):
+        path.write_bytes(data[:place] + bytes([data[place] ^ 0x10]) + data[place + 1 :])
+        try:
+            record, origin = records.load(path)
+        except errors.RecordError:
+            refused += 1
+            continue
+        assert (record.weights_LR == sample().weights_LR).all() and origin == {'seed': 3}
+    assert refused > len(data) / 2
+
+
+def test_a_folder_that_can_be_written_is_as_it_was_after_the_question(tmp_path):
+    (tmp_path / 'records').mkdir()
+    records.check_writable(tmp_path / 'records')
+    records.check_writable(tmp_path / 'new' / 'records')
+    assert [path.name for path in tmp_path.rglob('*')] == ['records']
+
+
+@pytest.mark.parametrize('number', [errno.EROFS, errno.EACCES, errno.ENOSPC])
+def test_a_folder_that_cannot_be_written_is_said_before_anything_is_computed(
+    tmp_path, monkeypatch, number
+):
+    with monkeypatch.context() as patch:
+        patch.setattr(pathlib.Path, 'write_bytes', raises(OSError(number, os.strerror(number))))
+        with pytest.raises(
+            errors.RecordError, match=f'cannot be written to .*{os.strerror(number)}'
+        ):
+            records.check_writable(tmp_path / 'records')
+    assert not list(tmp_path.iterdir())
+    (tmp_path / 'file').write_text('mine')
+    with pytest.raises(errors.RecordError, match='records cannot be written to'):
+        records.check_writable(tmp_path / 'file')
+    assert (tmp_path / 'file').read_text() == 'mine'

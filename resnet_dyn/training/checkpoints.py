@@ -215,7 +215,7 @@ def restore_training(
 
 
 def _folder(workdir) -> pathlib.Path:
-    return pathlib.Path(workdir).expanduser().absolute() / 'checkpoints'
+    return pathlib.Path(os.path.expanduser(workdir)).absolute() / 'checkpoints'
 
 
 def _newest(workdir, only, optimizer, expected) -> tuple[int, Variables, Meta] | None:

@@ -10,6 +10,7 @@ The length of a run may grow, and with a schedule that is not constant the resul
 of a straight run: the segments say which steps were trained under which plan.
 """
 
+import contextlib
 import json
 import os
 import pathlib
@@ -81,11 +82,16 @@ def write(
         segments = everything.pop('segments', [whole])  # runs of earlier versions have none
     everything |= {'config': config.to_dict(cfg), 'total_steps': steps[1]}
     everything['segments'] = [*segments, {'steps': list(steps), **_of_a_start(now)}]
-    with open(workdir / TEMPORARY, 'w') as file:
-        json.dump(everything, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(workdir / TEMPORARY, workdir / NAME)
+    try:
+        with open(workdir / TEMPORARY, 'w') as file:
+            json.dump(everything, file, indent=1)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(workdir / TEMPORARY, workdir / NAME)
+    except OSError:
+        with contextlib.suppress(OSError):
+            (workdir / TEMPORARY).unlink()
+        raise
 
 
 def facts(dataset: datasets.Dataset) -> dict[str, Any]:

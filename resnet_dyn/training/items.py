@@ -9,10 +9,12 @@ descriptor or of a link, so that every folder is taken literally.
 """
 
 import contextlib
+import functools
 import logging
 import os
 import pathlib
 import re
+import sys
 import tempfile
 import zlib
 from collections.abc import Mapping
@@ -27,6 +29,7 @@ META_FILE = f'{META}/metadata'
 UNFINISHED = '.orbax-checkpoint-tmp'  # in the name of what orbax has not finished
 
 _PLAIN = re.compile(r'[A-Za-z0-9_./=+,@ -]*')
+_OS_ERROR = re.compile(r"os_error_code='(\d+)'")  # as tensorstore says what the disk told it
 _DESCRIPTORS = pathlib.Path('/proc/self/fd')
 _TEMPORARY = pathlib.Path('/tmp')
 
@@ -78,6 +81,14 @@ def describe(leaf: np.ndarray) -> dict[str, Any]:
     return {'shape': list(leaf.shape), 'dtype': str(leaf.dtype), 'crc32': zlib.crc32(data)}
 
 
+def line(error: BaseException) -> str:
+    """The kind of an error and the first line of what it says, a long one without its middle."""
+    text = str(error).partition('\n')[0]
+    if len(text) > 400:
+        text = f'{text[:150]} ... {text[-250:]}'
+    return text if isinstance(error, FormatError) else f'{type(error).__name__} {text}'
+
+
 @contextlib.contextmanager
 def _literally(folder: pathlib.Path):
     """A path of plain characters that leads to `folder`."""
@@ -98,30 +109,33 @@ def _literally(folder: pathlib.Path):
 
 @contextlib.contextmanager
 def _asking():
-    """A stack for what is to be closed; what goes wrong in it is one FormatError, logged nowhere.
-
-    Orbax raises errors of every kind, and its threads log a traceback each.
-    """
-
-    def quiet(record: logging.LogRecord) -> bool:
-        return 'orbax' not in record.pathname
-
-    log = logging.getLogger('absl')
-    log.addFilter(quiet)
+    """A stack for what is to be closed; what goes wrong in it is an OSError or a FormatError."""
+    _hush()
     try:
         with contextlib.ExitStack() as stack:
             yield stack
     except OSError:
         raise
-    except Exception as error:
+    except Exception as error:  # orbax raises errors of every kind
+        if code := _OS_ERROR.search(str(error)):
+            raise OSError(int(code[1]), os.strerror(int(code[1]))) from error
         raise FormatError(line(error)) from error
-    finally:
-        log.removeFilter(quiet)
 
 
-def line(error: BaseException) -> str:
-    """The kind of an error and the first line of what it says."""
-    return f'{type(error).__name__} {str(error).partition(chr(10))[0][:300]}'
+@functools.cache
+def _hush() -> None:
+    """From now on the threads of orbax print no tracebacks, also late, of what it raises anyway.
+
+    They log them, and tensorstore calls back into the loop of a save that has failed and is closed.
+    """
+    logging.getLogger('absl').addFilter(lambda record: 'orbax' not in record.pathname)
+    shown = sys.unraisablehook
+
+    def hook(unraisable):
+        if str(unraisable.exc_value) != 'Event loop is closed':
+            shown(unraisable)
+
+    sys.unraisablehook = hook
 
 
 def _names(path) -> list[str]:

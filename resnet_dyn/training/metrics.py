@@ -4,22 +4,37 @@ Every line is one JSON object with its `step`. A process killed while it writes 
 line only; readers and a resumed writer drop it.
 """
 
+import contextlib
 import json
 import math
 import os
 import pathlib
+import queue
+import socket
+import struct
+import sys
+import threading
 import time
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import tensorboardX
+from tensorboardX import record_writer
+from tensorboardX.proto import event_pb2
 
 from resnet_dyn import errors
 
+_WAITING = 10_000  # events that may wait for the disk
+_PATIENCE = 5.0  # seconds that closing waits for them
+
 
 class JsonLines:
-    """Appends lines to `path`; each is on its way to the disk when `write` returns."""
+    """Appends lines to `path`; each is on its way to the disk when `write` returns.
+
+    A disk that is full, or may not be written to, raises RunError; closing then raises nothing,
+    since nothing is held back.
+    """
 
     def __init__(self, path):
         self.path = pathlib.Path(path).absolute()
@@ -28,49 +43,105 @@ class JsonLines:
     def write(self, step: int, **values: Any) -> None:
         """One line. Arrays become lists; what JSON cannot say (NaN, Inf) becomes null."""
         line = json.dumps({'step': int(step)} | _plain(values), allow_nan=False)
-        self._file.write(f'{line}\n'.encode())
-        self._file.flush()
+        with writing(self.path):
+            _write_all(self._file, f'{line}\n'.encode())
 
     def cut_after(self, step: int) -> None:
         """Drops the lines of steps after `step`: what a resumed run will write again."""
         self.close()
-        lines = self.path.read_bytes().splitlines(keepends=True)
-        kept = [line for line in lines if _parse(line, self.path)['step'] <= step]
-        if len(kept) < len(lines):
-            temporary = self.path.with_name(f'{self.path.name}.tmp')
-            temporary.write_bytes(b''.join(kept))
-            os.replace(temporary, self.path)
+        with writing(self.path):
+            lines = self.path.read_bytes().splitlines(keepends=True)
+            kept = [line for line in lines if _parse(line, self.path)['step'] <= step]
+            if len(kept) < len(lines):
+                _replace(self.path, b''.join(kept))
         self._open()
 
     def close(self) -> None:
         self._file.close()
 
     def _open(self) -> None:
-        if self.path.exists():
-            _drop_torn_line(self.path)
-        self._file = open(self.path, 'ab')  # noqa: SIM115, open as long as the run
+        with writing(self.path):
+            if self.path.exists():
+                _drop_torn_line(self.path)
+            self._file = open(self.path, 'ab', buffering=0)  # noqa: SIM115, as long as the run
 
 
 class TensorBoard:
     """Event files in `folder`; with `purge_step`, the viewer drops earlier events from there on.
 
-    A list over the S networks is shown as its mean. tensorboardX puts everything on disk only
-    when it is closed, so a killed run loses the end of the view, not of the record.
+    A list over the S networks is shown as its mean. This is a view, not the record, so that it
+    never blocks, ends or delays a run: a thread writes, and where it cannot, or falls far behind,
+    the view is dropped with one warning.
     """
 
     def __init__(self, folder, purge_step: int | None = None):
-        self._writer = tensorboardX.SummaryWriter(
-            str(folder),
-            purge_step=purge_step,
-            filename_suffix=f'.{time.time_ns()}',  # two starts within a second: two files
-        )
+        self._folder = pathlib.Path(folder).absolute()
+        self._waiting: queue.Queue = queue.Queue(_WAITING)
+        self._dropped = False
+        self._thread = threading.Thread(target=self._run, name='tensorboard', daemon=True)
+        try:
+            self._thread.start()
+        except RuntimeError as error:  # no more threads
+            self._drop(error)
+        self._put(file_version='brain.Event:2')
+        if purge_step is not None:
+            start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+            self._put(step=purge_step, session_log=start)
 
     def write(self, step: int, **values: Any) -> None:
         for name, value in values.items():
-            self._writer.add_scalar(name, float(np.mean(value)), int(step))
+            scalar = tensorboardX.summary.scalar(name, float(np.mean(value)))
+            self._put(step=int(step), summary=scalar)
 
     def close(self) -> None:
-        self._writer.close()
+        """Waits for what is still to be written, but not long."""
+        if self._dropped:
+            return
+        with contextlib.suppress(queue.Full):
+            self._waiting.put_nowait(None)
+        self._thread.join(_PATIENCE)
+        if self._thread.is_alive():
+            self._drop(TimeoutError('the disk does not answer'))
+
+    def _put(self, **event: Any) -> None:
+        if not self._dropped:
+            try:
+                self._waiting.put_nowait(event_pb2.Event(wall_time=time.time(), **event))
+            except queue.Full:
+                self._drop(TimeoutError('the disk does not keep up'))
+
+    def _run(self) -> None:
+        name = f'events.out.tfevents.{int(time.time())}.{socket.gethostname()}.{time.time_ns()}'
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with open(self._folder / name, 'xb', buffering=0) as file:
+                while (event := self._waiting.get()) is not None and not self._dropped:
+                    _write_all(file, _framed(event.SerializeToString()))
+        except Exception as error:
+            self._drop(error)
+
+    def _drop(self, error: Exception) -> None:
+        if not self._dropped:
+            self._dropped = True
+            print(
+                f'warning: the TensorBoard events in {self._folder} end here '
+                f'({type(error).__name__} {error}); the run goes on, and {self._folder.parent} '
+                'has its record all the same',
+                file=sys.stderr,
+                flush=True,
+            )
+
+
+@contextlib.contextmanager
+def writing(path: pathlib.Path):
+    """Within it, a disk that is full, or does not let us write to `path`, is a RunError."""
+    try:
+        yield
+    except OSError as error:
+        raise errors.RunError(
+            f'{path} cannot be written ({error}): look for free space there and for the right to '
+            'write, and start the run again: it goes on from its last checkpoint'
+        ) from error
 
 
 def read(path) -> list[dict[str, Any]]:
@@ -79,10 +150,41 @@ def read(path) -> list[dict[str, Any]]:
     A file that is not there has no lines; a damaged line before the last raises RunError.
     """
     path = pathlib.Path(path)
-    if not path.exists():
+    try:
+        whole, _, _ = path.read_bytes().rpartition(b'\n')
+    except (FileNotFoundError, NotADirectoryError):
         return []
-    whole, _, _ = path.read_bytes().rpartition(b'\n')
+    except OSError as error:
+        raise errors.RunError(
+            f'{path} cannot be read ({error}): see that the disk answers and that you may read '
+            'there, and try again'
+        ) from error
     return [_parse(line, path) for line in whole.splitlines()]
+
+
+def _write_all(file, data: bytes) -> None:
+    """Writes to a file without a buffer, which may take less than all at a time."""
+    while data:
+        data = data[file.write(data) :]
+
+
+def _framed(data: bytes) -> bytes:
+    """One record of a TFRecord file: length, its CRC32C, the data, theirs."""
+    length = struct.pack('<Q', len(data))
+    length_crc, data_crc = (
+        struct.pack('<I', record_writer.masked_crc32c(part)) for part in (length, data)
+    )
+    return length + length_crc + data + data_crc
+
+
+def _replace(path: pathlib.Path, data: bytes) -> None:
+    temporary = path.with_name(f'{path.name}.tmp')
+    try:
+        temporary.write_bytes(data)
+        os.replace(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def _parse(line: bytes, path: pathlib.Path) -> dict[str, Any]:

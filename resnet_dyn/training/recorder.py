@@ -15,6 +15,7 @@ neither compiling nor evaluating, recording and saving.
 """
 
 import shutil
+import sys
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -68,9 +69,10 @@ def keep_lost_lines(run: runs.Run, report: progress.Report) -> None:
     number = 1
     while (run.workdir / f'{runs.METRICS}.lost-{number}').exists():
         number += 1
-    for name in (runs.METRICS, runs.DYNAMICS):
-        if (run.workdir / name).exists():
-            shutil.copyfile(run.workdir / name, run.workdir / f'{name}.lost-{number}')
+    with metrics.writing(run.workdir / f'{runs.METRICS}.lost-{number}'):
+        for name in (runs.METRICS, runs.DYNAMICS):
+            if (run.workdir / name).exists():
+                shutil.copyfile(run.workdir / name, run.workdir / f'{name}.lost-{number}')
     report(
         f'WARNING: {run.workdir} has lines up to step {lines[-1]["step"]} and no checkpoint: '
         f'training starts at step 0, and the old lines are kept in {run.workdir}/*.lost-{number}'
@@ -106,14 +108,14 @@ class Recorder:
     def __enter__(self):
         return self
 
-    def __exit__(self, *_):
-        try:
-            self._checkpoints.close()
-        finally:
-            self._metrics.close()
-            self._dynamics.close()
-            if self._board is not None:
-                self._board.close()
+    def __exit__(self, _, error, __):
+        """Closes all; what goes wrong in that never takes the place of the `error` on its way."""
+        opened = (self._checkpoints, self._metrics, self._dynamics, self._board)
+        late = [failure for one in opened if (failure := _close(one)) is not None]
+        for failure in late if error else late[1:]:
+            print(f'warning: {failure}', file=sys.stderr, flush=True)
+        if late and error is None:
+            raise late[0]
 
     def begin(
         self, networks: program.Networks, restored: int | None, meta: dict[str, Any]
@@ -202,3 +204,13 @@ class Recorder:
         meta = self._meta | {totals.META: since}
         self._checkpoints.save(step, state.to_trees(networks.state), meta)
         self._saved = step
+
+
+def _close(opened) -> Exception | None:
+    """Closes what there is to close; returns what went wrong."""
+    try:
+        if opened is not None:
+            opened.close()
+    except Exception as error:
+        return error
+    return None

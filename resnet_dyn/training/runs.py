@@ -72,8 +72,8 @@ def look(workdir, cfg: config.Config | None = None) -> Start:
     """
     workdir = _absolute(workdir)
     _check_name(workdir)
+    stored = _read(workdir)
     try:
-        stored = description.read(workdir)
         if stored is None:
             _check_free(workdir)
     except OSError as error:
@@ -125,7 +125,7 @@ def identity(cfg: config.Config, digest: str) -> dict[str, Any]:
 
 def stored_identity(workdir) -> dict[str, Any]:
     """The identity of the run in `workdir`; {} where there is none."""
-    stored = description.read(_absolute(workdir))
+    stored = _read(_absolute(workdir))
     return identity(stored.config, stored.data['source']['digest']) if stored else {}
 
 
@@ -251,9 +251,16 @@ def _lock(workdir: pathlib.Path) -> int:
     )
 
 
+def _read(workdir: pathlib.Path) -> description.Description | None:
+    try:
+        return description.read(workdir)
+    except OSError as error:
+        raise _no_access(workdir, error) from error
+
+
 def _read_present(workdir) -> description.Description:
     workdir = _absolute(workdir)
-    stored = description.read(workdir)
+    stored = _read(workdir)
     if stored is None:
         raise errors.RunError(
             f'{workdir} has no {description.NAME}, so it is not the workdir of a run: give the '
@@ -270,4 +277,4 @@ def _no_access(workdir: pathlib.Path, error: OSError) -> errors.RunError:
 
 
 def _absolute(workdir) -> pathlib.Path:
-    return pathlib.Path(workdir).expanduser().absolute()
+    return pathlib.Path(os.path.expanduser(workdir)).absolute()

@@ -1,5 +1,6 @@
 """What every launcher does with the outcome of its job, and with signals."""
 
+import errno
 import os
 import signal
 import sys
@@ -45,6 +46,28 @@ def test_the_status_of_the_job_is_that_of_the_process():
 def test_what_a_user_can_mend_is_one_line_and_a_failure(error, capsys):
     assert _status(_raises(error)) == 1
     assert capsys.readouterr().err == 'python -m launch.train: mend it\n'
+
+
+@pytest.mark.parametrize('number', [errno.ENOSPC, errno.EDQUOT, errno.EROFS])
+def test_a_full_disk_is_one_line_wherever_it_was_met(number, capsys):
+    error = OSError(number, os.strerror(number), '/run/picture.png')
+    assert _status(_raises(error)) == 1
+    said = capsys.readouterr().err
+    assert said.count('\n') == 1 and os.strerror(number) in said and '/run/picture.png' in said
+
+
+def test_a_folder_called_tilde_is_not_home(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv('HOME', '/elsewhere')
+    found = []
+
+    def job(stop):
+        found.append(str(main.workdir()))
+        return main.DONE
+
+    for given in ('./~', '~nobody-of-this-name/a', '~/a'):
+        assert _status(job, f'--workdir={given}') == 0
+    assert found == [f'{tmp_path}/~', f'{tmp_path}/~nobody-of-this-name/a', '/elsewhere/a']
 
 
 @pytest.mark.parametrize('error', [ValueError('ours'), KeyError('ours'), TypeError('ours')])

@@ -4,6 +4,8 @@ import errno
 import os
 import pathlib
 import shutil
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -119,6 +121,42 @@ def test_a_full_disk_is_one_error_that_names_it_and_leaves_no_litter(workdir, mo
     writer.save(30, trees_of(30), {})
     writer.close()
     assert checkpoints.steps(workdir) == [10, 20, 30]
+
+
+LIMITED = """
+import resource, sys
+sys.path.insert(0, {tests!r})
+import test_checkpoint_disk as shared
+resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))
+writer = shared.checkpoints.Writer(sys.argv[1])
+draw = shared.np.random.default_rng(0).standard_normal
+for step, size in ((1, 3), (2, 3000)):
+    writer.save(step, {{n: {{str(i): draw((2, size)) for i in range(9)}} for n in 'abc'}}, {{}})
+    try:
+        writer.wait()
+    except shared.errors.CheckpointError as error:
+        print(step, error)
+print(shared.checkpoints.steps(sys.argv[1]))
+"""
+
+
+def test_files_that_may_not_grow_are_one_error_and_no_traceback_of_a_library(tmp_path):
+    done = subprocess.run(
+        [
+            sys.executable,
+            '-c',
+            LIMITED.format(tests=str(pathlib.Path(__file__).parent)),
+            str(tmp_path),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    said, whole = done.stdout.splitlines()
+    assert said.startswith('2 the checkpoint of step 2 could not be written')
+    assert 'File too large' in said
+    assert (whole, done.stderr, done.returncode) == ('[1]', '', 0)
 
 
 def test_a_save_that_lost_a_file_is_not_called_done(tmp_path, monkeypatch):

@@ -1,6 +1,15 @@
-"""JSON lines survive a torn end, a cut and NaN; the TensorBoard files hold what was written."""
+"""JSON lines survive a torn end, a cut and NaN; the TensorBoard files hold what was written.
 
+A full disk ends the record with one error that names it, and the view with one warning.
+"""
+
+import errno
 import json
+import os
+import struct
+import subprocess
+import sys
+import threading
 
 import jax.numpy as jnp
 import numpy as np
@@ -97,3 +106,160 @@ def test_closed_event_files_hold_every_point(tmp_path):
     data = b''.join(path.read_bytes() for path in tmp_path.iterdir())
     assert data.count(b'images_per_second') == 10
     assert data.count(b'loss') == 11
+
+
+def test_an_event_file_is_read_by_the_reader_of_the_format(tmp_path):
+    view = metrics.TensorBoard(tmp_path, purge_step=7)
+    view.write(7, loss=[1.0, 2.0])
+    view.close()
+    (path,) = tmp_path.iterdir()
+    assert path.name.startswith('events.out.tfevents.')
+    data, events = path.read_bytes(), []
+    while data:  # length, CRC, data, CRC
+        (size,) = struct.unpack('<Q', data[:8])
+        events.append(metrics.event_pb2.Event.FromString(data[12 : 12 + size]))
+        data = data[16 + size :]
+    version, purge, scalar = events
+    assert version.file_version == 'brain.Event:2'
+    assert (purge.step, purge.session_log.status) == (7, metrics.event_pb2.SessionLog.START)
+    assert (scalar.step, scalar.summary.value[0].simple_value) == (7, 1.5)
+    assert scalar.summary.value[0].tag == 'loss'
+
+
+FULL = OSError(errno.ENOSPC, 'No space left on device')
+
+
+def raises(error):
+    def call(*args, **kwargs):
+        raise error
+
+    return call
+
+
+class Broken:
+    """A file on a full disk; it fails at `call`."""
+
+    def __init__(self, call):
+        self._call = call
+
+    def _fail(self, call):
+        if call == self._call:
+            raise FULL
+
+    def write(self, data):
+        self._fail('write')
+        return len(data)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._fail('close')
+
+
+@pytest.mark.parametrize('call', ['open', 'write', 'close'])
+def test_a_view_that_cannot_be_written_is_dropped_with_one_warning(
+    tmp_path, monkeypatch, capfd, call
+):
+    opened = raises(FULL) if call == 'open' else lambda *_, **__: Broken(call)
+    monkeypatch.setattr(metrics, 'open', opened, raising=False)
+    view = metrics.TensorBoard(tmp_path / 'events', purge_step=1)
+    for step in range(100):
+        view.write(step, loss=1.0)
+    view.close()
+    said = capfd.readouterr().err
+    assert said.count('warning: the TensorBoard events') == said.count('\n') == 1
+    assert 'No space left on device' in said
+
+
+def test_a_view_whose_folder_cannot_be_made_is_dropped(tmp_path, capfd):
+    (tmp_path / 'events').write_text('a file')
+    view = metrics.TensorBoard(tmp_path / 'events')
+    view.write(1, loss=1.0)
+    view.close()
+    assert capfd.readouterr().err.count('end here') == 1
+
+
+def test_a_view_without_a_thread_is_dropped(tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(threading.Thread, 'start', raises(RuntimeError("can't start new thread")))
+    view = metrics.TensorBoard(tmp_path, purge_step=3)
+    view.write(1, loss=1.0)
+    view.close()
+    assert capfd.readouterr().err.count('end here') == 1
+
+
+@pytest.mark.parametrize('waiting', [10, 1000])
+def test_a_disk_that_hangs_delays_neither_writing_nor_closing(
+    tmp_path, monkeypatch, capfd, waiting
+):
+    back = threading.Event()
+    monkeypatch.setattr(metrics, '_write_all', lambda *_: back.wait())
+    monkeypatch.setattr(metrics, '_WAITING', waiting)
+    monkeypatch.setattr(metrics, '_PATIENCE', 0.01)
+    view = metrics.TensorBoard(tmp_path)
+    for step in range(100):
+        view.write(step, loss=1.0)
+    view.close()
+    assert capfd.readouterr().err.count('end here') == 1
+    back.set()
+    view._thread.join()
+
+
+LIMITED = """
+import resource, sys
+from resnet_dyn.training import metrics
+resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))
+view = metrics.TensorBoard(sys.argv[1])
+for step in range(3000):
+    view.write(step, loss=[0.5, 0.25])
+view.close()
+try:
+    lines = metrics.JsonLines(sys.argv[1] + '/m.jsonl')
+    for step in range(3000):
+        lines.write(step, loss=[0.5, 0.25])
+except metrics.errors.RunError as error:
+    print(error)
+lines.close()
+lines = metrics.JsonLines(sys.argv[1] + '/m.jsonl')
+print(metrics.read(sys.argv[1] + '/m.jsonl') == [{'step': s, 'loss': [0.5, 0.25]} for s in range(
+    len(metrics.read(sys.argv[1] + '/m.jsonl')))])
+lines.close()
+"""
+
+
+def test_a_limit_on_the_size_of_files_ends_the_view_and_is_an_error_of_the_record(tmp_path):
+    done = subprocess.run(
+        [sys.executable, '-W', 'error', '-c', LIMITED, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count('end here') == done.stderr.count('\n') == 1, done.stderr
+    said, whole = done.stdout.splitlines()
+    assert 'm.jsonl cannot be written' in said and 'File too large' in said
+    assert whole == 'True'
+
+
+@pytest.mark.parametrize('call', ['open', 'cut', 'read'])
+def test_a_full_or_failing_disk_is_said_with_the_file(tmp_path, monkeypatch, call):
+    path = tmp_path / 'm.jsonl'
+    writer = lines(path, 1, 2)
+    with monkeypatch.context() as patch:
+        if call == 'cut':
+            patch.setattr(os, 'replace', raises(FULL))
+            with pytest.raises(errors.RunError, match=r'm\.jsonl cannot be written .*No space'):
+                writer.cut_after(1)
+            assert os.listdir(tmp_path) == ['m.jsonl']
+        elif call == 'open':
+            patch.setattr(metrics, '_drop_torn_line', raises(FULL))
+            with pytest.raises(errors.RunError, match=r'm\.jsonl cannot be written .*No space'):
+                metrics.JsonLines(path)
+        else:
+            broken = OSError(errno.EIO, 'Input/output error')
+            patch.setattr(metrics.pathlib.Path, 'read_bytes', raises(broken))
+            with pytest.raises(errors.RunError, match=r'm\.jsonl cannot be read .*Input/output'):
+                metrics.read(path)
+    writer.close()
+    assert [line['step'] for line in metrics.read(path)] == [1, 2]
