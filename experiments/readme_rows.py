@@ -165,7 +165,7 @@ def _on(origin) -> str:
     settings = origin['settings']
     how = {'estimated': 'estimated anew', 'running': 'as training averaged them'}
     norms = how.get(settings.get('statistics'))
-    norms = f' (statistics of the norms {norms})' if norms else ''
+    norms = f' (norm statistics {norms})' if norms else ''
     return f'on {settings["examples"]:,} test examples{norms}'
 
 
@@ -185,7 +185,7 @@ def _pairs(record, on):
 
 
 def _reorder(record, on):
-    ends = (record.swaps_N.min(), record.swaps_N.max())
+    ends = sorted({record.swaps_N.min(), record.swaps_N.max()})
     orders = [f'{swaps} ({_orders((record.swaps_N == swaps).sum())})' for swaps in ends]
     yield (
         f'its error {on} after random swaps of blocks of equal shape, %: {"; ".join(orders)}',

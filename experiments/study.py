@@ -28,6 +28,7 @@ from resnet_dyn.training import loop, metrics, runs
 Row = dict[str, Any]  # a word, a number, or an array over the networks (S,), by column
 Measure = Callable[[pathlib.Path], Mapping[str, Any] | None]
 
+LEFT_OUT = 'left out'  # the column of rows of which networks diverged
 _NAME = re.compile(r'\w[\w.=+-]*')
 
 
@@ -120,10 +121,10 @@ def run(
             row |= final_metrics(workdirs[name]) | dict(measured)
             if trained.diverged:
                 networks = ', '.join(map(str, trained.diverged))
-                diverged[name] = row['left out'] = f'diverged: network {networks}'
+                diverged[name] = row[LEFT_OUT] = f'diverged: network {networks}'
         except errors.NotFiniteError as error:
             report(f'{name} is left out: {error}')
-            failed[name] = row['left out'] = str(error)
+            failed[name] = row[LEFT_OUT] = str(error)
         rows.append(row)
     return result(True)
 
@@ -166,13 +167,14 @@ def write_csv(path, rows: Sequence[Row]) -> pathlib.Path:
 
 
 def _columns(rows: Sequence[Row]) -> list[str]:
-    return list(dict.fromkeys(name for row in rows for name in row))
+    names = dict.fromkeys(name for row in rows for name in row)
+    return sorted(names, key=LEFT_OUT.__eq__)  # it is long: last
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, int | str):
-        return str(value)
-    return '' if value is None else words.plus_minus(value)
+    if np.ndim(value):
+        return words.plus_minus(value)
+    return f'{value:.6g}' if isinstance(value, float) else str('' if value is None else value)
 
 
 def _flat(row: Row) -> Iterator[tuple[str, Any]]:

@@ -184,7 +184,7 @@ def analysed(root):
     return analysed
 
 
-ON = 'on 1,234 test examples (statistics of the norms estimated anew)'
+ON = 'on 1,234 test examples (norm statistics estimated anew)'
 
 
 def test_the_ensemble_of_a_run_becomes_rows_with_the_command_of_each_measure(root, analysed):
@@ -240,9 +240,13 @@ def test_swaps_say_how_many_orders_they_led_to(root, analysed):
     analysed('reorder', reorders, statistics='running')
     (row,) = _rows(run(root)[2], 'cifar-ensemble')
     assert row.startswith(
-        '| its error on 1,234 test examples (statistics of the norms as training averaged them) '
+        '| its error on 1,234 test examples (norm statistics as training averaged them) '
         'after random swaps of blocks of equal shape, %: 1 (2 orders); 8 (1 order) | 30.0; 50.0 |'
     )
+    alone = reorders._replace(swaps_N=np.ones(3, int))
+    analysed('reorder', alone, statistics='running')
+    (row,) = _rows(run(root)[2], 'cifar-ensemble')
+    assert '%: 1 (3 orders) | 36.7 |' in row
 
 
 @pytest.fixture

@@ -130,6 +130,17 @@ def test_a_run_that_diverged_is_a_row_with_the_reason_and_the_others_go_on(train
     assert written.count('all of its networks diverged') == 1
 
 
+def test_a_table_has_numbers_as_they_are_and_what_was_left_out_last():
+    rows = [
+        {'run': 'a', 'rate': 1e20, 'left out': 'all'},
+        {'run': 'b', 'rate': 3e-4, 'dir': None, 'loss': np.array([1.0, 3.0])},
+    ]
+    heading, a, b = study.table(rows).splitlines()
+    assert heading.split() == ['run', 'rate', 'dir', 'loss', 'left', 'out']
+    assert a.split() == ['a', '1e+20', 'all']
+    assert b.split() == ['b', '0.0003', '2', '±', '1.4']
+
+
 def test_a_run_that_cannot_go_on_is_refused_before_any_is_trained(trained, tmp_path):
     (tmp_path / 'runs').mkdir()
     (tmp_path / 'runs' / 'deep').write_text('a file')
