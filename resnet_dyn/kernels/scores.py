@@ -41,7 +41,7 @@ def score_tree(
     if len(inputs) != len(labels):
         raise ValueError(f'{len(inputs)} inputs and {len(labels)} labels: give one label an input')
     spans = stack_lib.spans(stack, len(inputs), examples_at_once)
-    if len(spans) > 1:
+    if len(spans) > 1:  # of two sizes, where the last part is smaller
         for start, stop in {stop - start: (start, stop) for start, stop in spans}.values():
             output = stack_lib.output_shape(stack, inputs[start:stop])
             if seeds is not None:

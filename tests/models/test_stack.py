@@ -81,6 +81,35 @@ def test_open_gates_equal_the_forward_pass_of_the_model(kind):
     np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-5)
 
 
+def test_the_kinds_of_the_config_are_the_rows_of_the_table():
+    assert tuple(blocks.KINDS) == config.BLOCKS
+
+
+def test_a_new_kind_is_one_row(monkeypatch):
+    late = blocks.Kind(stem='weights relu', branch='weights relu norm', head='relu', merge=jnp.tanh)
+    monkeypatch.setitem(blocks.KINDS, 'late', late)
+    model, variables, x = network('fully_connected', 'late', 'rms')
+
+    @jax.jit
+    def run(variables, x):
+        whole = stack.from_model(model, variables)
+        return stack.apply(whole, x, jnp.ones(3)), model.apply(variables, x)
+
+    def rms(h, tree, l):
+        square = variables['batch_stats']['stage_0'][tree]['mean_square'][l]
+        return h * variables['gammas']['stage_0'][tree]['gamma'][l] / np.sqrt(square + 1e-5)
+
+    params = variables['params']
+    h = np.maximum(x @ params['stem']['linear']['kernel'], 0)
+    for l in range(3):
+        branch = np.maximum(h @ params['stage_0']['linear_0']['kernel'][l], 0)
+        h = np.tanh(h + rms(branch, 'norm_0', l))
+    expected = np.maximum(h, 0) @ params['head']['linear']['kernel']
+    expected = expected + params['head']['linear']['bias']
+    for found in run(variables, x):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize('kind', [k for k in KINDS if k[1] != 'plain'], ids='-'.join)
 def test_a_gated_network_is_the_surgically_cut_one_bit_for_bit(kind):
     model, variables, x = network(*kind)
