@@ -36,23 +36,25 @@ _HELP = flags.DEFINE_boolean('help', False, 'show this help', short_name='?')
 def run(
     job: Callable[[Stop], int],
     argv: Sequence[str] | None = None,
-    define: Callable[[], None] | None = None,
+    define: Callable[[], str] | None = None,
 ) -> NoReturn:
     """Parses the flags, calls `job(stop)` and exits with the status that it returns.
 
     `stop()` is true once SIGTERM or SIGINT has come: the job then saves and returns STOPPED. A
     second signal ends the process at once. JAX must not have been imported yet: a job imports it
     when it runs, which keeps `--help` and flag errors quick. `define()` defines further flags, once
-    those that are there have been read, and may refuse at once what these say.
+    those that are there have been read, and may refuse at once what these say; what it returns
+    is shown in the help.
     """
     argv = list(sys.argv if argv is None else argv)
     with views.guarded():
         try:
             backend.configure_cpu()
+            more = ''
             if define is not None:
                 _read(argv, known_only=True)
-                define()
-            if _parse(argv):
+                more = define()
+            if _parse(argv, more):
                 sys.exit(job(_stop_on_signals()))
             sys.exit(DONE)
         except Exception as error:
@@ -116,11 +118,11 @@ def say(line: str) -> None:
     print(line, flush=True)
 
 
-def _parse(argv: list[str]) -> bool:
-    """Parses; shows the help and returns False where that was asked for."""
+def _parse(argv: list[str], more: str = '') -> bool:
+    """Parses; shows the help, `more` in it, and returns False where that was asked for."""
     rest = _read(argv)
     if _HELP.value:
-        print(f'{(sys.modules["__main__"].__doc__ or "").strip()}\n\nFlags:')
+        print(f'{(sys.modules["__main__"].__doc__ or "").strip()}\n{more}\nFlags:')
         print(flags.FLAGS.main_module_help())
         return False
     if len(rest) > 1:

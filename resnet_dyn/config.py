@@ -176,7 +176,10 @@ class Checkpoint:
     """What is kept of a run."""
 
     every: int | None = field(
-        None, 'steps between checkpoints; unset: a tenth of the run', low=1, neutral=True
+        None,
+        'steps between checkpoints, the first of which is step 0; unset: a tenth of the run',
+        low=1,
+        neutral=True,
     )
     keep: int | None = field(
         None, 'keep the last N checkpoints, and step 0; unset: all', low=1, neutral=True
@@ -284,9 +287,16 @@ def to_dict(config: Config) -> dict[str, Any]:
 
 
 def from_dict(values: Mapping[str, Any]) -> Config:
-    """The inverse of `to_dict`, by `parse`; fields of earlier versions have their new names."""
+    """The inverse of `to_dict`: of a run that once began, checked value by value like `parse`.
+
+    Fields of earlier versions have their new names. What `parse` refuses because it is of no use
+    with the rest is taken, since earlier versions took it.
+    """
     flat = dict(fields.flatten(values))
-    return parse({RENAMED.get(path, path): value for path, value in flat.items()})
+    config = _build({RENAMED.get(path, path): value for path, value in flat.items()})
+    check_depth(config.model.family, config.model.depth)
+    _check_data(config)
+    return config
 
 
 def total_steps(config: Config, train_size: int) -> int:
@@ -363,11 +373,6 @@ def _check_data(config: Config) -> None:
             f'config.model.family={config.model.family} needs images, and gaussians are vectors: '
             'take config.model.family=fully_connected, or images (config.data.name=digits, say)'
         )
-    if data.name == 'gaussians' and data.augment:
-        raise errors.ConfigError(
-            'config.data.augment=True crops and flips images, and gaussians are vectors: leave it '
-            'out'
-        )
     if data.name == 'npz' and data.dir is None:
         raise errors.ConfigError('config.data.name=npz needs config.data.dir=<the .npz file>')
     if data.train_size is not None and train.batch_size > data.train_size:
@@ -378,7 +383,13 @@ def _check_data(config: Config) -> None:
 
 
 def _check_train(config: Config) -> None:
+    """What earlier versions let pass."""
     train = config.train
+    if config.data.name == 'gaussians' and config.data.augment:
+        raise errors.ConfigError(
+            'config.data.augment=True crops and flips images, and gaussians are vectors: leave it '
+            'out'
+        )
     if config.model.norm != 'none' and train.batch_size < 2:
         raise errors.ConfigError(
             f'config.train.batch_size={train.batch_size} has no statistics that the norm '

@@ -26,12 +26,14 @@ def field(
     neutral=False,
     only=None,
     preset=False,
+    serves='equal',
 ):
     """A dataclass field with its help, its valid range, and whether it leaves the result alone.
 
     `only` = (path, values): the field is of use where the field at that path has one of these
     values; elsewhere it stays at its default. A `preset` one may be left unset (None), and is
-    filled in by what the others are.
+    filled in by what the others are. Of the options of a measure `serves` says which records serve
+    one: of an `equal` value, of `more`, or of `any` (no number depends on it).
     """
     metadata = {
         'help': text,
@@ -41,6 +43,7 @@ def field(
         'neutral': neutral,
         'only': only,
         'preset': preset,
+        'serves': serves,
     }
     return dataclasses.field(default=default, metadata=metadata)
 

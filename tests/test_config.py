@@ -62,6 +62,23 @@ def test_a_config_is_its_dict(family):
         config.from_dict({'model': {'dept': 20}})
 
 
+@pytest.mark.parametrize(
+    'values',
+    [
+        {'train': {'decay_gammas': True, 'weight_decay': 0.0}},
+        {'train': {'loss': 'hinge', 'label_smoothing': 0.1}},
+        {'data': {'name': 'digits', 'classes': 10}},
+        {'train': {'steps': 5, 'warmup': 5}},
+        {'train': {'batch_size': 1}},
+    ],
+)
+def test_a_run_that_an_earlier_version_took_still_opens(values):
+    run = config.from_dict(values)
+    assert config.from_dict(config.to_dict(run)) == run
+    with pytest.raises(errors.ConfigError):
+        config.parse(dict(fields.flatten(values)))
+
+
 def test_a_config_of_an_earlier_version_has_the_new_names():
     assert config.from_dict({'train': {'carry': 'map'}}).train.seed_axis == 'map'
 

@@ -28,7 +28,7 @@ _STREAMS = {'random': 1, 'reorder': 2, 'paths': 3}  # by name alone for all othe
 class Settings:
     """What an analysis looks at: the same for all measures, each a flag of `launch.analyze`."""
 
-    examples: int = fields.field(1000, 'test examples to look at', low=1)
+    examples: int = fields.field(1000, 'test examples to look at', low=1, serves='more')
     examples_at_once: int = fields.field(
         250,
         'test examples in one call; fewer take less memory, and numbers stay the same (but for the '
@@ -63,7 +63,7 @@ class Cost(NamedTuple):
 class Effort(NamedTuple):
     """How examples and networks are carried through a measure; its numbers do not depend on it."""
 
-    at_once: int = 250  # examples in one call: their activations stay in a CPU's cache
+    at_once: int = Settings.examples_at_once  # a CPU's cache holds their activations
     budget: int | None = None  # bytes of activations; None: half of what the device has available
     how: str = 'map'  # how several networks go through a pure function: map or vmap
     progress: Callable[[int, int], None] | None = None  # (done, total), in units of the measure
@@ -99,7 +99,7 @@ class Walk(NamedTuple):
 def of_settings(settings: Settings, how: str = 'map', progress=None) -> Effort:
     """The effort of settings, for networks that go through by `how`."""
     budget = None if settings.memory is None else int(settings.memory * 2**30)
-    return Effort(settings.examples_at_once, budget, how, progress)
+    return Effort(settings.examples_at_once, budget, seed_axis.check(how), progress)
 
 
 def key(subject: subjects.Subject, measure: str) -> jax.Array:

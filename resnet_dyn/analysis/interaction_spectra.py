@@ -24,7 +24,11 @@ class Options:
     """How far to go."""
 
     exhaustive: int = fields.field(
-        14, 'the largest L of which all 2^L sub-networks are scored', low=1, high=20
+        14,
+        'the largest L of which all 2^L sub-networks are scored',
+        low=1,
+        high=20,
+        serves='any',
     )
 
 

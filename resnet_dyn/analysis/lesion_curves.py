@@ -50,7 +50,9 @@ class PairLesions(NamedTuple):
 class RandomOptions:
     """How much is drawn."""
 
-    draws: int = fields.field(20, 'masks drawn for each number of deleted blocks', low=1)
+    draws: int = fields.field(
+        20, 'masks drawn for each number of deleted blocks', low=1, serves='more'
+    )
 
 
 class RandomLesions(NamedTuple):

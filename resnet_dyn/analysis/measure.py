@@ -53,6 +53,7 @@ class Measure(NamedTuple):
     options: type
     picture: Picture
     columns: tuple[Column, ...]
+    text: str = ''  # one line for `--help`
     examples: bool = True  # False: it looks at parameters alone
     draws: bool = False  # its numbers depend on the seed of the examples
     parts: bool = False  # its numbers depend on how many examples go at once, as draws by part do

@@ -26,7 +26,7 @@ from resnet_dyn.kernels import reorder
 class Options:
     """How much is drawn."""
 
-    draws: int = fields.field(20, 'orders drawn for each number of swaps', low=1)
+    draws: int = fields.field(20, 'orders drawn for each number of swaps', low=1, serves='more')
 
 
 class Reorders(NamedTuple):

@@ -31,7 +31,7 @@ from resnet_dyn.models import transforms
 class Options:
     """How much is drawn."""
 
-    probes: int = fields.field(8, 'Rademacher draws of the energies', low=2)
+    probes: int = fields.field(8, 'Rademacher draws of the energies', low=2, serves='more')
 
 
 class PathSpectrum(NamedTuple):

@@ -27,7 +27,8 @@ ESTIMATED_ON = 1024  # training examples, in whole batches of the training's siz
 class Run:
     """A run to be analysed; `network` is the index of the one network to look at, None for all.
 
-    `data` is the config of the data, where their folders are not those of the run's config.
+    `stored` is the config of the run where it is known, `data` that of the data, where their
+    folders are not those of the run's config.
     Checkpoints are restored one at a time, when they are asked for. Raises RunError for what is no
     run, AnalysisError for a network that is not there.
     """
@@ -38,9 +39,10 @@ class Run:
         settings: effort_lib.Settings,
         network: int | None = None,
         data: config.Data | None = None,
+        stored: config.Config | None = None,
     ):
         self.workdir = workdir
-        self.config = runs.read_config(workdir)
+        self.config = stored or runs.read_config(workdir)
         self.network = network
         seeds = self.config.seeds
         if network is not None and not 0 <= network < seeds:
@@ -65,6 +67,11 @@ class Run:
                 'stopped before its first'
             )
         return numbers
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """What the networks are called: by index and seed."""
+        return tuple(f'network {s} (seed {self.config.seed + s})' for s in self._indices)
 
     @property
     def how(self) -> str:
@@ -104,18 +111,16 @@ class Run:
             self._model = presets.from_config(self.config.model, classes=meta['classes'])
         if looks and self._examples is None:
             self._load(meta)
-        seeds = range(self.config.seeds) if self.network is None else [self.network]
-        networks = [jax.tree.map(lambda leaf, s=s: jnp.asarray(leaf[s]), variables) for s in seeds]
+        networks = [
+            jax.tree.map(lambda leaf, s=s: jnp.asarray(leaf[s]), variables) for s in self._indices
+        ]
         if looks and 'batch_stats' in variables and self._estimates(step):
             networks = [statistics.estimated(self._model, v, self._batches_IB) for v in networks]
         subject = subjects.Subject(
             tuple(stack.from_model(self._model, network) for network in networks),
-            subjects.Names(
-                tuple(f'network {s} (seed {self.config.seed + s})' for s in seeds),
-                tuple(block_names(self._model)),
-            ),
+            subjects.Names(self.networks, tuple(block_names(self._model))),
             self._examples if looks else None,
-            subjects.Origin(step, self.facts(step, looks), self.note(looks)),
+            subjects.Origin(step, self.facts(step, looks)),
         )
         self._last = (step, looks), subject
         return subject
@@ -129,22 +134,28 @@ class Run:
                 damage = error
         raise damage
 
-    def note(self, looks: bool = True) -> str:
-        """What must be said beside the numbers: of the data, the examples, the statistics."""
+    def note(self, settings: Sequence[Mapping[str, Any]]) -> str:
+        """What must be said beside numbers of records of these settings: data, examples, norms."""
         meta = self.meta(self.steps[-1])
         source = datasets.Source(**meta['source'])
         parts = [f'Data: {source.name}' + (f' ({source.note})' if source.note else '')]
-        if looks:
-            parts.append(f'{min(self._settings.examples, meta["test_size"]):,} test examples')
-            if self.config.model.norm != 'none':
-                parts.append(self._statistics(meta))
+        numbers = sorted({one['examples'] for one in settings if 'examples' in one})
+        if numbers:
+            ends = dict.fromkeys((f'{numbers[0]:,}', f'{numbers[-1]:,}'))
+            parts.append(f'{" to ".join(ends)} test examples')
+        ways = {one['statistics'] for one in settings if 'statistics' in one}
+        if 'estimated' in ways:
+            number = estimated_on(meta['train_size'], self.config.train.batch_size)
+            parts.append(
+                f'statistics of the norms estimated at each step on {number:,} training examples'
+            )
+        if 'running' in ways:
+            parts.append('statistics of the norms as training averaged them (at step 0 estimated)')
         return '; '.join(parts)
 
-    def _statistics(self, meta: Mapping[str, Any]) -> str:
-        if self._settings.statistics == 'running':
-            return 'statistics of the norms as training averaged them (at step 0 estimated)'
-        number = estimated_on(meta['train_size'], self.config.train.batch_size)
-        return f'statistics of the norms estimated at each step on {number:,} training examples'
+    @property
+    def _indices(self) -> Sequence[int]:
+        return range(self.config.seeds) if self.network is None else [self.network]
 
     def _estimates(self, step: int) -> bool:
         return self._settings.statistics == 'estimated' or step == 0

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from resnet_dyn import errors
 from resnet_dyn.models import stack as stack_lib
 
 
@@ -27,7 +28,7 @@ class Examples(NamedTuple):
 
     inputs: Any  # (B, ...)
     labels: Any  # (B,)
-    mask: Any = None  # (B, T), tokens that count; None: all of every example
+    mask: Any = None  # (B, T), tokens that count; None: all of every example. No measure reads it
     seed: int = 0  # what a measure draws at random, it draws from this
 
     @property
@@ -37,11 +38,10 @@ class Examples(NamedTuple):
 
 
 class Origin(NamedTuple):
-    """Where a subject came from; `facts` is what JSON can say and numbers depend on."""
+    """Where a subject came from."""
 
     step: int = 0  # of its training
-    facts: Mapping[str, Any] = {}
-    note: str = ''  # for people: the data, the statistics of the norms
+    facts: Mapping[str, Any] = {}  # what JSON can say, and numbers depend on
 
 
 class Subject(NamedTuple):
@@ -66,10 +66,8 @@ class Subject(NamedTuple):
     def outputs(self) -> int:
         """K, the length of the last axis of the head's output."""
         gates_L = jnp.ones(self.blocks)
-        form = jax.eval_shape(
-            stack_lib.apply, self.stacks[0], jnp.asarray(self.examples.inputs[:2]), gates_L
-        )
-        return form.shape[-1]
+        inputs = jnp.asarray(self.examples.inputs)
+        return jax.eval_shape(stack_lib.apply, self.stacks[0], inputs, gates_L).shape[-1]
 
     def some(self, networks: Sequence[int]) -> 'Subject':
         """The subject of the networks at these indices alone."""
@@ -85,19 +83,24 @@ def of_networks(
     inputs,
     labels,
     *,
-    mask=None,
     names: Names | None = None,
     seed: int = 0,
-    facts: Mapping[str, Any] | None = None,
-    note: str = '',
 ) -> Subject:
     """The subject of one network or of several of one model, on inputs (B, ...) and labels (B,).
 
-    Raises ValueError for no network, for networks that differ in more than parameters, and where
-    there is not one label an example.
+    Raises TypeError for what is no stack; ValueError for no network, for networks that differ in
+    more than parameters, for names of other numbers, and DataError for labels that are not whole
+    numbers in 0..K-1, one an example.
     """
     if isinstance(networks, stack_lib.ResidualStack):
         networks = (networks,)
+    networks = tuple(networks if networks is not None else ())
+    for number, network in enumerate(networks):
+        if not isinstance(network, stack_lib.ResidualStack):
+            raise TypeError(
+                f'network {number} is a {type(network).__name__}: make a ResidualStack of it '
+                '(models.stack: from_model, from_functions, or stages of your own)'
+            )
     if not networks:
         raise ValueError('no networks: give at least one stack')
     form = jax.tree.structure(networks[0])
@@ -107,17 +110,40 @@ def of_networks(
                 f'network {number} is not of the model of network 0: their blocks or functions '
                 'differ. Give networks that differ in their parameters alone'
             )
-    inputs, labels = jnp.asarray(inputs), jnp.asarray(labels)
-    if labels.shape != inputs.shape[:1]:
+    S, L = len(networks), stack_lib.num_blocks(networks[0])
+    names = names or numbered(S, L)
+    if (len(names.networks), len(names.blocks)) != (S, L):
         raise ValueError(
-            f'inputs have shape {inputs.shape} and labels {labels.shape}: give one label an example'
+            f'{len(names.networks)} names for {S} networks and {len(names.blocks)} for {L} blocks: '
+            'give one each'
         )
-    return Subject(
-        tuple(networks),
-        names or numbered(len(networks), stack_lib.num_blocks(networks[0])),
-        Examples(inputs, labels, mask, seed),
-        Origin(facts=facts or {}, note=note),
-    )
+    inputs = jnp.asarray(inputs)
+    stacks = tuple(stack_lib.on_device(network) for network in networks)
+    subject = Subject(stacks, names, Examples(inputs, np.asarray(labels), seed=seed), Origin())
+    labels = _checked(np.asarray(labels), inputs, subject)
+    return subject._replace(examples=subject.examples._replace(labels=jnp.asarray(labels)))
+
+
+def _checked(labels, inputs, subject: Subject) -> np.ndarray:
+    """The labels if they are classes of the examples; DataError saying what is wrong with them."""
+    if not inputs.shape or not inputs.shape[0] or labels.shape[:1] != inputs.shape[:1]:
+        raise errors.DataError(
+            f'inputs have shape {inputs.shape} and labels {labels.shape}: give at least one '
+            'example, and one label an example'
+        )
+    if labels.dtype.kind not in 'iu':
+        raise errors.DataError(
+            f'labels have dtype {labels.dtype}: classes are whole numbers (labels.astype(int), '
+            'if these are)'
+        )
+    outside = (labels < 0) | (labels >= subject.outputs)
+    if outside.any():
+        where = np.argwhere(outside)[0].tolist()
+        raise errors.DataError(
+            f'label {labels[tuple(where)]} of example {where[0]} is none of the '
+            f'{subject.outputs} classes 0..{subject.outputs - 1} of the output'
+        )
+    return labels
 
 
 def numbered(networks: int, blocks: int) -> Names:

@@ -13,9 +13,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
+import jax
 import numpy as np
 
-from resnet_dyn import errors, records
+from resnet_dyn import errors, fields, records
 from resnet_dyn.analysis import archive, subjects
 from resnet_dyn.analysis import effort as effort_lib
 from resnet_dyn.analysis import measure as measure_lib
@@ -89,17 +90,19 @@ def follow(
     effort: effort_lib.Effort,
     at: Sequence[int] | None = None,
     workdir=None,
+    keep: bool = True,
     network: int | None = None,
     origin: Callable[..., dict[str, Any]] = records.provenance,
     watch: Callable[[str, int, int], None] | None = None,
 ) -> Iterator[Visit]:
     """Visits the steps in order, makes the records that are missing and yields each visit.
 
-    `at` are the steps to visit, all unless given. Records are kept in `workdir`, nowhere without;
-    `network` is the index of the one network that the source has. `origin(wall_time=...)` is their
-    provenance. `watch(what, done, total)` hears how far long work is. A damaged checkpoint is a
-    visit with its damage, and the next one follows. A UserError of a measure (memory, say) is
-    raised again with the name of the measure and the step.
+    `at` are the steps to visit, all unless given. Records are looked for in `workdir`, and kept
+    there unless `keep` is False; `network` is the index of the one network that the source has.
+    `origin(wall_time=, network=)` is their provenance. `watch(what, done, total)` hears how far
+    long work is. Products of matrices are of the highest precision. A damaged checkpoint is a visit
+    with its damage, and the next one follows. A UserError of a measure (memory, say) is raised
+    again with the name of the measure and the step.
     """
     for step in source.steps if at is None else at:
         kept, due = {}, {}
@@ -111,29 +114,30 @@ def follow(
                 )
                 (kept if found else due)[name] = found or wanted
             looks = any(requests[name].measure.examples for name in due)
-            subject = source.subject(step, looks) if due else None
+            with jax.default_matmul_precision('highest'):
+                subject = source.subject(step, looks) if due else None
         except errors.CheckpointError as error:
             yield Visit(step, damage=str(error))
             continue
-        left_out = subject and _not_finite(subject)
-        made = {}
+        lost = _not_finite(subject) if due else {}
+        made, out = {}, dict(lost)
         for name, wanted in due.items():
             carried = effort._replace(progress=_told(watch, f'step {step:,}, {name}'))
             started = time.monotonic()
-            record, here = _measured(requests[name], subject, carried, left_out, name)
+            with jax.default_matmul_precision('highest'):
+                record, left_out = _measured(requests[name], subject, carried, lost, name)
+            out |= left_out
             if record is None:
-                left_out = here
                 continue
-            said = origin(wall_time=time.monotonic() - started)
-            said |= {'settings': wanted.settings, 'left_out': here, 'network': network}
-            made[name] = archive.Found(record, said)
-            if workdir is not None:
+            said = origin(wall_time=time.monotonic() - started, network=network)
+            said |= {'settings': wanted.settings, 'effort': wanted.effort, 'left_out': left_out}
+            made[name] = archive.Found(record, said | {'names': subject.names._asdict()})
+            if workdir is not None and keep:
                 file = archive.path(workdir, name, step, wanted.settings, network)
-                records.save(file, record, said)
-        everything = kept | made
-        out = {} if left_out is None else dict(left_out)
-        for found in everything.values():
+                records.save(file, *made[name])
+        for found in kept.values():
             out |= found.origin.get('left_out') or {}
+        everything = kept | made
         in_order = {name: everything[name] for name in requests if name in everything}
         yield Visit(step, tuple(made), tuple(kept), '', in_order, out)
 
@@ -147,11 +151,13 @@ def wanted_of(
         settings.pop('seed', None)
     if measure.parts:
         settings['examples_at_once'] = min(effort.at_once, settings['examples'])
-    options = vars(request.options)
-    free = {name for name, value in options.items() if isinstance(value, int)} | {'examples'}
-    return archive.Wanted(
-        settings | options, frozenset(free & set(settings | options)) - request.given
-    )
+    amounts = ['examples'] if 'examples' in settings else []
+    for leaf in fields.leaves(measure.options):
+        serves = leaf.metadata['serves']
+        if serves != 'any':
+            settings[leaf.path] = getattr(request.options, leaf.path)
+        amounts += [leaf.path] if serves == 'more' else []
+    return archive.Wanted(settings, frozenset(amounts) - request.given, tuple(amounts))
 
 
 def dynamics(workdir) -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -227,6 +233,11 @@ def _together(parts: Mapping[tuple[int, ...], NamedTuple], networks: int) -> Nam
             made[field] = value
             continue
         value = np.asarray(value)
+        if value.dtype.kind not in 'fi':
+            raise TypeError(
+                f'{type(first).__name__}.{field} has dtype {value.dtype}: what a record holds by '
+                'network is float (NaN where a network is left out) or signed integer (-1)'
+            )
         missing = np.nan if value.dtype.kind == 'f' else -1
         made[field] = np.full((networks, *value.shape[1:]), missing, value.dtype)
         for rows, part in parts.items():

@@ -26,7 +26,8 @@ def by_block(gammas: Mapping) -> list[dict]:
 def of_stack(stack) -> dict | None:
     """The collection as a stack's parameters hold it, for `by_block`; None unless every stage does.
 
-    A stem, stage or head holds gammas where its parameters are a mapping with that name in it.
+    A stage holds gammas where its parameters are {'gammas': {'norm_0': {'gamma': (length, C)}},
+    ...}, as those of our networks; a stem or a head where they are a mapping with that name.
     """
     parts = {'stem': stack.stem_params, 'head': stack.head_params}
     parts |= {f'stage_{i}': stage.params for i, stage in enumerate(stack.stages)}
@@ -35,7 +36,8 @@ def of_stack(stack) -> dict | None:
         for name, params in parts.items()
         if isinstance(params, Mapping) and 'gammas' in params
     }
-    everywhere = all(f'stage_{i}' in found for i in range(len(stack.stages)))
+    stages = enumerate(stack.stages)
+    everywhere = all(_are_gammas(found.get(f'stage_{i}'), stage.length) for i, stage in stages)
     return found if everywhere else None
 
 
@@ -58,3 +60,13 @@ def stage_names(tree: Mapping) -> list[str]:
             f'no stages among {sorted(tree)}: a net with norm none has no gammas; take batch or rms'
         )
     return sorted(names, key=lambda name: int(name.removeprefix('stage_')))
+
+
+def _are_gammas(tree, length: int) -> bool:
+    norms = [v for k, v in tree.items() if k.startswith('norm_')] if _is_mapping(tree) else []
+    shapes = [getattr(norm.get('gamma'), 'shape', ()) for norm in norms if _is_mapping(norm)]
+    return bool(norms) and len(shapes) == len(norms) and all(s[:1] == (length,) for s in shapes)
+
+
+def _is_mapping(tree) -> bool:
+    return isinstance(tree, Mapping)

@@ -1,14 +1,14 @@
 """Every measure on any network in one call, for people who never made a run of ours."""
 
 import functools
-import zlib
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from resnet_dyn import errors, records
+from resnet_dyn import errors, fields, records
 from resnet_dyn.analysis import archive, subjects, trajectories
 from resnet_dyn.analysis import effort as effort_lib
 from resnet_dyn.models import stack as stack_lib
@@ -20,14 +20,13 @@ def analyze(
     net: stack_lib.ResidualStack | Sequence[stack_lib.ResidualStack],
     inputs,
     labels,
-    what: Sequence[str] = measures.DEFAULT,
+    what: Sequence[str] | str = tuple(measures.MEASURES),
     workdir=None,
     *,
     options: Mapping[str, Mapping[str, Any]] | None = None,
     names: subjects.Names | None = None,
-    mask=None,
     seed: int = 0,
-    examples_at_once: int = 250,
+    examples_at_once: int = effort_lib.Settings.examples_at_once,
     memory: float | None = None,
     how: str = 'map',
     report: Callable[[str], None] = print,
@@ -35,8 +34,10 @@ def analyze(
     """The records of the measures `what` of a network, or of networks of one model, by name.
 
     The same measures, tables and pictures as `launch.analyze`: `reports.measures.MEASURES` lists
-    them. With a `workdir` records, table and pictures are written there, and records that are there
-    already of these very networks and examples are not made again.
+    them, and all of them are made unless named: the cost is said first. With a `workdir` records,
+    tables and pictures are written there, and records that are there already of these very networks
+    and examples are not made again: networks are the same where their parameters are, and what they
+    give on the examples with all gates open and with gates between 0 and 1.
 
     Args:
       net: a `ResidualStack` (`models.stack`), or a list of them that differ in parameters alone.
@@ -44,25 +45,27 @@ def analyze(
       what: names of measures; one that these networks do not admit is left out and said.
       options: options of measures, as in {'random': {'draws': 100}}.
       names: of the networks and their blocks; unset: numbers.
-      mask: (B, T), the tokens that count.
       seed: what is drawn at random is drawn from it.
       examples_at_once: examples in one call; a network whose examples meet takes all at once.
       memory: GiB for activations; unset: half of what is available.
       how: 'map', one network after the other, or 'vmap', together: faster for small dense nets.
+        Measures that walk on by what they found (greedy, reorder, interactions) go one by one.
       report: takes the lines for people: the cost beforehand, the table, the paths of files.
 
     Raises:
       AnalysisError for a name that is no measure's, and where none of them can be made.
-      ConfigError for options that are not there or out of range; NotFiniteError where no network
-      is finite; BudgetError where the memory does not do; ValueError for networks of several
-      models and for labels that do not go with the inputs.
+      ConfigError for options that are not there or out of range; DataError for labels that do not
+      go with the inputs; NotFiniteError where no network is finite; BudgetError where the memory
+      does not do; ValueError for networks of several models, TypeError for what is no stack.
     """
-    what = (what,) if isinstance(what, str) else tuple(what)
-    subject = subjects.of_networks(net, inputs, labels, mask=mask, names=names, seed=seed)
-    settings = effort_lib.Settings(examples_at_once=examples_at_once, memory=memory)
+    what = tuple(word.strip() for word in what.split(',')) if isinstance(what, str) else tuple(what)
+    selection_lib.check(what)
+    given = {'examples_at_once': examples_at_once, 'memory': memory}
+    settings = effort_lib.Settings(**fields.given(effort_lib.Settings, given, 'analyze', ''))
     effort = effort_lib.of_settings(settings, how)
+    subject = subjects.of_networks(net, inputs, labels, names=names, seed=seed)
     selection = selection_lib.choose(what, subject, effort, options)
-    report(notes.costs(selection, [0]))
+    report(notes.costs(selection))
     if workdir is not None:
         records.check_writable(archive.folder(workdir))
     (visit,) = trajectories.follow(
@@ -74,12 +77,10 @@ def analyze(
     )
     if not visit.found:
         reasons = '; '.join(f'{name}: {why}' for name, why in visit.left_out.items())
-        raise errors.NotFiniteError(f'no network is finite: {reasons}')
-    report(notes.visit(visit))
-    source = f'{selection.examples:,} examples' if selection.examples else ''
-    closing.show(
-        [visit], closing.Analysis(selection, subject.names.networks, source), report, workdir
-    )
+        raise errors.NotFiniteError(f'no network could be measured: {reasons}')
+    report(notes.visit(visit, step=False))
+    analysis = closing.Analysis(selection, subject.names.networks, _said_of, trained=False)
+    closing.show([visit], analysis, report, workdir)
     return {name: found.record for name, found in visit.found.items()}
 
 
@@ -90,27 +91,47 @@ class _Networks:
 
     def __init__(self, subject: subjects.Subject):
         self._subject = subject
-        self._parameters = _digest(
-            [leaf for net in subject.stacks for leaf in jax.tree.leaves(net)]
-        )
-        self._examples = _digest([subject.examples.inputs, subject.examples.labels])
+        examples = subject.examples
+        behaviour = [_behaviour(net, examples.inputs) for net in subject.stacks]
+        parameters = [leaf for net in subject.stacks for leaf in jax.tree.leaves(net)]
+        self._networks = _digest([*parameters, *behaviour])
+        self._examples = _digest([examples.inputs, examples.labels])
 
     def facts(self, step: int, looks: bool = True) -> dict[str, Any]:
-        found = {'checkpoint': self._parameters, 'source': 'given'}
+        """The networks, the examples, and the seed of what is drawn."""
+        found = {'networks': self._networks, 'source': self._examples}
         if looks:
             examples = self._subject.examples
-            found |= {'source': f'{self._examples:08x}', 'examples': examples.number}
-            found['seed'] = examples.seed
+            found |= {'examples': examples.number, 'seed': examples.seed}
         return found
 
     def subject(self, step: int, looks: bool = True) -> subjects.Subject:
+        """The networks and their examples."""
         return self._subject
 
 
-def _digest(arrays) -> int:
-    total = 0
+def _said_of(settings: Sequence[Mapping[str, Any]]) -> str:
+    numbers = {one['examples'] for one in settings if 'examples' in one}
+    return f'{max(numbers):,} examples' if numbers else ''
+
+
+@jax.jit
+def _outputs(net, inputs, gates_L):
+    return stack_lib.apply(net, inputs, gates_L)
+
+
+def _behaviour(net, inputs) -> np.ndarray:
+    """Outputs under two sets of gates: functions that close over arrays differ in these alone."""
+    L = stack_lib.num_blocks(net)
+    fractions_L = 1 / (1 + np.arange(1, L + 1, dtype=np.float32))
+    gates_2L = (np.ones(L, np.float32), fractions_L)
+    return np.stack([np.asarray(_outputs(net, inputs, gates_L)) for gates_L in gates_2L])
+
+
+def _digest(arrays) -> str:
+    total = hashlib.sha256()
     for array in arrays:
         array = np.ascontiguousarray(array)
-        total = zlib.crc32(f'{array.dtype}{array.shape}'.encode(), total)
-        total = zlib.crc32(array.reshape(-1).view(np.uint8), total)
-    return total
+        total.update(f'{array.dtype}{array.shape}'.encode())
+        total.update(array.reshape(-1).view(np.uint8))
+    return total.hexdigest()

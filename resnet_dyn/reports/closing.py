@@ -1,10 +1,8 @@
-"""How an analysis ends: its table on the screen and as files, and its pictures."""
+"""How an analysis ends: its table on the screen, tables and pictures of its measures as files."""
 
 import pathlib
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
-
-import numpy as np
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from resnet_dyn.analysis import archive, trajectories
 from resnet_dyn.reports import notes, pictures, selection, tables
@@ -15,8 +13,10 @@ class Analysis(NamedTuple):
 
     selection: selection.Selection
     networks: tuple[str, ...]  # their names
-    source: str  # what is said of the data
+    # what is said of the data, for numbers of records of these settings
+    note: Callable[[Sequence[Mapping[str, Any]]], str]
     network: int | None = None  # the index of the one that was looked at
+    trained: bool = True  # whether it has steps of a training to speak of
 
 
 def found(visits: Sequence[trajectories.Visit], names: Sequence[str]):
@@ -34,39 +34,47 @@ def show(
     say: Callable[[str], None],
     workdir=None,
 ) -> list[pathlib.Path]:
-    """Says the table of the visits and its note; in a workdir writes both and draws the pictures.
+    """Says the table of the visits and its note; in a workdir writes tables and draws pictures.
 
-    Files: table.txt, table.csv, pictures/*; their paths are said and returned.
+    Files: tables/<measure>.txt, .csv and pictures/<measure>.png, .pdf, named as in `pictures`;
+    their paths are said and returned.
     """
     by_name = found(visits, list(analysis.selection.requests))
     if not by_name:
         say('no record, so no table and no picture')
         return []
-    by_record = {name: [one.record for one in found_T] for name, found_T in by_name.items()}
-    sound = min(_sound(found_T, len(analysis.networks)) for found_T in by_name.values())
-    text = tables.text(by_record)
-    note = notes.note(analysis.source, analysis.selection, sound=sound)
-    say(f'\n{text}\n\n{note}\n')
-    if workdir is None:
-        return []
-    whichs = {
-        name: pictures.which(workdir, name, found_T, analysis.network)
-        for name, found_T in by_name.items()
-    }
-    one = '' if analysis.network is None else f'-network{analysis.network}'
-    stem = f'table{one}{max(whichs.values(), key=len)}'
-    table = archive.folder(workdir) / f'{stem}.txt'
-    table.write_text(f'{text}\n\n{note}\n')
-    files = [table, tables.write_csv(table.with_name(f'{stem}.csv'), by_record, analysis.networks)]
-    for name in by_name:
-        # Without `sound`: a picture counts the networks that it leaves out itself, and since when.
-        here = notes.note(analysis.source, analysis.selection, name)
-        files += pictures.draw(workdir, name, by_record[name], here, analysis.network, whichs[name])
+    everything = [one for found_T in by_name.values() for one in found_T]
+    say(f'\n{tables.text(_records(by_name))}\n\n{_note(analysis, everything)}\n')
+    files: list[pathlib.Path] = []
+    for name, found_T in by_name.items() if workdir is not None else ():
+        files += _write(pathlib.Path(workdir), name, found_T, analysis)
     for file in files:
         say(str(file))
     return files
 
 
-def _sound(found_T: Sequence[archive.Found], networks: int) -> int:
-    """The least number of networks that are in the records."""
-    return int(np.min([networks - len(one.origin.get('left_out') or {}) for one in found_T]))
+def _write(workdir: pathlib.Path, name: str, found_T, analysis: Analysis) -> list[pathlib.Path]:
+    """The table and the picture of a measure."""
+    which, one = pictures.which(workdir, name, found_T, analysis.network), {name: found_T}
+    stem = name if analysis.network is None else f'{name}-network{analysis.network}'
+    table = workdir / 'tables' / f'{stem}{which}.txt'
+    numbers = tables.write_csv(table.with_suffix('.csv'), _records(one), analysis.networks)
+    table.write_text(f'{tables.text(_records(one))}\n\n{_note(analysis, found_T, name)}\n')
+    # A picture counts the networks that it leaves out itself, and since when.
+    source = analysis.note([found.settings for found in found_T])
+    note = notes.note(source, analysis.selection, name)
+    drawn = pictures.draw(
+        workdir, name, _records(one)[name], note, analysis.network, which, analysis.trained
+    )
+    return [table, numbers, *drawn]
+
+
+def _records(by_name) -> dict[str, list]:
+    return {name: [found.record for found in found_T] for name, found_T in by_name.items()}
+
+
+def _note(analysis: Analysis, everything: Sequence[archive.Found], name: str | None = None) -> str:
+    """What stands below a table of these records."""
+    source = analysis.note([found.settings for found in everything])
+    sound = min(len(analysis.networks) - len(f.origin.get('left_out') or {}) for f in everything)
+    return notes.note(source, analysis.selection, name, sound)

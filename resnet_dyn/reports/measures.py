@@ -1,18 +1,9 @@
 """The table of measures, a row each: what it records, costs, asks for, draws and says.
 
-    gammas        |gamma| by block and norm                                   (gamma_profiles)
-    depth         the depth law predicted from measured power gains           (depth_measures)
-    singles       loss and error after deleting each single block             (lesion_curves)
-    pairs         the same for any two blocks                                 (lesion_curves)
-    random        the same for j blocks chosen at random                      (lesion_curves)
-    greedy        the same for the blocks that are missed least, one by one   (lesion_curves)
-    reorder       loss and error after swapping blocks of equal shape         (orders)
-    paths         the gradient at h_0 by the length of its paths              (path_spectra)
-    interactions  how blocks act together, from all 2^L sub-networks          (interaction_spectra)
-    influence     what each block does to signal and gradient                 (block_influence)
-
 A new measure is a module of its own and one row here.
 """
+
+import textwrap
 
 import numpy as np
 
@@ -49,6 +40,7 @@ MEASURES: dict[str, Measure] = {
                 "mean over channels and blocks of |gamma| of each branch's last norm",
             ),
         ),
+        text='mean |gamma| over channels, by block and norm',
         examples=False,
     ),
     'depth': Measure(
@@ -72,6 +64,10 @@ MEASURES: dict[str, Measure] = {
                 '.2f',
                 'the same if all paths of one length add up (eq 13)',
             ),
+        ),
+        text=(
+            'the depth law predicted from the measured power gains of the blocks, E[r] '
+            'of at most L + 1; incoherent and coherent'
         ),
     ),
     'singles': Measure(
@@ -101,6 +97,7 @@ MEASURES: dict[str, Measure] = {
                 'error (%) without the one block that costs most',
             ),
         ),
+        text='loss and error without each single block, and the guess of a gradient by gates',
     ),
     'pairs': Measure(
         lesion_curves.PairLesions,
@@ -117,6 +114,7 @@ MEASURES: dict[str, Measure] = {
                 'error (%) without two blocks, mean over all pairs',
             ),
         ),
+        text='loss and error without any two blocks: which ones stand in for one another',
     ),
     'random': Measure(
         lesion_curves.RandomLesions,
@@ -134,6 +132,7 @@ MEASURES: dict[str, Measure] = {
                 'it that was drawn), mean over the draws',
             ),
         ),
+        text=('loss and error without j blocks chosen at random, j = 0..L (Veit et al., fig 5a)'),
         draws=True,
     ),
     'greedy': Measure(
@@ -152,6 +151,7 @@ MEASURES: dict[str, Measure] = {
                 'more than 5 points',
             ),
         ),
+        text='blocks deleted one by one, always the one that is missed least',
     ),
     'reorder': Measure(
         orders.Reorders,
@@ -175,6 +175,7 @@ MEASURES: dict[str, Measure] = {
                 'than the one as trained',
             ),
         ),
+        text=("error after random swaps of equal blocks, by Kendall's tau (Veit et al., fig 5b)"),
         draws=True,
     ),
     'paths': Measure(
@@ -205,6 +206,7 @@ MEASURES: dict[str, Measure] = {
                 '|sum of the parts less the gradient| over |gradient|: rounding alone',
             ),
         ),
+        text='the gradient split exactly by path length; energies of single paths (fig 6)',
         draws=True,
         parts=True,
     ),
@@ -224,6 +226,7 @@ MEASURES: dict[str, Measure] = {
                 'themselves',
             ),
         ),
+        text='all 2^L sub-networks: variance by how many blocks act together, Shapley values',
     ),
     'influence': Measure(
         block_influence.Influences,
@@ -246,6 +249,7 @@ MEASURES: dict[str, Measure] = {
                 '1 - cos(skip, output), mean over the blocks',
             ),
         ),
+        text='what each block does to the signal and its gradient; angles between depths',
     ),
 }
 
@@ -257,3 +261,17 @@ def _nanmean(values_SX) -> np.ndarray:
     number_S = there_SX.sum(1)
     total_S = np.where(there_SX, values_SX, 0).sum(1)
     return np.where(number_S > 0, total_S / np.maximum(number_S, 1), np.nan)
+
+
+def listed(width: int = 80) -> str:
+    """The measures by name, a line or two each, for people."""
+    indent = 2 + max(map(len, MEASURES)) + 2
+    return '\n'.join(
+        textwrap.fill(
+            measure.text,
+            width,
+            initial_indent=f'  {name}'.ljust(indent),
+            subsequent_indent=' ' * indent,
+        )
+        for name, measure in MEASURES.items()
+    )

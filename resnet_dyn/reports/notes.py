@@ -6,21 +6,27 @@ from resnet_dyn.analysis import trajectories
 from resnet_dyn.reports import selection as selection_lib
 
 
-def costs(selection: selection_lib.Selection, steps: Sequence[int]) -> str:
-    """What the analysis will cost if nothing is there yet, and what cannot be measured."""
+def costs(selection: selection_lib.Selection, steps: Sequence[int] | None = None) -> str:
+    """What the analysis will cost if nothing is there yet, and what cannot be measured.
+
+    `steps` are those of a training, None for networks at one moment.
+    """
     lines = [f'{name} is left out: {why}' for name, why in selection.impossible.items()]
-    where = f'step {steps[0]:,}' if len(steps) == 1 else f'steps {steps[0]:,} to {steps[-1]:,}'
+    what, each = '', ''
+    if steps is not None:
+        where = f'step {steps[0]:,}' if len(steps) == 1 else f'steps {steps[0]:,} to {steps[-1]:,}'
+        what, each = f'{count(len(steps), "checkpoint")} ({where}), ', ' at each checkpoint'
     lines.append(
-        f'{count(len(steps), "checkpoint")} ({where}), {count(selection.networks, "network")} of '
-        f'{count(selection.blocks, "block")}: {", ".join(selection.requests)}'
+        f'{what}{count(selection.networks, "network")} of {count(selection.blocks, "block")}: '
+        f'{", ".join(selection.requests)}'
     )
-    visits = len(steps) * selection.networks
+    visits = len(steps or [0]) * selection.networks
     forward, backward = (sum(cost[i] for cost in selection.costs.values()) for i in (0, 1))
     if forward:
         lines.append(
             f'cost: at most {_passes(visits * forward, visits * backward)} passes of '
             f'{selection.examples:,} examples; records that are there are not made again. For each '
-            'network at each checkpoint:'
+            f'network{each}:'
         )
         width = max(map(len, selection.costs))
         lines += [
@@ -31,13 +37,14 @@ def costs(selection: selection_lib.Selection, steps: Sequence[int]) -> str:
     return '\n'.join(lines)
 
 
-def visit(visit: trajectories.Visit) -> str:
+def visit(visit: trajectories.Visit, step: bool = True) -> str:
     """One line for one checkpoint, and one for each network that is left out there."""
     if visit.damage:
         return f'step {visit.step:>8,}: LOST. {visit.damage}'
     parts = [f'measured {", ".join(visit.made)}'] if visit.made else []
     parts += [f'there already: {", ".join(visit.kept)}'] if visit.kept else []
-    lines = [f'step {visit.step:>8,}: {"; ".join(parts) or "nothing could be measured"}']
+    where = f'step {visit.step:>8,}: ' if step else ''
+    lines = [f'{where}{"; ".join(parts) or "nothing could be measured"}']
     lines += [f'    {network} is left out: {why}' for network, why in visit.left_out.items()]
     return '\n'.join(lines)
 

@@ -22,37 +22,45 @@ def draw(
     note: str,
     network: int | None = None,
     which: str = '',
+    trained: bool = True,
 ) -> tuple[pathlib.Path, ...]:
-    """Draws the picture of a measure from records in the order of their steps; the two paths."""
+    """Draws the picture of a measure from records in the order of their steps; the two paths.
+
+    Networks that are not `trained` have no steps to speak of.
+    """
     draw, heading, last_only = measures.MEASURES[name].picture
     if last_only:
         records_T = records_T[-1:]
-    when = 'over training' if len(records_T) > 1 else f'at step {int(records_T[0].step):,}'
+    if trained:
+        over = len(records_T) > 1
+        heading += ' over training' if over else f' at step {int(records_T[0].step):,}'
     stem = name if network is None else f'{name}-network{network}'
     with style.context():
-        figure = draw(records_T, f'{heading} {when}', note)
+        figure = draw(records_T, heading, note)
         return style.save(figure, pathlib.Path(workdir) / 'pictures' / f'{stem}{which}')
 
 
 def which(workdir, name: str, found_T: Sequence[archive.Found], network: int | None = None) -> str:
     """What the name of a picture of these records says beside the measure; '' for all there is."""
     measure = measures.MEASURES[name]
-    there = archive.read(workdir, name, measure.record, network)
+    there = archive.read(workdir, name, measure.record, network, found_T[-1].settings)
     if measure.picture.last_only:
         there, found_T = there[-1:], found_T[-1:]
-    dearest = {int(found.record.step): found for found in there}
+    dearest = {int(found.record.step): _settings(found) for found in there}
     steps = [int(found.record.step) for found in found_T]
-    parts = []
-    if set(dearest) != set(steps):
-        parts.append(f'step{steps[0]}' if len(steps) == 1 else f'steps{steps[0]}to{steps[-1]}')
-    here = _settings(found_T[-1])
-    best = _settings(dearest.get(steps[-1], found_T[-1]))
-    parts += [f'{key}{value}' for key, value in here.items() if value != best.get(key, value)]
+    parts = {}
+    if set(dearest) > set(steps):
+        here = f'step{steps[0]}' if len(steps) == 1 else f'steps{steps[0]}to{steps[-1]}'
+        parts[here] = None
+    for step, found in zip(steps, found_T, strict=True):
+        best = dearest.get(step, {})
+        for key, value in _settings(found).items():
+            if value != best.get(key, value):
+                parts[f'{key}{value}'] = None
     return ''.join(f'-{part}' for part in parts)
 
 
 def _settings(found: archive.Found) -> dict[str, Any]:
-    settings = found.origin.get('settings') or {}
-    return {
-        key: value for key, value in settings.items() if key not in ('checkpoint', 'source', 'seed')
-    }
+    """Those that a picture is named by where they are not the dearest ones."""
+    left = ('checkpoint', 'seed', *archive.IDENTITY)
+    return {key: value for key, value in found.settings.items() if key not in left}

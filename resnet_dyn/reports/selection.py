@@ -21,7 +21,9 @@ class Selection(NamedTuple):
 
 
 def check(names: Sequence[str]) -> None:
-    """AnalysisError for a name that is none of a measure, with the nearest."""
+    """AnalysisError for a name that is none of a measure, with the nearest, and for no name."""
+    if not names:
+        raise errors.AnalysisError(f'no measure is named: take {", ".join(measures.MEASURES)}')
     for name in names:
         if name not in measures.MEASURES:
             hint = fields.nearest(name, measures.MEASURES)
@@ -46,10 +48,16 @@ def choose(
 
     `options` are those given by hand, by measure and field, as in {'random': {'draws': 100}};
     `given` the settings that were ('examples'). Raises AnalysisError for a name that is no
-    measure's, ConfigError for options that cannot be, and AnalysisError where nothing that was
-    asked for can be measured.
+    measure's, ConfigError for options that cannot be, or of measures that are not asked for, and
+    AnalysisError where nothing that was asked for can be measured.
     """
     check(names)
+    for name, by_hand in (options or {}).items():
+        if by_hand and name not in names:
+            raise errors.ConfigError(
+                f'options of the measure {name!r} are given ({", ".join(by_hand)}), and it is not '
+                f'among those that are asked for: {", ".join(names)}'
+            )
     requests, impossible = {}, {}
     for name in dict.fromkeys(names):
         measure, by_hand = measures.MEASURES[name], dict((options or {}).get(name, {}))

@@ -128,6 +128,12 @@ def _check_batch(cfg: config.Config, dataset: datasets.Dataset) -> None:
             f'config.train.batch_size={cfg.train.batch_size} is larger than the {size} training '
             f'examples of {dataset.source.name}: lower it to {size} or less'
         )
+    total = config.total_steps(cfg, size)
+    if total and cfg.train.warmup >= total:
+        raise errors.ConfigError(
+            f'config.train.warmup={cfg.train.warmup} steps are the whole run of {total}, which '
+            'would never reach its rate: lower it, or train longer'
+        )
 
 
 def _networks(programs: program.Program, restored: int | None, trees, meta) -> program.Networks:

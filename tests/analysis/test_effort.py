@@ -31,7 +31,15 @@ def sums(net, inputs, labels):
 
 NETS = [scaled(1.0), scaled(2.0), scaled(-1.0)]
 INPUTS = np.arange(14, dtype=np.float32).reshape(7, 2)
-SUBJECT = subjects.of_networks(NETS, INPUTS, np.arange(7))
+
+
+def weighted(networks):
+    """The networks on the inputs, whose labels are 0..6: numbers to weigh examples by."""
+    subject = subjects.of_networks(networks, INPUTS, np.zeros(7, int))
+    return subject._replace(examples=subject.examples._replace(labels=jnp.arange(7)))
+
+
+SUBJECT = weighted(NETS)
 EFFORT = effort.Effort()
 
 
@@ -49,7 +57,7 @@ def test_examples_that_meet_are_never_parted():
         return h - h.mean(0, keepdims=True)
 
     meeting = [dataclasses.replace(net, head=head, couples_examples=True) for net in NETS]
-    subject = subjects.of_networks(meeting, INPUTS, np.arange(7))
+    subject = weighted(meeting)
     found = effort.totals(sums, subject, EFFORT._replace(at_once=3))
     np.testing.assert_allclose(found['outputs'], np.zeros((3, 2)), atol=1e-4)
     assert EFFORT._replace(at_once=3).kernel(subject)['examples_at_once'] == 7

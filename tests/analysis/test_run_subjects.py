@@ -35,10 +35,18 @@ def test_a_subject_names_its_networks_and_blocks_and_says_what_it_was_seen_with(
     assert subject.names.networks == ('network 0 (seed 0)', 'network 1 (seed 1)')
     assert subject.names.blocks == ('stage_0.0', 'stage_0.1', 'stage_0.2')
     assert (subject.blocks, subject.outputs, subject.examples.number) == (3, 3, 30)
-    assert subject.origin.note == (
+    assert subject.origin.step == 6 and subject.origin.facts == run.facts(6)
+
+
+def test_what_is_said_beside_numbers_is_of_the_records_that_are_shown(run):
+    estimated = {'examples': 30, 'statistics': 'estimated'}
+    assert run.note([estimated, {}]) == (
         'Data: gaussians; 30 test examples; statistics of the norms estimated at each step on 64 '
         'training examples'
     )
+    running = {'examples': 12, 'statistics': 'running'}
+    assert '12 to 30 test examples' in run.note([estimated, running])
+    assert run.note([{}]) == 'Data: gaussians'
 
 
 def test_networks_look_at_test_examples_as_the_lines_of_a_notebook_do(tiny_run, run):

@@ -85,7 +85,9 @@ def drawing(draws=None):
 
     @dataclasses.dataclass(frozen=True)
     class Options:
-        draws: int = fields.field(20, 'draws')
+        draws: int = fields.field(20, 'draws', serves='more')
+        block: int = fields.field(0, 'which block')
+        most: int = fields.field(14, 'how far to go', serves='any')
 
     seen = []
     return seen, request(seen, Options, **({} if draws is None else {'draws': draws}))
@@ -108,6 +110,40 @@ def test_fewer_draws_than_the_default_do_not_serve_where_none_are_given(source):
     seen, one = drawing()
     (visit,) = follow(source, one, at=[6])
     assert seen == [6] and visit.found['norm'].origin['settings']['draws'] == 20
+
+
+def test_other_options_serve_where_they_are_equal_or_make_no_difference(source):
+    _, one = drawing()
+    row = one.measure
+    for options, measured in (
+        (row.options(block=7), True),
+        (row.options(block=0), True),  # 7 is not more of 0
+        (row.options(block=7, most=3), False),
+    ):
+        asked = trajectories.Request(row, options)
+        (visit,) = follow(source, asked, at=[6])
+        assert bool(visit.made) is measured
+
+
+def test_steps_of_nine_digits_are_found_again(source):
+    settings = {'checkpoint': 1}
+    file = archive.path(source.workdir, 'norm', 123_456_789, settings)
+    records.save(file, Norm(np.array(123_456_789), np.zeros(2), np.array(2)), {})
+    assert [int(record.step) for record in read(source)] == [123_456_789]
+
+
+def test_what_cannot_be_missing_for_one_network_is_refused():
+    class Words(NamedTuple):
+        step: np.ndarray
+        name_S: np.ndarray
+
+    def function(subject, effort, options):
+        return Words(np.array(7), np.array(['a'] * len(subject.stacks)))
+
+    row = measure.Measure(Words, function, None, (), measure.NoOptions, None, (), examples=False)
+    one = trajectories.Request(row, measure.NoOptions())
+    with pytest.raises(TypeError, match=r'Words\.name_S has dtype'):
+        next(trajectories.follow(Given([1.0, 2.0]), {'norm': one}, EFFORT))
 
 
 def test_the_steps_that_are_asked_for_are_visited_alone(source):

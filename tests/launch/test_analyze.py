@@ -65,7 +65,7 @@ def test_all_other_measures_of_the_last_step_and_what_is_there_is_kept(called, w
         assert {f'{name}-network0.{kind}' for kind in ('png', 'pdf')} <= names(workdir / 'pictures')
     for column in ('two deleted', 'half deleted', 'one swap', 'mean length k', 'closure'):
         assert column in out
-    tables, _ = out.split('two deleted, mean  ', 1)
+    tables, _ = out.split('two deleted, mean   ', 1)
     assert all(len(line) <= 120 for line in tables.splitlines() if '  ' in line)
     again = called('analyze', f'--workdir={workdir}', '--what=gammas', '--steps=6', '--seed=0')
     assert 'there already: gammas' in again[1]
@@ -81,6 +81,8 @@ def test_a_cheaper_analysis_harms_no_dearer_one_and_shows_what_was_asked(called,
     assert [row[0] for row in rows] == ['2']  # other steps are not shown
     assert (copied_run / 'pictures' / 'singles.png').read_bytes() == picture
     assert 'singles-step2-examples10.png' in names(copied_run / 'pictures')
+    status, out, _ = called(*command, '--steps=2', '--examples=10')
+    assert 'there already: singles' in out and '10 test examples' in out
     status, out, _ = called(*command)
     assert out.count('there already: singles') == 4 and '30 test examples' in out
     assert (copied_run / 'pictures' / 'singles.png').read_bytes() == picture
@@ -110,7 +112,7 @@ def test_a_network_that_has_diverged_is_left_out_and_the_last_line_and_the_statu
     writer.save(step, broken, meta)
     writer.close()
     status, out, err = called('analyze', f'--workdir={copied_run}', '--steps=4,6')
-    assert (status, err) == (1, '')
+    assert (status, err) == (3, '')
     assert out.splitlines()[-1] == 'left out: network 1 (seed 1) at step 6, not finite'
     assert 'head_params/params/linear/kernel are NaN' in out
     assert measured(copied_run) == {(n, s) for n in ('gammas', 'depth', 'singles') for s in (4, 6)}
@@ -159,6 +161,9 @@ def test_a_folder_that_is_not_there_is_said_at_once(launched, tmp_path):
         (['--steps=3'], 'take all, last, or some of 0,2,4,6'),
         (['--examples=0'], 'examples'),
         (['--statistics=batch'], 'must be one of estimated, running'),
+        (['--random.draws=3'], "options of the measure 'random' are given"),
+        (['--config.log.every=7'], 'config.log.every is None there, and now 7'),
+        (['--what='], 'no measure is named'),
     ],
 )
 def test_what_cannot_be_analysed_is_one_paragraph(called, workdir, arguments, words):
