@@ -12,6 +12,8 @@ import sys
 import pytest
 from absl.testing import flagsaver
 
+import launch
+from launch import flags as _  # noqa: F401  for good: what a call imports first it forgets
 from launch import main
 
 TOP = pathlib.Path(__file__).parent.parent.parent
@@ -67,20 +69,35 @@ def launched(start):
 
 
 @pytest.fixture(scope='session')
-def called():
+def loaded():
+    """`with loaded('train') as module`: forgotten afterwards with its flags, as others have some of
+    the same names.
+    """
+
+    @contextlib.contextmanager
+    def loaded(launcher):
+        with flagsaver.flagsaver():
+            yield importlib.import_module(f'launch.{launcher}')
+        del sys.modules[f'launch.{launcher}']
+        delattr(launch, launcher)
+
+    return loaded
+
+
+@pytest.fixture(scope='session')
+def called(loaded):
     """called('train', '--workdir=W', ...): as `launched`, for the price of no new process."""
 
     def called(launcher, *flags):
-        module = importlib.import_module(f'launch.{launcher}')
-        job, define = getattr(module, launcher), getattr(module, 'define', None)
         out, err = io.StringIO(), io.StringIO()
         handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
         with (
-            flagsaver.flagsaver(),
+            loaded(launcher) as module,
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(err),
             pytest.raises(SystemExit) as exit,
         ):
+            job, define = getattr(module, launcher), getattr(module, 'define', None)
             main.run(job, [f'launch/{launcher}.py', *flags], define)
         for number, handler in handlers.items():
             signal.signal(number, handler)

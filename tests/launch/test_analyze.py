@@ -127,13 +127,10 @@ def test_a_run_that_cannot_be_written_to_says_so_first_and_shows_its_table(calle
     assert not (copied_run / 'pictures').exists()
 
 
-def test_a_stopped_analysis_says_how_to_go_on(capsys, copied_run):
+def test_a_stopped_analysis_says_how_to_go_on(capsys, copied_run, loaded):
     from absl import flags
-    from absl.testing import flagsaver
 
-    from launch import analyze
-
-    with flagsaver.flagsaver():
+    with loaded('analyze') as analyze:
         flags.FLAGS(['analyze'])
         analyze.define()
         flags.FLAGS(['analyze', f'--workdir={copied_run}', '--what=gammas'])

@@ -7,9 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 from absl import flags
-from absl.testing import flagsaver
 
-from launch import analyze
 from resnet_dyn import fields
 from resnet_dyn.analysis import archive
 from resnet_dyn.analysis.effort import Cost, totals
@@ -82,9 +80,9 @@ def test_a_new_row_has_flags_a_cost_a_record_a_column_and_a_picture(called, copi
 
 
 def test_its_flags_are_in_the_help_with_their_text_and_out_of_range_is_refused(
-    called, copied_run, row
+    called, copied_run, row, loaded
 ):
-    with flagsaver.flagsaver():
+    with loaded('analyze') as analyze:
         flags.FLAGS(['analyze'])
         analyze.define()
         flag = flags.FLAGS['sizes.factor']

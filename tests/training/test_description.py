@@ -1,6 +1,8 @@
 """config.json says all of a run and of every start; edited or damaged, it is refused by field."""
 
 import json
+import shlex
+import sys
 
 import pytest
 
@@ -28,7 +30,7 @@ def test_a_new_run_says_all(tmp_path, dataset, said):
     assert said['config']['model']['block'] == 'paper'
     assert said['total_steps'] == 20
     assert said['code']['version'] and said['device']['platform'] == 'cpu'
-    assert 'pytest' in said['command']
+    assert shlex.split(said['command']) == sys.orig_argv
     assert said['data']['source']['digest'] == dataset.source.digest
     (segment,) = said['segments']
     assert segment['steps'] == [0, 20]
