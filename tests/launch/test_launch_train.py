@@ -108,8 +108,8 @@ def test_the_workdir_alone_goes_on_with_the_run_in_it_which_is_read_once(
     for step in (15, 20):
         shutil.rmtree(copy / 'checkpoints' / str(step))
     parsed, read = [], []
-    parse, read_bytes = config.parse, pathlib.Path.read_bytes
-    monkeypatch.setattr(config, 'parse', lambda *args: parsed.append(1) or parse(*args))
+    build, read_bytes = config._build, pathlib.Path.read_bytes
+    monkeypatch.setattr(config, '_build', lambda *args: parsed.append(1) or build(*args))
     monkeypatch.setattr(
         pathlib.Path, 'read_bytes', lambda path: read.append(path.name) or read_bytes(path)
     )

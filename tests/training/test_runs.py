@@ -103,12 +103,12 @@ def test_config_json_is_read_once_and_settled_once_on_resume(tmp_path, dataset, 
             module, name, lambda *args: calls.append((name, args)) or function(*args)
         )
 
-    counted(config, 'parse')
+    counted(config, '_build')  # what resolves: of flags by parse, of a file by from_dict
     counted(seed_axis, 'settle')
     counted(runs.pathlib.Path, 'read_bytes')
     begin(tmp_path, dataset)
     reads = [args[0].name for name, args in calls if name == 'read_bytes']
-    assert [name for name, _ in calls if name != 'read_bytes'] == ['parse', 'settle']
+    assert [name for name, _ in calls if name != 'read_bytes'] == ['_build', 'settle']
     assert reads.count('config.json') == 1
 
 
