@@ -60,7 +60,8 @@ def run(
         except Exception as error:
             if not _for_the_user(error):
                 raise
-            print(f'{_program(argv)}: {error}', file=sys.stderr)
+            text = ' '.join(str(error).splitlines())  # a name may hold a line's end
+            print(f'{_program(argv)}: {text}', file=sys.stderr)
             sys.exit(FAILED)
 
 

@@ -48,6 +48,11 @@ def test_what_a_user_can_mend_is_one_line_and_a_failure(error, capsys):
     assert capsys.readouterr().err == 'python -m launch.train: mend it\n'
 
 
+def test_a_name_with_a_line_s_end_in_it_does_not_break_the_line(capsys):
+    assert _status(_raises(errors.RunError('the folder a\nb is a file'))) == 1
+    assert capsys.readouterr().err == 'python -m launch.train: the folder a b is a file\n'
+
+
 @pytest.mark.parametrize('number', [errno.ENOSPC, errno.EDQUOT, errno.EROFS])
 def test_a_full_disk_is_one_line_wherever_it_was_met(number, capsys):
     error = OSError(number, os.strerror(number), '/run/picture.png')
