@@ -10,7 +10,7 @@ chosen before looking: BN per unit after the ReLU, cross-entropy, rate 0.05, cos
 of one network in ten does, by a tenth (at 0.003 of eight, at 0.01 of all, and four end in NaN).
 
 Found, where the paper says that gammas, depth and weights grow: gammas of layers 2..10 fall from 1
-to 0.78 and rise again to 0.82; E[r] goes 2.88, 2.49, 2.68; the norm of the weights changes by
+to 0.78 and rise again to 0.82; E[r] goes 2.88, 2.50, 2.69; the norm of the weights changes by
 -0.9 +- 0.1 % at the smaller rate and by +2.5 +- 1.8 % at the larger, all in its first 50 steps.
 Three minutes of CPU time, on 2 cores; FAST: 40 seconds.
 """
