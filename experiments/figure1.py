@@ -36,10 +36,17 @@ RECORDS, LINES = 60, 10  # of the dynamics, and for people, in a run
 
 _SETTING = {'seeds': 10, 'log.tensorboard': False}
 _FAST = {'seeds': 3, 'train.steps': 1000}
+# What is changed of gammas is of no use where there are none.
+_NO_NORM = {
+    'model.norm': 'none',
+    'model.gamma': 1.0,
+    'model.zero_init': False,
+    'train.decay_gammas': False,
+}
 _RUNS: Mapping[str, dict[str, Any]] = {
     'gammas': {},
-    'norms-stable': {'model.norm': 'none', 'train.learning_rate': 3e-4},
-    'norms-edge': {'model.norm': 'none', 'train.learning_rate': 1e-3},
+    'norms-stable': {**_NO_NORM, 'train.learning_rate': 3e-4},
+    'norms-edge': {**_NO_NORM, 'train.learning_rate': 1e-3},
 }
 
 

@@ -213,3 +213,14 @@ def test_the_trainings_differ_in_norm_and_rate_alone():
 def test_trainings_that_make_no_figure_are_refused(changes, words):
     with pytest.raises(errors.ConfigError, match=words):
         figure1.trainings(changes=changes)
+
+
+def test_changes_of_gammas_are_made_where_there_are_gammas():
+    changes = {'model.gamma': 0.5, 'train.decay_gammas': True, 'train.weight_decay': 1e-4}
+    made = study.configs(figure1.trainings(changes=changes))
+    assert {name: one.model.gamma for name, one in made.items()} == {
+        'gammas': 0.5,
+        'norms-stable': 1.0,
+        'norms-edge': 1.0,
+    }
+    assert all(one.train.weight_decay == 1e-4 for one in made.values())
