@@ -101,7 +101,8 @@ def _backward(stack, inputs, labels, key, probes):
     energies = path_gradients.energies(stack, inputs, loss, key, probes, per_example=True)
     energy_RB, error_RB = energies
     gradient = jax.grad(from_h0)(stack_lib.stem(stack, inputs))
-    gap = parts.sum(0) - gradient
+    gradient = stack_lib.precise(gradient)
+    gap = stack_lib.precise(parts).sum(0) - gradient
     squares = (gap**2).sum(), (gradient**2).sum()
     return _squares(parts), energy_RB.sum(1), (error_RB**2).sum(1), *squares
 
@@ -112,5 +113,5 @@ def _forward(stack, inputs, labels):
 
 
 def _squares(parts_R):
-    """Squared norms by length, over examples and units."""
-    return (parts_R.reshape(len(parts_R), -1) ** 2).sum(1)
+    """Squared norms by length, over examples and units, in float32 or above."""
+    return (stack_lib.precise(parts_R).reshape(len(parts_R), -1) ** 2).sum(1)

@@ -94,5 +94,7 @@ def swapped_error(record: orders.Reorders, swaps: int) -> np.ndarray:
 
 
 def _shares(values_SR):
-    total_S1 = values_SR.sum(1, keepdims=True)
+    with np.errstate(over='ignore'):
+        total_S1 = values_SR.sum(1, keepdims=True)
+    total_S1 = np.where(np.isfinite(total_S1), total_S1, np.nan)
     return np.where(total_S1 == 0, 0.0, values_SR / np.where(total_S1 == 0, 1, total_S1))

@@ -47,6 +47,7 @@ def mean_error(logits_BK, labels_B):
 
 
 METRICS = {'loss': cross_entropy, 'error': wrong, 'logits': whole_output}
+OF_CLASSES = (cross_entropy, wrong)  # whose labels are places on the output's last axis
 
 
 def functions_of(metrics: Metrics) -> tuple[tuple[str, Callable], ...]:
@@ -90,6 +91,23 @@ class Reduced(NamedTuple):
         if self.function is whole_output or value.shape != labels.shape[:1]:
             return value
         return stack_lib.precise(value).mean()
+
+
+def check_labels(labels, shape: tuple[int, ...]) -> None:
+    """Raises ValueError for a label that is no class of an output of this shape, if it can be seen.
+
+    Labels that are traced, or no whole numbers, pass.
+    """
+    if isinstance(labels, jax.core.Tracer) or not jnp.issubdtype(labels.dtype, jnp.integer):
+        return
+    seen = np.asarray(labels)
+    bad = np.argwhere((seen < 0) | (seen >= shape[-1]))
+    if bad.size:
+        at = tuple(map(int, bad[0]))
+        raise ValueError(
+            f'label {seen[at]} of example {at[0]} is no class: the output has {shape[-1]} classes, '
+            f'numbered 0..{shape[-1] - 1}'
+        )
 
 
 def check_cut(functions, output, labels) -> None:

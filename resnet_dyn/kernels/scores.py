@@ -40,6 +40,8 @@ def score_tree(
     labels = jnp.zeros(len(inputs), int) if labels is None else jnp.asarray(labels)
     if len(inputs) != len(labels):
         raise ValueError(f'{len(inputs)} inputs and {len(labels)} labels: give one label an input')
+    if any(f in metrics_lib.OF_CLASSES for _, f in functions):
+        metrics_lib.check_labels(labels, stack_lib.output_shape(stack, inputs).shape)
     spans = stack_lib.spans(stack, len(inputs), examples_at_once)
     if len(spans) > 1:  # of two sizes, where the last part is smaller
         for start, stop in {stop - start: (start, stop) for start, stop in spans}.values():

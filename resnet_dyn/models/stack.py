@@ -194,11 +194,13 @@ def block(stage: Stage, params, h, gate):
 def addends(stage: Stage, params, h, gate):
     """What a block adds: (gate * branch(h), skip(h)), the latter None where there is no skip.
 
-    Gate None is open, and multiplies nothing.
+    Gate None is open, and multiplies nothing. Others multiply in float32 or above, in which slopes
+    by gates are summed; the product has the branch's dtype.
     """
     branch = stage.branch(params, h)
     if gate is not None:
-        branch = jnp.asarray(gate, branch.dtype) * branch
+        wide = precise(branch)
+        branch = (jnp.asarray(gate, wide.dtype) * wide).astype(branch.dtype)
     if not stage.skippable:
         return branch, None
     return branch, h if stage.skip is None else stage.skip(params, h)

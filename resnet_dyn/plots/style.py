@@ -184,8 +184,10 @@ def over_seeds(values_S) -> tuple[np.ndarray, np.ndarray]:
 
 
 def shares(values, axis: int = -1) -> np.ndarray:
-    """Values over their sum along an axis; all 0 where the sum is 0."""
-    total = np.sum(values, axis, keepdims=True)
+    """Values over their sum along an axis; all 0 where the sum is 0, NaN where it is not finite."""
+    with np.errstate(over='ignore'):
+        total = np.sum(values, axis, keepdims=True)
+    total = np.where(np.isfinite(total), total, np.nan)
     return np.where(total == 0, 0.0, values / np.where(total == 0, 1, total))
 
 

@@ -61,6 +61,18 @@ def test_the_lengths_add_up_to_the_gradient(record):
     assert record.closure_S[0] < 1e-5
 
 
+def test_norms_are_summed_in_float32_whatever_the_dtype_of_the_compute():
+    def halves(h):
+        return h / 2
+
+    net = stack.from_functions(lambda x: x, [halves, halves], lambda h: h)
+    x = np.asarray(jax.numpy.asarray(np.random.default_rng(0).normal(size=(3, 257)), 'bfloat16'))
+    subject = subjects.of_networks(net, x, np.zeros(3, int))
+    found_R = path_spectra.measure(subject, effort.Effort(), path_spectra.Options(2))
+    size = root_mean_square(x.astype(np.float64))
+    np.testing.assert_allclose(found_R.forward_norm_SR[0, [0, 2]], [size, size / 4], rtol=1e-6)
+
+
 def test_the_cost_is_half_of_the_blocks_in_passes_for_the_sums_and_for_each_probe():
     cost = path_spectra.cost(9, path_spectra.Options(3))
     assert cost == (5 + 1, 4 * 5 + 1)

@@ -48,9 +48,9 @@ def test_shares_of_nothing_are_zero_and_of_nan_are_nan_without_a_warning():
     record = SimpleNamespace(root_energy_SR=root_SR, paths_R=np.ones(3))
     np.testing.assert_array_equal(summaries.mean_length(record), [0, 0, np.nan])
     np.testing.assert_array_equal(summaries.short_share(record), [0, 1, np.nan])
-    walsh_SR = np.array([[3.0, 0.0, 0.0], [np.nan] * 3])
+    walsh_SR = np.array([[3.0, 0.0, 0.0], [np.nan] * 3, [0.0, 1.0, np.inf]])
     record = SimpleNamespace(walsh_SR=walsh_SR)
-    np.testing.assert_array_equal(summaries.alone_share(record), [0, np.nan])
+    np.testing.assert_array_equal(summaries.alone_share(record), [0, np.nan, np.nan])
 
 
 def test_path_numbers_are_of_the_shares_of_the_energy():

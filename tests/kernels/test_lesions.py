@@ -67,6 +67,29 @@ def test_logits_that_are_nan_are_named_with_their_mask():
         lesions.score(foreign, x, jnp.zeros(2, int), [[0.0, 1.0], [1.0, 1.0]])
 
 
+@pytest.mark.parametrize(('label', 'metric'), [(3, 'loss'), (7, 'error'), (-1, 'loss')])
+def test_a_label_that_is_no_class_is_named_and_not_called_nan(net, label, metric):
+    whole, x, labels = net
+    labels = labels.copy()
+    labels[4] = label
+    with pytest.raises(ValueError, match=rf'label {label} of example 4 .* 3 classes') as caught:
+        lesions.score(whole, x, labels, masks.single(6), (metric,))
+    assert not isinstance(caught.value, errors.UserError)
+    lesions.score(whole, x, labels, np.ones(6), ('logits',))  # which asks for no class
+
+
+def test_slopes_by_gates_are_summed_in_float32_whatever_the_dtype_of_the_compute():
+    x = np.asarray(jnp.asarray(np.random.default_rng(0).normal(3, 1, (4, 257)), jnp.bfloat16))
+    net = stack.from_functions(lambda x: x, [lambda h: h], lambda h: h)
+    slopes_L = lesions.first_order(net, x, np.zeros(4, int), sum_of_all)
+    assert slopes_L.dtype == jnp.float32
+    np.testing.assert_allclose(slopes_L, [-x.astype(np.float64).sum()], rtol=1e-6)
+
+
+def sum_of_all(output, labels):
+    return stack.precise(output).sum()
+
+
 def test_minus_infinity_in_masked_logits_is_no_error_and_logits_need_no_labels():
     def head(h):
         return jnp.concatenate([h, jnp.full((2, 1), -jnp.inf)], axis=1)

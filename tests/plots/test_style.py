@@ -85,6 +85,9 @@ def test_statistics_over_seeds_are_those_of_the_finite_ones():
 def test_shares_add_up_to_one_and_those_of_nothing_are_zero():
     found = style.shares(np.array([[1.0, 3.0], [0.0, 0.0], [np.nan, 1.0]]))
     np.testing.assert_array_equal(found, [[0.25, 0.75], [0, 0], [np.nan, np.nan]])
+    nan = np.full(2, np.nan)
+    np.testing.assert_array_equal(style.shares(np.array([np.inf, 1.0])), nan)  # without a warning
+    np.testing.assert_array_equal(style.shares(np.array([1.5e308, 1.5e308])), nan)
 
 
 def test_a_network_is_left_out_in_every_field_from_the_step_on_at_which_it_is_not_finite():
