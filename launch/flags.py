@@ -5,6 +5,8 @@ those of `resnet_dyn/config.py`. The options of measures become flags in the sam
 shows them in its `--help` by `flags.adopt_module_key_flags(config_flags)`.
 """
 
+import os
+import pathlib
 from typing import Any
 
 from absl import flags
@@ -13,6 +15,8 @@ from resnet_dyn import config as config_lib
 from resnet_dyn import errors, fields
 
 PREFIX = 'config.'
+
+_PATHS = ('data.dir', 'data.cache')
 
 
 def config() -> config_lib.Config:
@@ -24,8 +28,13 @@ def config() -> config_lib.Config:
 
 
 def given() -> dict[str, Any]:
-    """Values by dotted path, as in {'model.depth': 20}, of the config flags that were given."""
-    return given_of(config_lib.Config, PREFIX)
+    """Values by dotted path, as in {'model.depth': 20}, of the config flags that were given.
+
+    Paths are absolute: a run goes on from any folder.
+    """
+    values = given_of(config_lib.Config, PREFIX)
+    paths = {path: values[path] for path in _PATHS if values.get(path)}
+    return values | {name: str(_absolute(path)) for name, path in paths.items()}
 
 
 def given_of(node: type, prefix: str) -> dict[str, Any]:
@@ -45,6 +54,10 @@ def define(node: type, prefix: str) -> list[str]:
         if names[-1] not in flags.FLAGS:
             _define(leaf, names[-1])
     return names
+
+
+def _absolute(path: str) -> pathlib.Path:
+    return pathlib.Path(os.path.expanduser(path)).absolute()
 
 
 class _Choice(flags.EnumParser):

@@ -5,9 +5,11 @@
         --config.data.dir=DATA --config.model.family=cifar_resnet --config.model.depth=20
 
 Without further flags: the run that is in the folder goes on; in a new one, the task and the
-network of the paper. The folder gets config.json, metrics.jsonl, dynamics.jsonl, TensorBoard event
-files and checkpoints/<step>/. A network that diverges is left out, and the others go on; the last
-line then names it, and the exit status is 3.
+network of the paper. Fields that decide no step of a run (its length, where its data are, what is
+kept and said), where no other is given, are laid over the config of the run there. The folder gets
+config.json, metrics.jsonl, dynamics.jsonl, TensorBoard event files and checkpoints/<step>/. A
+network that diverges is left out, and the others go on; the last line then names it, and the exit
+status is 3.
 """
 
 import sys
@@ -16,6 +18,7 @@ from absl import flags
 
 from launch import flags as config_flags
 from launch import main
+from resnet_dyn import config as config_lib
 
 flags.adopt_module_key_flags(config_flags)
 flags.adopt_module_key_flags(main)
@@ -23,11 +26,15 @@ flags.adopt_module_key_flags(main)
 
 def train(stop: main.Stop) -> int:
     workdir = main.workdir()
-    config = config_flags.config() if config_flags.given() else None
+    given = config_flags.given()
+    config = None
+    if any(map(config_lib.decides, given)):
+        config, given = config_flags.config(), {}
 
     from resnet_dyn.training import loop
 
-    result = loop.train(config, workdir, report=main.say, stop=stop, bar=sys.stdout.isatty())
+    bar = sys.stdout.isatty()
+    result = loop.train(config, workdir, main.say, stop, bar, changes=given)
     if not result.finished:
         return main.STOPPED
     return main.DIVERGED if result.diverged else main.DONE

@@ -19,6 +19,7 @@ NORMS = ('batch', 'rms', 'none')
 TFDS_NAMES = ('cifar10', 'cifar100', 'svhn_cropped', 'fashion_mnist')
 DATA_NAMES = ('gaussians', 'digits', 'npz', *TFDS_NAMES)
 IMAGENET_DEPTHS = (18, 34, 50, 101, 152)
+LENGTH = ('train.steps', 'train.epochs')  # of a run, the first before the second
 RENAMED = {'train.carry': 'train.seed_axis'}  # fields of a config.json of earlier versions
 
 _GAUSSIANS = ('data.name', ('gaussians',))
@@ -312,16 +313,19 @@ def total_steps(config: Config, train_size: int) -> int:
     return max(1, steps) if train.epochs else 0
 
 
-def deciding(config: Config) -> dict[str, Any]:
-    """The fields that decide what the networks of a run are at a step, by path.
+def decides(path: str) -> bool:
+    """Whether a field decides what the networks of a run are at a step.
 
     Not the neutral ones, and not the length (steps, epochs), which may grow.
     """
-    return {
-        leaf.path: fields.get(config, leaf.path)
-        for leaf in leaves()
-        if not leaf.metadata['neutral'] and leaf.path not in ('train.steps', 'train.epochs')
-    }
+    neutral = {leaf.path for leaf in leaves() if leaf.metadata['neutral']}
+    return path not in neutral and path not in LENGTH
+
+
+def deciding(config: Config) -> dict[str, Any]:
+    """The fields that decide what the networks of a run are at a step, by path."""
+    paths = [leaf.path for leaf in leaves() if decides(leaf.path)]
+    return {path: fields.get(config, path) for path in paths}
 
 
 def differences(old: Config, new: Config) -> list[str]:

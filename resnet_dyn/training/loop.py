@@ -8,8 +8,8 @@ written before its checkpoint is saved: a run that goes on from a checkpoint has
 """
 
 import time
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -48,10 +48,12 @@ def train(
     stop: Callable[[], bool] = lambda: False,
     bar: bool = False,
     devices: Sequence[jax.Device] | None = None,
+    changes: Mapping[str, Any] | None = None,
 ) -> Result:
     """Trains the `cfg.seeds` networks of a run in `workdir` and returns when it is done.
 
-    Without a `cfg` it is that of the run in `workdir`, or the default where there is none.
+    Without a `cfg` it is that of the run in `workdir`, or the default where there is none, with
+    `changes` by dotted path, as in {'train.steps': 100}, of fields that a run may change.
     `report` takes lines for people; `bar` keeps a progress bar below them; once `stop()`, asked
     every few seconds, is true, the run is saved and left. `devices` are all of JAX's unless given.
     A finished run is left as it is, and its data are not looked for. A network whose loss becomes
@@ -59,9 +61,9 @@ def train(
     mend: for a config or a workdir that will not do, absent data, damaged checkpoints; and
     NotFiniteError where all networks have diverged.
     """
-    start = runs.look(workdir, cfg)
-    if cfg is None and start.stored is not None:
-        report(f'no field of the config is given: those of the run in {start.workdir} are taken')
+    start = runs.look(workdir, cfg, changes)
+    if cfg is None:
+        report(_whose_config(start, changes or {}))
     if start.finished:
         step = total = start.stored.total_steps
         report(f'the run in {start.workdir} is finished: nothing to do')
@@ -119,6 +121,16 @@ def _train(run: runs.Run, model, values, dataset, report, stop, bar, devices) ->
             said.at(step)
         record.stopped(step, networks)
     return step
+
+
+def _whose_config(start: runs.Start, changes: Mapping[str, Any]) -> str:
+    """Whose fields are taken where none that decides a step is given."""
+    names = ', '.join(f'config.{path}' for path in changes)
+    if start.stored is None:
+        but = f', but for {names},' if names else ''
+        return f"no run in {start.workdir}: the default run (the paper's){but} is trained"
+    but = f' but {names}' if names else ''
+    return f'no field of the config{but} is given: those of the run in {start.workdir} are taken'
 
 
 def _check_batch(cfg: config.Config, dataset: datasets.Dataset) -> None:

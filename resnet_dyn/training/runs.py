@@ -16,13 +16,14 @@ import fcntl
 import os
 import pathlib
 import time
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from resnet_dyn import config, errors, records
+from resnet_dyn import config, errors, fields, records
 from resnet_dyn.data import datasets
 from resnet_dyn.models import presets, seed_axis
 from resnet_dyn.training import checkpoints, description, metrics
@@ -64,11 +65,13 @@ class Run(NamedTuple):
         self.close()
 
 
-def look(workdir, cfg: config.Config | None = None) -> Start:
+def look(
+    workdir, cfg: config.Config | None = None, changes: Mapping[str, Any] | None = None
+) -> Start:
     """What a start of `cfg` finds in `workdir`; reads little, writes nothing.
 
-    Without a `cfg` it is that of the run there, or the default where there is none. Raises
-    RunError if it can neither start nor go on.
+    Without a `cfg` it is that of the run there, or the default where there is none, with
+    `changes`, by dotted path. Raises RunError if it can neither start nor go on.
     """
     workdir = _absolute(workdir)
     _check_name(workdir)
@@ -79,7 +82,7 @@ def look(workdir, cfg: config.Config | None = None) -> Start:
     except OSError as error:
         raise _no_access(workdir, error) from error
     if cfg is None:
-        cfg = config.parse() if stored is None else stored.config
+        cfg = config.parse(changes) if stored is None else _changed(stored.config, changes or {})
     cfg = seed_axis.settle(cfg, stored and stored.config)
     if stored is None:
         return Start(workdir, cfg, stored, finished=False)
@@ -165,6 +168,16 @@ def open_run(
         )
     model = presets.from_config(config.part('model', meta['model']), classes=meta['classes'])
     return model, jax.tree.map(lambda leaf: jnp.asarray(leaf[seed]), variables), meta
+
+
+def _changed(cfg: config.Config, changes: Mapping[str, Any]) -> config.Config:
+    """The config with other values; one length given takes the place of the other."""
+    if not changes:
+        return cfg
+    values = dict(fields.flatten(config.to_dict(cfg))) | changes
+    if not changes.keys().isdisjoint(config.LENGTH):
+        values |= {path: changes.get(path) for path in config.LENGTH}
+    return config.from_dict(values)
 
 
 def _check_name(workdir: pathlib.Path) -> None:

@@ -30,6 +30,13 @@ def test_without_flags_the_config_is_the_default(parsed):
     assert parsed() == config.parse()
 
 
+def test_paths_are_made_absolute_so_that_a_run_goes_on_from_any_folder(parsed, monkeypatch):
+    monkeypatch.chdir('/usr')
+    monkeypatch.setenv('HOME', '/home/me')
+    data = parsed('--config.data.dir=share/x.npz', '--config.data.cache=~/c').data
+    assert (data.dir, data.cache) == ('/usr/share/x.npz', '/home/me/c')
+
+
 def test_every_field_has_a_flag_with_its_help_and_default():
     for leaf in config.leaves():
         flag = flags.FLAGS[f'config.{leaf.path}']

@@ -120,6 +120,20 @@ def test_the_workdir_alone_goes_on_with_the_run_in_it_which_is_read_once(
     _assert_same_end(copy, finished)
 
 
+def test_flags_that_decide_nothing_go_on_with_the_run_and_an_absent_run_is_said(
+    called, copy, tmp_path, monkeypatch
+):
+    kept = ('--config.checkpoint.keep=1', '--config.log.every=3')
+    status, out, err = called('train', f'--workdir={copy}', *kept)
+    assert (status, err) == (0, '') and 'is finished: nothing to do' in out
+    assert 'no field of the config but config.checkpoint.keep, config.log.every is given' in out
+    monkeypatch.setattr(loop.datasets, 'load', lambda data: 1 / 0)
+    new, said = tmp_path / 'typo', []
+    with pytest.raises(ZeroDivisionError):
+        loop.train(None, new, said.append)
+    assert said == [f"no run in {new}: the default run (the paper's) is trained"]
+
+
 def test_a_refusal_of_another_config_says_how_to_take_that_of_the_run(called, copy):
     refused = called('train', f'--workdir={copy}', '--config.seeds=2')
     _assert_refused(refused, 'config.model.depth', 'leave all fields of the config out')

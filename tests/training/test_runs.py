@@ -93,6 +93,20 @@ def test_without_a_config_it_is_that_of_the_run_or_the_default(tmp_path, dataset
     assert runs.look(tmp_path / 'new').config == seed_axis.settle(config.parse())
 
 
+def test_fields_that_decide_nothing_are_laid_over_the_config_of_the_run(tmp_path, dataset):
+    begin(tmp_path, dataset)
+    keep = {'checkpoint.keep': 1, 'data.dir': '/new'}
+    found = runs.look(tmp_path, None, keep).config
+    assert found == seed_axis.settle(changed(checkpoint__keep=1, data__dir='/new'))
+    assert runs.look(tmp_path, None, {'train.steps': 30}).config.train.steps == 30
+    train = runs.look(tmp_path, None, {'train.epochs': 7.0}).config.train
+    assert (train.steps, train.epochs) == (None, 7.0)
+    with pytest.raises(errors.RunError, match='longer, not shorter'):
+        runs.look(tmp_path, None, {'train.steps': 19})
+    new = runs.look(tmp_path / 'new', None, {'train.steps': 3}).config
+    assert new == seed_axis.settle(config.parse({'train.steps': 3}))
+
+
 def test_config_json_is_read_once_and_settled_once_on_resume(tmp_path, dataset, monkeypatch):
     begin(tmp_path, dataset)
     calls = []
