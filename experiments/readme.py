@@ -11,12 +11,11 @@ stay as they are, which is said. Copies the pictures to docs/.
 
 import pathlib
 import re
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from experiments import readme_rows
-from resnet_dyn import errors
+from resnet_dyn import errors, records
 
 ROOT = pathlib.Path(__file__).parent.parent
 BEGIN, END = '<!-- numbers: begin -->', '<!-- numbers: end -->'
@@ -65,7 +64,8 @@ def write(
     if unknown := set(old) - set(readme_rows.SOURCES):
         report(f'rows that have no source here stay as they are: {", ".join(sorted(unknown))}')
     new = {name: [_line(row, name) for row in rows] for name, rows in found.items()}
-    path.write_text('\n'.join([before + BEGIN, '', *HEADER, *_in_order(old, new), '', END]) + after)
+    table = '\n'.join([BEGIN, '', *HEADER, *_in_order(old, new), '', END])
+    records.write_text(path, before + table + after)
     files = [path, *_copy_pictures(pathlib.Path(workdir), root / 'docs')]
     findings = [f'{row.claim}: {row.number}' for rows in found.values() for row in rows]
     return Result(tuple(files), tuple(findings))
@@ -73,7 +73,7 @@ def write(
 
 def _parts(path: pathlib.Path) -> tuple[str, dict[str, list[str]], str]:
     """The text before the table, its rows by source ('none' without one), and the text after it."""
-    text = path.read_text()
+    text = path.read_text(encoding='utf-8')
     before, begin, rest = text.partition(BEGIN)
     table, end, after = rest.partition(END)
     if not (begin and end):
@@ -99,9 +99,8 @@ def _in_order(old: Mapping[str, Sequence[str]], new: Mapping[str, Sequence[str]]
 
 
 def _copy_pictures(workdir: pathlib.Path, docs: pathlib.Path) -> list[pathlib.Path]:
-    files = []
-    for source, name in PICTURES.items():
-        if (workdir / source).exists():
-            docs.mkdir(exist_ok=True)
-            files.append(pathlib.Path(shutil.copyfile(workdir / source, docs / name)))
-    return files
+    return [
+        records.write_bytes(docs / name, (workdir / source).read_bytes())
+        for source, name in PICTURES.items()
+        if (workdir / source).is_file()
+    ]

@@ -14,6 +14,7 @@ that are finished are left as they are, the one that was cut goes on from its la
 """
 
 import csv
+import io
 import pathlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,7 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments import side_by_side, words
-from resnet_dyn import config, errors, fields
+from resnet_dyn import config, errors, fields, records
 from resnet_dyn.training import loop, metrics, runs
 
 Row = dict[str, Any]  # a word, a number, or an array over the networks (S,), by column
@@ -159,11 +160,10 @@ def table(rows: Sequence[Row]) -> str:
 def write_csv(path, rows: Sequence[Row]) -> pathlib.Path:
     """The rows as a file; of what is an array over networks, the mean, `_std` and `_n`."""
     flat = [dict(_flat(row)) for row in rows]
-    with open(path, 'w', newline='') as file:
-        writer = csv.DictWriter(file, _columns(flat), restval='')
-        writer.writeheader()
-        writer.writerows(flat)
-    return pathlib.Path(path)
+    writer = csv.DictWriter(lines := io.StringIO(), _columns(flat), restval='')
+    writer.writeheader()
+    writer.writerows(flat)
+    return records.write_text(path, lines.getvalue())
 
 
 def _columns(rows: Sequence[Row]) -> list[str]:

@@ -131,9 +131,7 @@ def _write_table(workdir: pathlib.Path, rows: Sequence[table.Row], origin) -> li
         'theorems.md': table.as_markdown(rows),
         'theorems.json': json.dumps({'rows': entries, 'provenance': origin}, indent=1) + '\n',
     }
-    for name, text in texts.items():
-        (workdir / name).write_text(text)
-    return [workdir / name for name in texts]
+    return [records.write_text(workdir / name, text) for name, text in texts.items()]
 
 
 def _write_pictures(workdir: pathlib.Path, found: dict, origin) -> list[pathlib.Path]:

@@ -33,7 +33,7 @@ def save(path, record: NamedTuple, provenance: Mapping[str, Any]) -> pathlib.Pat
     Fields are arrays of numbers, booleans or strings, or what NumPy makes such arrays of; others
     (objects, bfloat16, which .npz cannot hold) raise errors.RecordError. Returns the absolute path.
     """
-    path = pathlib.Path(os.path.expanduser(path)).absolute()
+    path = _absolute(path)
     if path.suffix != '.npz':
         raise errors.RecordError(f'{path} does not end in .npz, the format of records: rename it')
     kind = type(record)
@@ -52,16 +52,31 @@ def save(path, record: NamedTuple, provenance: Mapping[str, Any]) -> pathlib.Pat
     }
     data = io.BytesIO()
     np.savez(data, **{_HEADER: np.array(json.dumps(header))}, **arrays)
+    return write_bytes(path, data.getbuffer())
+
+
+def write_text(path, text: str) -> pathlib.Path:
+    """Writes `path` as UTF-8 with the ends of lines that `text` has, as `write_bytes` does."""
+    return write_bytes(path, text.encode())
+
+
+def write_bytes(path, data) -> pathlib.Path:
+    """Writes `path` at once, making its folder: a reader sees all or nothing of it.
+
+    What stood there stays where RecordError says that the file cannot be written. Returns the
+    absolute path.
+    """
+    path = _absolute(path)
     temporary = _beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(data.getbuffer())
+        temporary.write_bytes(data)
         os.replace(temporary, path)
     except OSError as error:
         _try_to_remove(temporary)
         raise errors.RecordError(
-            f'the record {path} cannot be written ({error}): look for free space there and for the '
-            'right to write, and ask for it again'
+            f'{path} cannot be written ({error}): look for free space there and for the right to '
+            'write, and ask for it again'
         ) from error
     return path
 
@@ -72,7 +87,7 @@ def check_writable(folder) -> None:
     To be asked before what takes long: the folder is made if it is not there, and a small file is
     written into it and removed.
     """
-    folder = pathlib.Path(os.path.expanduser(folder)).absolute()
+    folder = _absolute(folder)
     probe = _beside(folder / 'probe')
     made: list[pathlib.Path] = []
     try:
@@ -159,6 +174,10 @@ def provenance(
         'date': datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds'),
         'versions': {name: metadata.version(name) for name in ('jax', 'jaxlib', 'numpy')},
     }
+
+
+def _absolute(path) -> pathlib.Path:
+    return pathlib.Path(os.path.expanduser(path)).absolute()
 
 
 def _beside(path: pathlib.Path) -> pathlib.Path:

@@ -149,3 +149,9 @@ def test_a_folder_that_cannot_be_written_is_said_before_anything_is_computed(
     with pytest.raises(errors.RecordError, match='records cannot be written to'):
         records.check_writable(tmp_path / 'file')
     assert (tmp_path / 'file').read_text() == 'mine'
+
+
+def test_text_is_written_as_utf_8_with_its_own_ends_of_lines(tmp_path):
+    path = records.write_text(tmp_path / 'new' / 'a.csv', 'a → b\r\n± 1\n')
+    assert path.read_bytes() == b'a \xe2\x86\x92 b\r\n\xc2\xb1 1\n'
+    assert list(path.parent.iterdir()) == [path]

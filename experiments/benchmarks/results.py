@@ -27,10 +27,7 @@ def write(workdir, what: str, numbers: Mapping[str, Any], seconds: float) -> pat
         'numbers': _plain(numbers),
         'provenance': records.provenance(wall_time=seconds),
     }
-    file = path(workdir, what)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(found, indent=1) + '\n')
-    return file
+    return records.write_text(path(workdir, what), json.dumps(found, indent=1) + '\n')
 
 
 def read(workdir, what: str) -> tuple[dict[str, Any], dict[str, Any]]:

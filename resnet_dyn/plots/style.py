@@ -23,6 +23,7 @@ import numpy as np
 from matplotlib import cm, colors
 from matplotlib import figure as mpl_figure
 
+from resnet_dyn import records
 from resnet_dyn.plots import legends, networks, scales
 
 # Okabe & Ito (2008), told apart with any of the usual colour deficiencies.
@@ -245,13 +246,13 @@ def footnote(fig: mpl_figure.Figure, text: str) -> None:
 
 
 def save(fig: mpl_figure.Figure, stem: str | pathlib.Path) -> tuple[pathlib.Path, ...]:
-    """Writes `<stem>.png` and `<stem>.pdf`, making the folder; returns the two paths."""
-    stem = pathlib.Path(stem)
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    png, pdf = stem.with_name(f'{stem.name}.png'), stem.with_name(f'{stem.name}.pdf')
-    fig.savefig(png, dpi=PNG_DPI, metadata={'Software': None})
-    fig.savefig(pdf, metadata={'CreationDate': None})
-    return png, pdf
+    """Writes `<stem>.png` and `<stem>.pdf` at once each, making the folder; the two paths."""
+    fig.savefig(png := io.BytesIO(), format='png', dpi=PNG_DPI, metadata={'Software': None})
+    fig.savefig(pdf := io.BytesIO(), format='pdf', metadata={'CreationDate': None})
+    return (
+        records.write_bytes(f'{stem}.png', png.getbuffer()),
+        records.write_bytes(f'{stem}.pdf', pdf.getbuffer()),
+    )
 
 
 def _divide(total, count):

@@ -4,6 +4,7 @@ import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from resnet_dyn import records
 from resnet_dyn.analysis import archive, trajectories
 from resnet_dyn.reports import notes, pictures, selection, tables
 
@@ -59,7 +60,8 @@ def _write(workdir: pathlib.Path, name: str, found_T, analysis: Analysis) -> lis
     stem = name if analysis.network is None else f'{name}-network{analysis.network}'
     table = workdir / 'tables' / f'{stem}{which}.txt'
     numbers = tables.write_csv(table.with_suffix('.csv'), _records(one), analysis.networks)
-    table.write_text(f'{tables.text(_records(one))}\n\n{_note(analysis, found_T, name)}\n')
+    text = f'{tables.text(_records(one))}\n\n{_note(analysis, found_T, name)}\n'
+    table = records.write_text(table, text)
     # A picture counts the networks that it leaves out itself, and since when.
     source = analysis.note([found.settings for found in found_T])
     note = notes.note(source, analysis.selection, name)

@@ -5,12 +5,14 @@ them, and how many are in is said where it is not all.
 """
 
 import csv
+import io
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from resnet_dyn import records
 from resnet_dyn.analysis.measure import Column
 from resnet_dyn.reports import measures
 
@@ -42,18 +44,15 @@ def meanings(names: Sequence[str]) -> str:
 
 def write_csv(path, found: Mapping[str, Sequence], networks: Sequence[str]) -> pathlib.Path:
     """The same numbers network by network, one a line: step, measure, number, network, value."""
-    path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, 'w', newline='') as file:
-        writer = csv.writer(file)
-        writer.writerow(('step', 'measure', 'number', 'network', 'value'))
-        for name, records_T in found.items():
-            for record in records_T:
-                for column in measures.MEASURES[name].columns:
-                    for network, value in zip(networks, _values(column, record), strict=True):
-                        row = (int(record.step), name, column.title, network, f'{value:.8g}')
-                        writer.writerow(row)
-    return path
+    writer = csv.writer(lines := io.StringIO())
+    writer.writerow(('step', 'measure', 'number', 'network', 'value'))
+    for name, records_T in found.items():
+        for record in records_T:
+            for column in measures.MEASURES[name].columns:
+                for network, value in zip(networks, _values(column, record), strict=True):
+                    row = (int(record.step), name, column.title, network, f'{value:.8g}')
+                    writer.writerow(row)
+    return records.write_text(path, lines.getvalue())
 
 
 class _Cells(NamedTuple):

@@ -177,6 +177,7 @@ def analysed(root):
             'device': DEVICE,
             'command': f'python -m launch.analyze --what={name} --steps=last',
             'settings': {'examples': 1234, 'statistics': 'estimated', **settings},
+            'effort': ['examples'],
         }
         folder = root / 'build' / 'cifar'
         records.save(archive.path(folder, name, 7, origin['settings']), record, origin)
