@@ -87,7 +87,7 @@ def run(
     """
     chosen, started = settings(max_lambda, fast), time.monotonic()
     workdir = pathlib.Path(workdir)
-    workdir.mkdir(parents=True, exist_ok=True)
+    records.check_writable(workdir)
     with computing, jax.enable_x64(True):
         rows, found = measure(chosen, fast, report)
     origin = records.provenance(

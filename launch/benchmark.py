@@ -15,6 +15,7 @@ import time
 from absl import flags
 
 from launch import main
+from resnet_dyn import records
 
 flags.adopt_module_key_flags(main)
 
@@ -24,7 +25,7 @@ _WHAT = flags.DEFINE_enum('what', 'train', ['train', 'theory', 'kernels'], 'whic
 def benchmark(stop: main.Stop) -> int:
     workdir = main.workdir() if flags.FLAGS.workdir else None
     if workdir:
-        workdir.mkdir(parents=True, exist_ok=True)
+        records.check_writable(workdir)
     experiment = importlib.import_module(f'experiments.benchmarks.{_WHAT.value}')
 
     from experiments.benchmarks import results

@@ -153,6 +153,18 @@ def test_theorems_and_benchmarks_end_at_the_first_signal_and_write_nothing(
         assert not list(tmp_path.iterdir())
 
 
+def test_theorems_and_benchmarks_ask_first_whether_they_can_write(called, monkeypatch):
+    def computed(*_, **__):
+        raise AssertionError('it computes before it knows that it can write')
+
+    monkeypatch.setattr(verify_theorems, 'measure', computed)
+    monkeypatch.setattr(theory, 'calls', computed)
+    for launcher, flags_ in (('theorems', ()), ('benchmark', ('--what=theory',))):
+        status, _, err = called(launcher, '--workdir=/dev/null/x', *flags_)
+        assert status == 1
+        assert 'cannot be written to /dev/null/x' in err and len(err.splitlines()) == 1
+
+
 @pytest.mark.parametrize('stream', ['stdout', 'stderr'])
 def test_where_nobody_reads_any_more_the_job_goes_on(stream, monkeypatch):
     reader, writer = os.pipe()
