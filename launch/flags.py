@@ -70,10 +70,22 @@ class _Choice(flags.EnumParser):
         raise ValueError(f'it must be one of {", ".join(self.enum_values)}{hint}')
 
 
+class _Boolean(flags.BooleanParser):
+    """True or false."""
+
+    def parse(self, argument: str | int | bool) -> bool:
+        try:
+            return super().parse(argument)
+        except ValueError:
+            raise ValueError('it must be true or false') from None
+
+
 def _define(leaf: fields.Leaf, name: str) -> None:
     meta = leaf.metadata
     if leaf.type is bool:
-        flags.DEFINE_boolean(name, leaf.default, meta['help'])
+        flag = flags.BooleanFlag(name, leaf.default, meta['help'])
+        flag.parser = _Boolean()
+        flags.DEFINE_flag(flag)
         return
     bounds = {'lower_bound': meta['low'], 'upper_bound': meta['high']}
     text = meta['help']

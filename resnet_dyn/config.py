@@ -64,6 +64,7 @@ class Data:
         0.4,
         'gaussians: standard deviation of each coordinate of the class means; the noise has 1',
         low=0.0,
+        high=1e6,
         only=_GAUSSIANS,
     )
     covariance: str = field(
@@ -112,7 +113,7 @@ class Model:
         high=64,
         only=('model.family', ('cifar_resnet',)),
     )
-    gamma: float = field(1.0, 'initial value of every gamma', only=_NORMALISED)
+    gamma: float = field(1.0, 'initial value of every gamma', low=-1e6, high=1e6, only=_NORMALISED)
     zero_init: bool = field(False, 'start the last gamma of every branch at 0', only=_NORMALISED)
     dtype: str = field(
         'float32',
@@ -388,8 +389,14 @@ def _check_data(config: Config) -> None:
 
 def _check_train(config: Config) -> None:
     """What earlier versions let pass."""
-    train = config.train
-    if config.data.name == 'gaussians' and config.data.augment:
+    data, train = config.data, config.train
+    if data.name == 'gaussians' and data.train_size < data.classes:
+        raise errors.ConfigError(
+            f'config.data.train_size={data.train_size} leaves some of the '
+            f'config.data.classes={data.classes} without an example: raise the former, or lower '
+            'the latter'
+        )
+    if data.name == 'gaussians' and data.augment:
         raise errors.ConfigError(
             'config.data.augment=True crops and flips images, and gaussians are vectors: leave it '
             'out'

@@ -15,6 +15,8 @@ from typing import Any
 
 from resnet_dyn import errors
 
+LARGEST = 2**63  # what whole numbers are below: programs and files hold them in 64 bits
+
 
 def field(
     default,
@@ -144,7 +146,13 @@ def check(leaf: Leaf, value: Any, prefix: str = '') -> Any:
     if leaf.type in (int, float):
         low = -math.inf if meta['low'] is None else meta['low']
         high = math.inf if meta['high'] is None else meta['high']
-        if not (low <= value <= high and math.isfinite(value)):
+        if leaf.type is float and not math.isfinite(value):
+            raise errors.ConfigError(
+                f'{name}={value!r} is out of range: it must be a finite number'
+            )
+        if leaf.type is int and abs(value) >= LARGEST:
+            raise errors.ConfigError(f'{name} is out of range: it must be below 2^63')
+        if not low <= value <= high:
             raise errors.ConfigError(
                 f'{name}={value!r} is out of range: it must be in [{low}, {high}]'
             )
@@ -180,7 +188,10 @@ def _of_type(leaf: Leaf, value: Any, name: str) -> Any:
     right = isinstance(value, _ABSTRACT[leaf.type])
     if not right or (isinstance(value, bool) and leaf.type is not bool):
         raise errors.ConfigError(f'{name}={value!r} is not {_WORDS[leaf.type]}')
-    return leaf.type(value)
+    try:
+        return leaf.type(value)
+    except OverflowError:  # of a whole number for which float has no place
+        return math.inf
 
 
 def _plain_type(hint) -> tuple[type, bool]:

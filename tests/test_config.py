@@ -70,6 +70,7 @@ def test_a_config_is_its_dict(family):
         {'data': {'name': 'digits', 'classes': 10}},
         {'train': {'steps': 5, 'warmup': 5}},
         {'train': {'batch_size': 1}},
+        {'data': {'train_size': 32}, 'train': {'batch_size': 8}},
     ],
 )
 def test_a_run_that_an_earlier_version_took_still_opens(values):
@@ -116,6 +117,15 @@ def test_a_config_of_an_earlier_version_has_the_new_names():
         ({'model__norm': 'none', 'model__zero_init': True}, 'for batch and rms alone'),
         ({'model__norm': 'none', 'model__gamma': 0.5}, 'for batch and rms alone'),
         ({'data__name': 'npz'}, 'config.data.dir'),
+        (
+            {'data__train_size': 32, 'train__batch_size': 8},
+            'train_size=32 leaves some of the config.data.classes=50 without an example',
+        ),
+        ({'model__gamma': -2e6}, r'must be in \[-1000000\.0, 1000000\.0\]'),
+        ({'data__separation': 1e7}, r'must be in \[0\.0, 1000000\.0\]'),
+        ({'train__learning_rate': float('inf')}, 'learning_rate=inf .* must be a finite number'),
+        ({'train__learning_rate': 10**400}, 'must be a finite number'),
+        ({'train__batch_size': 10**400}, 'must be below 2'),
         ({'data__train_size': 100}, 'batch_size=128 is larger than the 100'),
         ({'train__batch_size': 1}, 'has no statistics that the norm batch could take'),
         ({'train__loss': 'hinge', 'train__label_smoothing': 0.1}, 'for cross_entropy alone'),

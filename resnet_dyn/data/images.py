@@ -6,6 +6,7 @@ preparing a set needs TensorFlow, and `DataError` tells how to do it in an envir
 """
 
 import contextlib
+import errno
 import hashlib
 import io
 import json
@@ -22,6 +23,7 @@ from resnet_dyn.data import cache, splits
 
 FORMAT = 'array_record'
 CHUNK = 4_096
+DAMAGE = (None, errno.EINVAL, errno.ENOENT, errno.ENOTDIR, errno.EISDIR)  # else it is the disk
 MODES = {1: 'L', 3: 'RGB'}
 
 log = logging.getLogger(__name__)
@@ -52,10 +54,20 @@ def load(data: config.Data) -> splits.Pair:
 
 @contextlib.contextmanager
 def _said_of(name: str, folder: pathlib.Path) -> Iterator[None]:
-    """Whatever tfds, array_record and Pillow raise on a broken copy is said of the copy."""
+    """Whatever tfds, array_record and Pillow raise on a broken copy is said of the copy.
+
+    What the disk refuses is said of the disk, and too little memory is no matter of the copy.
+    """
     try:
         yield
+    except MemoryError:
+        raise
     except Exception as error:
+        if isinstance(error, OSError) and error.errno not in DAMAGE:
+            raise errors.DataError(
+                f'{name} in {folder} cannot be read ({errors.reason(error)}): see to its '
+                'permissions and its disk'
+            ) from error
         raise errors.DataError(
             f'{name} in {folder} cannot be read ({errors.reason(error)}): the copy is not whole. '
             'Copy the folder again, or remove it and '

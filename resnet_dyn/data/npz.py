@@ -6,6 +6,7 @@ Images with the channels first, (N, C, H, W), have shapes that images with the c
 have, and would train as such: what looks like them (`_channels_first`) is refused.
 """
 
+import logging
 import os
 import pathlib
 
@@ -16,7 +17,11 @@ from resnet_dyn.data import archive, splits
 
 KEYS = ('train_images', 'train_labels', 'test_images', 'test_labels')
 CHANNELS = 4  # of a picture, at the most: gray, RGB or RGBA
+LOSS = 0.01  # of a standard deviation, by rounding to float32, that is too much
 LIMIT = np.float32(2.0**125)  # so that differences are finite, and 1 / std is no denormal number
+
+
+log = logging.getLogger(__name__)
 
 
 def load(data: config.Data) -> splits.Pair:
@@ -24,8 +29,8 @@ def load(data: config.Data) -> splits.Pair:
 
     Gray images (N, H, W) get a channel axis; the note is the file's name. Raises `DataError` for
     a file that is absent, damaged or no .npz, a missing array, shapes, dtypes or lengths that do
-    not fit, channels first, NaN or Inf, and labels other than 0..K-1 with each of them in the
-    training set.
+    not fit, channels first, NaN or Inf, numbers that float32 cannot tell apart, and labels other
+    than 0..K-1 with each of them in the training set. More channels than pictures have are said.
     """
     if data.dir is None:
         raise errors.DataError('config.data.name=npz needs config.data.dir=<the .npz file>')
@@ -39,6 +44,7 @@ def load(data: config.Data) -> splits.Pair:
         for name in ('train', 'test')
     )
     _check_agreement(path, train, test)
+    _say_channels(path, train.inputs.shape)
     classes = _classes(path, train.labels, test.labels)
     train, test = (s._replace(labels=s.labels.astype(np.int32)) for s in (train, test))
     return splits.Pair(train, test, classes, path.name)
@@ -95,7 +101,40 @@ def _as_float32(name: str, inputs: np.ndarray) -> np.ndarray:
             f'beyond {LIMIT:.2g}, too near the end of float32; the first is {inputs[at]} at {at}: '
             'remove those examples, or put numbers in their place'
         )
-    return inputs.astype(np.float32, copy=False)
+    rounded = inputs.astype(np.float32, copy=False)
+    if inputs.dtype.itemsize > rounded.dtype.itemsize:
+        _check_rounding(name, inputs, rounded)
+    return rounded
+
+
+def _check_rounding(name: str, inputs: np.ndarray, rounded: np.ndarray) -> None:
+    """DataError where a feature or channel, or a gray image, has another std in float32.
+
+    Of what varies by rounding alone in its own dtype nothing can be lost.
+    """
+    axes = tuple(range(inputs.ndim - 1)) if inputs.ndim != 3 else (0, 1, 2)
+    first = inputs[(slice(1),) * inputs.ndim] if inputs.ndim == 3 else inputs[(0,) * len(axes)]
+    exact, found = ((a - first).std(axes, dtype=np.float64) for a in (inputs, rounded))
+    noise = 1e-13 * np.abs(inputs).max(axes)
+    bad = np.flatnonzero((exact > noise) & (np.abs(found - exact) > LOSS * exact))
+    if bad.size:
+        of = f' of its channel or feature {bad[0]}' if np.ndim(exact) else ''
+        one, other = (np.ravel(std)[bad[0]] for std in (exact, found))
+        raise errors.DataError(
+            f'{name} is {inputs.dtype}, and float32, in which networks compute, cannot tell its '
+            f'values apart: the standard deviation{of} is {one:.3g}, rounded {other:.3g}. Subtract '
+            'the mean first, of train_images from both parts, and divide by the standard deviation'
+        )
+
+
+def _say_channels(path: pathlib.Path, shape: tuple[int, ...]) -> None:
+    if len(shape) == 4 and shape[-1] > CHANNELS:
+        log.warning(
+            '%s: images of %d x %d pixels with %d channels, which come last: if that is not what '
+            'they are, write images.transpose(0, 2, 3, 1)',
+            path,
+            *shape[1:],
+        )
 
 
 def _channels_first(shape: tuple[int, ...]) -> bool:

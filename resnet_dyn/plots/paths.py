@@ -31,7 +31,7 @@ def spectrum(records_T, heading: str, note: str):
     for axes, values_TSR, title, label in logarithmic:
         style.lines_over_time(axes, steps_T, values_TSR, log=True)
         axes.set(title=title, ylabel=label, xlabel=LENGTH)
-    style.lines_over_time(share, steps_T, shares_TSR)
+    style.lines_over_time(share, steps_T, shares_TSR, bounds=style.SHARE)
     share.plot(
         paths_R / paths_R.sum(),
         color=style.GREY,

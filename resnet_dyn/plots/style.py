@@ -37,6 +37,7 @@ INK = '#222222'
 BAND_ALPHA = 0.2
 PNG_DPI, SCREEN_DPI = 160, 100
 UNBOUNDED = (-np.inf, np.inf)
+SHARE = (0.0, 1.0)  # between which shares are
 PERCENT = (0.0, 100.0)  # between which errors are
 
 _RC = {
@@ -204,8 +205,9 @@ def lines_over_time(
     x_X = np.arange(values_TSX.shape[-1]) if x_X is None else x_X
     mean_TX = np.stack([over_seeds(values_SX)[0] for values_SX in values_TSX])
     if log:
-        highest_X = np.add(*over_seeds(values_TSX[-1]))
-        bounds = (scales.logarithmic(axes.yaxis, values_TSX, mean_TX, highest_X, beside), np.inf)
+        highest_X = np.minimum(np.add(*over_seeds(values_TSX[-1])), bounds[1])
+        low = scales.logarithmic(axes.yaxis, values_TSX, mean_TX, highest_X, beside)
+        bounds = (low, bounds[1])
     dotted = len(x_X) <= 30 or (mean_TX == 0).any()  # a value between zeros has no line
     marker = {'marker': 'o', 'markersize': 3} if dotted else {}
     for colour, mean_X in zip(colours_T[:-1], mean_TX[:-1], strict=True):

@@ -1,5 +1,6 @@
 """Data sets of tensorflow-datasets, read without TensorFlow from folders written here."""
 
+import errno
 import io
 import json
 import logging
@@ -250,6 +251,29 @@ def test_whatever_the_libraries_raise_is_said_of_the_copy(
     write_tfds(root, 'cifar10', parts)
     monkeypatch.setattr(Image, 'open', fail)
     with pytest.raises(errors.DataError, match=f'{error.__name__}: broken PNG'):
+        images.load(data)
+
+
+@pytest.mark.parametrize(
+    ('error', 'expected', 'words'),
+    [
+        (OSError(errno.EIO, 'Input/output error'), errors.DataError, 'see to its .* disk$'),
+        (OSError(errno.EACCES, 'Permission denied'), errors.DataError, 'see to its permissions'),
+        (OSError('image file is truncated'), errors.DataError, 'the copy is not whole'),
+        (FileNotFoundError(errno.ENOENT, 'gone'), errors.DataError, 'the copy is not whole'),
+        (MemoryError('too large'), MemoryError, 'too large'),
+    ],
+    ids=['disk', 'permission', 'truncated', 'gone', 'memory'],
+)
+def test_the_disk_and_the_memory_are_not_called_damage(
+    error, expected, words, root, data, parts, write_tfds, monkeypatch
+):
+    def fail(*_):
+        raise error
+
+    write_tfds(root, 'cifar10', parts)
+    monkeypatch.setattr(images, '_decode', fail)
+    with pytest.raises(expected, match=words):
         images.load(data)
 
 

@@ -87,6 +87,40 @@ def test_channels_last_are_taken(shape, arrays, load):
     assert load(arrays).train.inputs.shape == (12, *shape)
 
 
+@pytest.mark.parametrize(
+    ('shape', 'said'),
+    [
+        ((1, 40, 101), '1 x 40 pixels with 101 channels'),
+        ((12, 16, 16), '12 x 16 pixels with 16 channels'),
+        ((3, 8, 25), '3 x 8 pixels with 25 channels'),
+        ((8, 8, 4), None),
+        ((5,), None),
+    ],
+)
+def test_more_channels_than_pictures_have_are_said_once(shape, said, arrays, load, caplog):
+    for key, size in (('train_images', 12), ('test_images', 4)):
+        arrays[key] = np.zeros((size, *shape), np.float32)
+    load(arrays)
+    assert len(caplog.messages) == (said is not None)
+    assert said is None or (said in caplog.text and 'transpose' in caplog.text)
+
+
+@pytest.mark.parametrize('shape', [(5,), (5, 6), (5, 6, 3)])
+def test_values_that_float32_cannot_tell_apart_are_refused_with_the_mend(shape, arrays, load):
+    rng = np.random.default_rng(1)
+    for key, size in (('train_images', 12), ('test_images', 4)):
+        arrays[key] = rng.uniform(size=(size, *shape))
+        arrays[key][..., -1] = 1e9 + 1e-7 * rng.integers(2, size=(size, *shape[:-1]))  # constant
+        if len(shape) == 2:
+            arrays[key][...] = 5.0
+    load(arrays)
+    arrays['test_images'][..., 2] = 1e9 + rng.uniform(size=(4, *shape[:-1]))
+    if len(shape) == 2:
+        arrays['test_images'] = 1e9 + rng.uniform(size=(4, *shape))
+    with pytest.raises(errors.DataError, match=r'test_images is float64.*Subtract the mean first'):
+        load(arrays)
+
+
 def test_images_that_only_look_like_channels_first_have_a_way_in(arrays, load):
     for key, size in (('train_images', 12), ('test_images', 4)):
         arrays[key] = np.zeros((size, 4, 8, 16), np.float32)

@@ -77,6 +77,8 @@ def test_flags_of_every_type_arrive_in_the_config(parsed):
         ('--config.train.momentum=1.5', r'in the range \[0.0, 1.0\]'),
         ('--config.seeds=many', 'many'),
         ('--config.train.learning_rate=nan', 'out of range'),
+        ('--config.train.learning_rate=inf', 'must be a finite number'),
+        ('--config.train.nesterov=no', 'nesterov=no: it must be true or false$'),
         ('--config.model.width_multiplier=2', 'for cifar_resnet alone'),
     ],
 )

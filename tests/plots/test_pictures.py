@@ -31,7 +31,26 @@ def test_a_line_a_step_is_the_mean_over_networks_and_the_bold_one_is_named():
     assert [line.get_linewidth() for line in axes.lines] == [1.2, 1.2, 2.0]
     np.testing.assert_array_equal(line(axes, 'step 100')[0], np.arange(1, 11))
     mean_R, std_R = law_TSR[-1].mean(0), law_TSR[-1].std(0, ddof=1)
-    np.testing.assert_allclose(band(axes), [mean_R - std_R, mean_R + std_R])
+    high_R = np.minimum(mean_R + std_R, 1)  # of a share
+    np.testing.assert_allclose(band(axes), [mean_R - std_R, high_R])
+
+
+@pytest.mark.parametrize(
+    ('name', 'field', 'title'),
+    [
+        ('depth', 'incoherent_SR', 'Depth law'),
+        ('paths', 'root_energy_SR', 'Share of the energy'),
+        ('interactions', 'walsh_SR', 'Variance over all'),
+    ],
+)
+def test_bands_of_shares_end_where_shares_do(name, field, title):
+    made = records(name, S=3)
+    for record in made:
+        shares_SR = getattr(record, field)
+        shares_SR[...] = 1e-12
+        shares_SR[0, 1] = shares_SR[1, 1] = shares_SR[2, 2] = 1.0
+    low_R, high_R = band(panel(draw(name, made), title))
+    assert low_R.min() >= 0 and high_R.max() == 1.0  # where mean + std is 1.24
 
 
 def test_the_depth_law_is_drawn_up_to_the_longest_path_its_note_names():
