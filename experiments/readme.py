@@ -44,9 +44,9 @@ def run(workdir, report: Callable[[str], None] = print, root: pathlib.Path = ROO
 def read(workdir, report: Callable[[str], None] = print) -> dict[str, list[readme_rows.Row]]:
     """The rows of each source that is there; of the others it says why they are not."""
     found = {}
-    for name, source in readme_rows.SOURCES.items():
+    for name in readme_rows.SOURCES:
         try:
-            found[name] = list(source(pathlib.Path(workdir)))
+            found[name] = readme_rows.read(name, pathlib.Path(workdir))
         except errors.UserError as error:
             report(f'{name}: {error}; its rows stay as they are')
     return found

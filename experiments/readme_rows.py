@@ -12,10 +12,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments import words
+from experiments import ensemble_rows, words
+from experiments import figure1 as figure
 from experiments.benchmarks import results, timing
 from resnet_dyn import errors, records
-from resnet_dyn.analysis import archive, summaries
+from resnet_dyn.analysis import archive
 from resnet_dyn.reports import measures
 from resnet_dyn.training import metrics
 
@@ -38,18 +39,33 @@ def row(claim: str, number: str, n: int | str, origin) -> Row:
     return Row(claim, number, str(n), words.device(origin['device']), command)
 
 
+def read(name: str, workdir: pathlib.Path) -> list[Row]:
+    """The rows of a source; UserError where its files are not there or hold something else."""
+    try:
+        return list(SOURCES[name](workdir))
+    except errors.UserError:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, OSError, TypeError, ValueError) as error:
+        raise errors.RecordError(
+            f'its files in {workdir} hold something else than its command writes '
+            f'({errors.reason(error)}): make them again with this version of the code'
+        ) from error
+
+
 def _json(path: pathlib.Path, command: str) -> dict:
     try:
         return json.loads(path.read_text())
     except FileNotFoundError:
         raise errors.RecordError(f'{path} does not exist: run python -m {command}') from None
-    except ValueError as error:
-        raise errors.RecordError(f'{path} is damaged ({error}): run python -m {command}') from error
+    except (OSError, ValueError) as error:
+        raise errors.RecordError(
+            f'{path} is damaged or cannot be read ({error}): run python -m {command}'
+        ) from error
 
 
 def figure1(workdir: pathlib.Path) -> Iterator[Row]:
     """Figure 1(d) and (e) in numbers."""
-    record, origin = records.load(workdir / 'figure1' / 'figure1.npz')
+    record, origin = records.load(workdir / 'figure1' / 'figure1.npz', figure.Figure1)
     n, depth = record.gammas_STP.shape[0], record.gammas_STP.shape[-1]
     stages = (record.gamma_start_S, record.gamma_early_S, record.gamma_end_S)
     yield row(
@@ -108,18 +124,18 @@ def cifar(workdir: pathlib.Path) -> Iterator[Row]:
 def cifar_over_training(workdir: pathlib.Path) -> Iterator[Row]:
     """The trained ResNet over its checkpoints: predicted depth, single lesions."""
     folder = workdir / 'cifar'
-    (first, _), *_, (last, origin) = _read(folder, 'depth')
+    first, last, origin = _ends(folder, 'depth')
     ends = (first.incoherent_mean_S, last.incoherent_mean_S)
     yield row(
         f'its predicted depth E[r] of at most {last.gains_SL.shape[1] + 1} (incoherent) '
-        f'{_on(origin)}: start → end',
+        f'{_examples(origin)}: start → end',
         ' → '.join(map(plus_minus, ends)),
         len(last.incoherent_mean_S),
         origin,
     )
     *_, (last, origin) = _read(folder, 'singles')
     yield row(
-        f'its error {_on(origin)}, %: whole; one block deleted, mean; worst',
+        f'its error {_on(last, origin)}, %: whole; one block deleted, mean; worst',
         '; '.join(
             plus_minus(100 * values)
             for values in (last.full_error_S, last.error_SL.mean(-1), last.error_SL.max(-1))
@@ -132,17 +148,17 @@ def cifar_over_training(workdir: pathlib.Path) -> Iterator[Row]:
 def ensemble(workdir: pathlib.Path) -> Iterator[Row]:
     """The virtual ensemble of the trained ResNet at its last analysed step, measure by measure."""
     folder, found = workdir / 'cifar', False
-    for name, numbers in ENSEMBLE.items():
+    for name, numbers in ensemble_rows.NUMBERS.items():
         try:
             *_, (record, origin) = _read(folder, name)
         except errors.RecordError:
             continue
         found = True
         networks = next(len(value) for field, value in record._asdict().items() if '_S' in field)
-        for claim, number in numbers(record, _on(origin)):
+        for claim, number in numbers(record, _on(record, origin)):
             yield row(claim, number, networks, origin)
     if not found:
-        raise _not_analysed(folder, ','.join(ENSEMBLE))
+        raise _not_analysed(folder, ','.join(ensemble_rows.NUMBERS))
 
 
 def _read(folder: pathlib.Path, name: str) -> list[archive.Found]:
@@ -153,6 +169,31 @@ def _read(folder: pathlib.Path, name: str) -> list[archive.Found]:
     return found
 
 
+def _ends(folder: pathlib.Path, name: str):
+    """The records of a measure at step 0 and at the end of the run, and the last one's provenance.
+
+    RecordError unless both are there and were measured alike.
+    """
+    total = _json(folder / 'config.json', f'launch.train --workdir={folder}')['total_steps']
+    by_step = {int(one.record.step): one for one in _read(folder, name)}
+    again = f'run python -m launch.analyze --workdir={folder} --what={name} --steps=0,{total}'
+    if missing := {0, total} - set(by_step):
+        raise errors.RecordError(
+            f'{folder / "records"} has no record of {name} at step {min(missing)}: {again}'
+        )
+    first, last = by_step[0], by_step[total]
+    if unlike := [
+        f'{key} {first.settings.get(key)} and {last.settings.get(key)}'
+        for key in sorted({*first.settings, *last.settings} - {'checkpoint'})
+        if first.settings.get(key) != last.settings.get(key)
+    ]:
+        raise errors.RecordError(
+            f'{name} was measured otherwise at step 0 than at step {total} ({"; ".join(unlike)}): '
+            f'{again} with the settings of the dearer one'
+        )
+    return first.record, last.record, last.origin
+
+
 def _not_analysed(folder: pathlib.Path, what: str) -> errors.RecordError:
     return errors.RecordError(
         f'{folder / "records"} has no record of {what}: run python -m launch.analyze '
@@ -160,70 +201,18 @@ def _not_analysed(folder: pathlib.Path, what: str) -> errors.RecordError:
     )
 
 
-def _on(origin) -> str:
+def _on(record, origin) -> str:
+    """At which step, on how many examples, and with which statistics of the norms."""
+    return f'at step {int(record.step):,} {_examples(origin)}'
+
+
+def _examples(origin) -> str:
     """On how many examples, and with which statistics of the norms."""
     settings = origin['settings']
     how = {'estimated': 'estimated anew', 'running': 'as training averaged them'}
     norms = how.get(settings.get('statistics'))
     norms = f' (norm statistics {norms})' if norms else ''
     return f'on {settings["examples"]:,} test examples{norms}'
-
-
-def _random(record, on):
-    half = summaries.half_deleted(record)
-    yield (
-        f'its error {on} with {half.deleted} of {half.blocks} blocks deleted at random, %',
-        plus_minus(100 * half.error_S),
-    )
-
-
-def _pairs(record, on):
-    errors_SP = 100 * summaries.pair_errors(record)
-    ends = (errors_SP.min(1), errors_SP.mean(1), errors_SP.max(1))
-    claim = f'its error {on} without two blocks, %: the pair missed least; mean; worst'
-    yield claim, '; '.join(map(plus_minus, ends))
-
-
-def _reorder(record, on):
-    ends = sorted({record.swaps_N.min(), record.swaps_N.max()})
-    orders = [f'{swaps} ({_orders((record.swaps_N == swaps).sum())})' for swaps in ends]
-    yield (
-        f'its error {on} after random swaps of blocks of equal shape, %: {"; ".join(orders)}',
-        '; '.join(plus_minus(100 * summaries.swapped_error(record, swaps)) for swaps in ends),
-    )
-
-
-def _orders(number: int) -> str:
-    return f'{number} order' if number == 1 else f'{number} orders'
-
-
-def _paths(record, on):
-    yield (
-        f'share of the energy of its gradient {on} in paths of at most half of the blocks (of all '
-        f'paths: {summaries.short_paths(record):.3g})',
-        plus_minus(summaries.short_share(record)),
-    )
-    yield (
-        'its gradient less the sum of the parts by path length, relative norm',
-        plus_minus(record.closure_S),
-    )
-
-
-def _interactions(record, on):
-    yield (
-        f'share of the variance of its logits {on} over all '
-        f'{2 ** (record.walsh_SR.shape[1] - 1):,} sub-networks that blocks make by themselves',
-        plus_minus(summaries.alone_share(record)),
-    )
-
-
-ENSEMBLE = {
-    'random': _random,
-    'pairs': _pairs,
-    'reorder': _reorder,
-    'paths': _paths,
-    'interactions': _interactions,
-}
 
 
 def benchmark_train(workdir: pathlib.Path) -> Iterator[Row]:

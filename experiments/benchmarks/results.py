@@ -39,7 +39,7 @@ def read(workdir, what: str) -> tuple[dict[str, Any], dict[str, Any]]:
     try:
         found = json.loads(file.read_text())
         stored, numbers, provenance = found['format'], found['numbers'], found['provenance']
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise errors.RecordError(
             f'{file} is damaged, or of an earlier version ({error!r}): {again}'
         ) from error

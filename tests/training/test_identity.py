@@ -110,6 +110,70 @@ def test_keep_drops_no_checkpoint_of_this_run_in_favour_of_a_later_one_that_is_n
     assert checkpoints.sound(tmp_path, 8, RUN)
 
 
+def test_keep_counts_no_folder_that_is_of_another_step_or_run(tmp_path):
+    save(tmp_path, 4, 6)
+    rename(tmp_path, 4, 7)
+    save(tmp_path, 8, keep=2)
+    assert checkpoints.steps(tmp_path) == [6, 7, 8]
+    save(tmp_path, 9, keep=1, meta={'run': RUN | {'seeds': 3}})
+    assert checkpoints.steps(tmp_path) == [6, 7, 8, 9]
+
+
+def test_where_all_are_of_another_run_the_mend_is_config_json_and_the_list_is_short(tmp_path):
+    save(tmp_path, *range(1, 9))
+    with pytest.raises(errors.CheckpointError) as caught:
+        checkpoints.restore_training(tmp_path, RUN | {'seeds': 3})
+    text = str(caught.value)
+    assert 'step 6 (' in text and 'step 5' not in text and 'and 5 more. Either config.json' in text
+    assert 'starts again' not in text
+
+
+def test_names_that_are_nearly_steps_are_said_once(tmp_path, capfd):
+    save(tmp_path, 4, 8, 9)
+    rename(tmp_path, 8, '08')
+    rename(tmp_path, 9, '-9')
+    (tmp_path / 'checkpoints' / 'damaged-3-0').mkdir()
+    assert checkpoints.restore_training(tmp_path, RUN)[0] == 4
+    said = capfd.readouterr().err
+    assert said.count('warning') == 1 and "has '-9'; '08', which" in said
+
+
+@pytest.mark.parametrize('link', [False, True])
+def test_checkpoints_that_are_no_folder_are_refused_by_every_reader(tmp_path, link):
+    path = tmp_path / 'checkpoints'
+    path.symlink_to(tmp_path / 'nowhere') if link else path.touch()
+    for read in (checkpoints.folders, checkpoints.steps, checkpoints.restore):
+        with pytest.raises(errors.CheckpointError, match='leads to no folder'):
+            read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    'wrong',
+    [
+        {'run': 'x'},
+        {'run': ['x']},
+        {'run': None, 'source': 'text'},
+        {'run': None, 'provenance': {'config': 'x'}},
+        {'model': 3},
+        {'classes': 'three'},
+        {'totals': 'x'},
+        {'totals': {}},
+        {'totals': {'diverged_at': 3, 'loss': [], 'accuracy': [], 'last_finite': []}},
+        {'totals': {'diverged_at': [None], 'loss': [1], 'accuracy': [1], 'last_finite': [1, 2]}},
+        {'leaves': {}},
+        {'leaves': {'nowhere/w': {}}},
+    ],
+)
+def test_meta_of_a_wrong_form_is_lost(tmp_path, capfd, wrong):
+    save(tmp_path, 4, 8)
+    folder = tmp_path / 'checkpoints' / '8'
+    meta = json.loads((folder / items.META_FILE).read_text())
+    (folder / items.META_FILE).write_text(json.dumps(meta | wrong))
+    manifest.write(folder)
+    assert checkpoints.restore_training(tmp_path, RUN)[0] == 4
+    assert 'lost step 8 (' in capfd.readouterr().err
+
+
 def test_meta_that_no_run_wrote_is_lost_though_its_bytes_agree(tmp_path, capfd):
     save(tmp_path, 4, 8)
     folder = tmp_path / 'checkpoints' / '8'

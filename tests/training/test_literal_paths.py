@@ -75,6 +75,17 @@ def test_any_folder_on_the_way_may_have_such_a_name(tmp_path):
     assert os.listdir(tmp_path) == ['sweep[1]']
 
 
+def test_two_dots_behind_a_link_are_those_of_where_it_leads(tmp_path):
+    (tmp_path / 'nest' / 'deep').mkdir(parents=True)
+    (tmp_path / 'link').symlink_to('nest/deep')
+    save(tmp_path / 'link' / '..' / 'run')
+    (tmp_path / 'nest' / 'deep').rmdir()
+    assert_there(tmp_path / 'nest' / 'run', tmp_path / 'nest')
+    (tmp_path / 'nest' / 'deep').mkdir()
+    assert checkpoints.sound(tmp_path / 'link' / '..' / 'run', 1)
+    assert sorted(os.listdir(tmp_path)) == ['link', 'nest']
+
+
 def test_a_pattern_does_not_touch_the_neighbours_that_it_would_match(tmp_path):
     save(tmp_path / 'run-1')
     unfinished = tmp_path / 'run-1' / 'checkpoints' / f'.tmp-1{items.UNFINISHED}' / 'params'
