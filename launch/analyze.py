@@ -63,9 +63,9 @@ def analyze(stop: main.Stop) -> int:
     main.check_folder(workdir)
 
     from launch import progress
-    from resnet_dyn import errors, records
-    from resnet_dyn.analysis import archive, run_subjects, trajectories
+    from resnet_dyn import errors, fields, records
     from resnet_dyn.analysis import effort as effort_lib
+    from resnet_dyn.analysis import run_subjects, trajectories
     from resnet_dyn.reports import closing, measures, notes, selection
     from resnet_dyn.training import runs
 
@@ -76,13 +76,14 @@ def analyze(stop: main.Stop) -> int:
     )
     what = measures.DEFAULT if _WHAT.value is None else _WHAT.value
     selection.check(what)
-    settings = effort_lib.Settings(**given)
+    settings = effort_lib.Settings(**fields.given(effort_lib.Settings, given, 'analyze', '--'))
     run = run_subjects.Run(workdir, settings, network, _data(stored), stored)
     steps = trajectories.choose(run.steps, _STEPS.value)
     effort = effort_lib.of_settings(settings, run.how)
     unwritable = ''
     try:
-        records.check_writable(archive.folder(workdir))
+        for folder in ('records', 'tables', 'pictures'):
+            records.check_writable(workdir / folder)
     except errors.RecordError as error:
         unwritable = f'{error}. The table is shown all the same, nothing is kept'
         main.say(f'WARNING: {unwritable}')
@@ -111,10 +112,11 @@ def analyze(stop: main.Stop) -> int:
         main.say(notes.stopped(visits, steps))
         return main.STOPPED
     analysis = closing.Analysis(chosen, run.networks, run.note, network)
-    closing.show(visits, analysis, main.say, None if unwritable else workdir)
-    if lost := '; '.join(filter(None, (notes.losses(visits), unwritable))):
+    failed = closing.show(visits, analysis, main.say, None if unwritable else workdir)
+    failed += [visit.unsaved for visit in visits if visit.unsaved][-1:]
+    if lost := '; '.join(filter(None, (notes.losses(visits), unwritable, *failed))):
         main.say(lost)
-    if unwritable or any(visit.damage for visit in visits):
+    if unwritable or failed or any(visit.damage for visit in visits):
         return main.FAILED
     return main.DIVERGED if lost else main.DONE
 

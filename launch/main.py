@@ -50,12 +50,12 @@ def run(
     with views.guarded():
         try:
             backend.configure_cpu()
-            more = ''
+            more, stop = '', _stop_on_signals()
             if define is not None:
                 _read(argv, known_only=True)
                 more = define()
             if _parse(argv, more):
-                sys.exit(job(_stop_on_signals()))
+                sys.exit(job(stop))
             sys.exit(DONE)
         except Exception as error:
             if not _for_the_user(error):

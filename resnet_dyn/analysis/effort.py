@@ -40,6 +40,7 @@ class Settings:
         'GiB for activations of lesions and tables of interactions; unset: half of what is '
         'available',
         low=0,
+        high=1e6,
     )
     statistics: str = fields.field(
         'estimated',

@@ -51,7 +51,7 @@ class RandomOptions:
     """How much is drawn."""
 
     draws: int = fields.field(
-        20, 'masks drawn for each number of deleted blocks', low=1, serves='more'
+        20, 'masks drawn for each number of deleted blocks', low=1, high=100_000, serves='more'
     )
 
 

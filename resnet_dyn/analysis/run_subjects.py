@@ -29,7 +29,8 @@ class Run:
 
     `stored` is the config of the run where it is known, `data` that of the data, where their
     folders are not those of the run's config.
-    Checkpoints are restored one at a time, when they are asked for. Raises RunError for what is no
+    Checkpoints are restored one at a time, when they are asked for; one of another run is lost, as
+    a damaged one is. Raises RunError for what is no
     run, AnalysisError for a network that is not there.
     """
 
@@ -43,6 +44,7 @@ class Run:
     ):
         self.workdir = workdir
         self.config = stored or runs.read_config(workdir)
+        self._identity = runs.stored_identity(workdir)
         self.network = network
         seeds = self.config.seeds
         if network is not None and not 0 <= network < seeds:
@@ -95,7 +97,9 @@ class Run:
     def meta(self, step: int) -> dict[str, Any]:
         """What the checkpoint says of itself (`checkpoints.restore`)."""
         if step not in self._meta:
-            _, _, self._meta[step] = checkpoints.restore(self.workdir, step, only=())
+            _, _, self._meta[step] = checkpoints.restore(
+                self.workdir, step, only=(), expected=self._identity
+            )
         return self._meta[step]
 
     def subject(self, step: int, looks: bool = True) -> subjects.Subject:
@@ -106,7 +110,7 @@ class Run:
         """
         if self._last is not None and self._last[0] == (step, looks):
             return self._last[1]
-        _, variables, meta = checkpoints.restore(self.workdir, step)
+        _, variables, meta = checkpoints.restore(self.workdir, step, expected=self._identity)
         if self._model is None:
             self._model = presets.from_config(self.config.model, classes=meta['classes'])
         if looks and self._examples is None:
@@ -136,7 +140,7 @@ class Run:
 
     def note(self, settings: Sequence[Mapping[str, Any]]) -> str:
         """What must be said beside numbers of records of these settings: data, examples, norms."""
-        meta = self.meta(self.steps[-1])
+        meta = self._meta[max(self._meta)]  # of a step that was visited, which is sound
         source = datasets.Source(**meta['source'])
         parts = [f'Data: {source.name}' + (f' ({source.note})' if source.note else '')]
         numbers = sorted({one['examples'] for one in settings if 'examples' in one})

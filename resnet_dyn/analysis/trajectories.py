@@ -57,6 +57,7 @@ class Visit(NamedTuple):
     damage: str = ''
     found: Mapping[str, archive.Found] = {}  # by measure, made or kept
     left_out: Mapping[str, str] = {}  # networks that are rows of NaN, and why
+    unsaved: str = ''  # why records made here are not kept, where they should be
 
 
 class Stages(NamedTuple):
@@ -101,7 +102,8 @@ def follow(
     there unless `keep` is False; `network` is the index of the one network that the source has.
     `origin(wall_time=, network=)` is their provenance. `watch(what, done, total)` hears how far
     long work is. Products of matrices are of the highest precision. A damaged checkpoint is a visit
-    with its damage, and the next one follows. A UserError of a measure (memory, say) is raised
+    with its damage, and the next one follows; a record that cannot be written is `unsaved`, and
+    the work goes on. A UserError of a measure (memory, say) is raised
     again with the name of the measure and the step.
     """
     for step in source.steps if at is None else at:
@@ -120,7 +122,7 @@ def follow(
             yield Visit(step, damage=str(error))
             continue
         lost = _not_finite(subject) if due else {}
-        made, out = {}, dict(lost)
+        made, out, unsaved = {}, dict(lost), ''
         for name, wanted in due.items():
             carried = effort._replace(progress=_told(watch, f'step {step:,}, {name}'))
             started = time.monotonic()
@@ -134,12 +136,15 @@ def follow(
             made[name] = archive.Found(record, said | {'names': subject.names._asdict()})
             if workdir is not None and keep:
                 file = archive.path(workdir, name, step, wanted.settings, network)
-                records.save(file, *made[name])
+                try:
+                    records.save(file, *made[name])
+                except errors.RecordError as error:
+                    unsaved = str(error)
         for found in kept.values():
             out |= found.origin.get('left_out') or {}
         everything = kept | made
         in_order = {name: everything[name] for name in requests if name in everything}
-        yield Visit(step, tuple(made), tuple(kept), '', in_order, out)
+        yield Visit(step, tuple(made), tuple(kept), '', in_order, out, unsaved)
 
 
 def wanted_of(

@@ -4,7 +4,7 @@ import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from resnet_dyn import records
+from resnet_dyn import errors, records
 from resnet_dyn.analysis import archive, trajectories
 from resnet_dyn.reports import notes, pictures, selection, tables
 
@@ -34,24 +34,28 @@ def show(
     analysis: Analysis,
     say: Callable[[str], None],
     workdir=None,
-) -> list[pathlib.Path]:
+) -> list[str]:
     """Says the table of the visits and its note; in a workdir writes tables and draws pictures.
 
     Files: tables/<measure>.txt, .csv and pictures/<measure>.png, .pdf, named as in `pictures`;
-    their paths are said and returned.
+    their paths are said. Returns why some could not be written: the others are all the same.
     """
     by_name = found(visits, list(analysis.selection.requests))
     if not by_name:
         say('no record, so no table and no picture')
         return []
     everything = [one for found_T in by_name.values() for one in found_T]
-    say(f'\n{tables.text(_records(by_name))}\n\n{_note(analysis, everything)}\n')
-    files: list[pathlib.Path] = []
+    steps = [visit.step for visit in visits if not visit.damage]
+    say(f'\n{tables.text(_records(by_name), steps)}\n\n{_note(analysis, everything)}\n')
+    failed = []
     for name, found_T in by_name.items() if workdir is not None else ():
-        files += _write(pathlib.Path(workdir), name, found_T, analysis)
-    for file in files:
-        say(str(file))
-    return files
+        try:
+            for file in _write(pathlib.Path(workdir), name, found_T, analysis):
+                say(str(file))
+        except (OSError, errors.RecordError) as error:
+            failed.append(f'the table or picture of {name} could not be written ({error})')
+            say(f'WARNING: {failed[-1]}')
+    return failed
 
 
 def _write(workdir: pathlib.Path, name: str, found_T, analysis: Analysis) -> list[pathlib.Path]:
@@ -78,5 +82,5 @@ def _records(by_name) -> dict[str, list]:
 def _note(analysis: Analysis, everything: Sequence[archive.Found], name: str | None = None) -> str:
     """What stands below a table of these records."""
     source = analysis.note([found.settings for found in everything])
-    sound = min(len(analysis.networks) - len(f.origin.get('left_out') or {}) for f in everything)
-    return notes.note(source, analysis.selection, name, sound)
+    left_out = [len(found.origin.get('left_out') or {}) for found in everything]
+    return notes.note(source, analysis.selection, name, left_out)

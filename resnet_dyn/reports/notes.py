@@ -46,6 +46,8 @@ def visit(visit: trajectories.Visit, step: bool = True) -> str:
     where = f'step {visit.step:>8,}: ' if step else ''
     lines = [f'{where}{"; ".join(parts) or "nothing could be measured"}']
     lines += [f'    {network} is left out: {why}' for network, why in visit.left_out.items()]
+    if visit.unsaved:
+        lines.append(f'    WARNING: not kept: {visit.unsaved}')
     return '\n'.join(lines)
 
 
@@ -58,7 +60,9 @@ def losses(visits: Sequence[trajectories.Visit]) -> str:
             out.setdefault(network, []).append(visit.step)
     parts = [f'{network} at {_steps(steps)}, not finite' for network, steps in out.items()]
     if lost:
-        parts.append(f'the damaged checkpoint{"s" if lost[1:] else ""} at {_steps(lost)}')
+        parts.append(
+            f'the checkpoint{"s" if lost[1:] else ""} at {_steps(lost)}, which could not be taken'
+        )
     return f'left out: {"; ".join(parts)}' if parts else ''
 
 
@@ -75,11 +79,11 @@ def note(
     source: str,
     selection: selection_lib.Selection,
     name: str | None = None,
-    sound: int | None = None,
+    left_out: Sequence[int] = (),
 ) -> str:
     """What must be said beside the numbers, of one measure or of all.
 
-    `source` is what is said of the data; `sound` the number of networks that are in the numbers.
+    `source` is what is said of the data; `left_out` how many networks are, step by step.
     """
     names = [name] if name else list(selection.requests)
     number = selection.networks
@@ -87,8 +91,9 @@ def note(
     parts.append(count(number, 'network'))
     if number > 1:
         parts.append('mean ± standard deviation over networks')
-    if sound is not None and sound < number:
-        parts.append(f'{number - sound} of {number} networks left out, not finite')
+    if any(left_out):
+        most = 'up to ' if min(left_out) < max(left_out) else ''
+        parts.append(f'{most}{max(left_out)} of {number} networks left out, not finite')
     if 'depth' in names:
         L = selection.blocks
         parts.append(

@@ -19,15 +19,18 @@ from resnet_dyn.reports import measures
 WIDTH = 100  # characters of a table
 
 
-def text(found: Mapping[str, Sequence]) -> str:
+def text(found: Mapping[str, Sequence], steps: Sequence[int] = ()) -> str:
     """The table of records by measure, each in the order of the steps, and a line for each column.
+
+    `steps` are those that have a row in any case: 'none' where no network was finite.
 
     What is wider than `WIDTH` goes on in another table below, which begins with the step again.
     """
     tables: list[list[_Cells]] = []
     for name, records_T in found.items():
         for column in measures.MEASURES[name].columns:
-            cells = _Cells(column.title, {int(r.step): _said(column, r) for r in records_T})
+            there = {int(r.step): _said(column, r) for r in records_T}
+            cells = _Cells(column.title, dict.fromkeys(steps, 'none') | there)
             if not tables or max(map(len, _lines([*tables[-1], cells]))) > WIDTH:
                 tables.append([])
             tables[-1].append(cells)

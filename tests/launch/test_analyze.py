@@ -1,5 +1,6 @@
 """launch.analyze and launch.figure: what they write and say, and what they refuse."""
 
+import json
 import shutil
 import time
 
@@ -7,6 +8,7 @@ import jax
 import numpy as np
 import pytest
 
+from resnet_dyn import errors, records
 from resnet_dyn.training import checkpoints
 
 DEAR = ('pairs', 'random', 'greedy', 'reorder', 'paths', 'interactions', 'influence')
@@ -127,6 +129,64 @@ def test_a_run_that_cannot_be_written_to_says_so_first_and_shows_its_table(calle
     assert not (copied_run / 'pictures').exists()
 
 
+def test_a_checkpoint_of_another_run_is_lost_and_never_measured(called, copied_run):
+    _, trees, meta = checkpoints.restore_training(copied_run)
+    shutil.rmtree(copied_run / 'checkpoints' / '6')
+    writer = checkpoints.Writer(copied_run)
+    writer.save(6, trees, {**meta, 'run': {**meta['run'], 'seed': 7}})
+    writer.close()
+    status, out, err = called('analyze', f'--workdir={copied_run}', '--what=gammas')
+    assert (status, err) == (1, '')
+    assert 'step        6: LOST' in out and 'seed' in out
+    assert out.splitlines()[-1].startswith('left out: the checkpoint at step 6')
+    assert measured(copied_run) == {('gammas', step) for step in (0, 2, 4)}
+
+
+def test_a_run_whose_config_was_edited_since_is_not_measured(called, copied_run):
+    file = copied_run / 'config.json'
+    said = json.loads(file.read_text())
+    said['config']['seed'] = 5
+    file.write_text(json.dumps(said))
+    status, _, err = called('analyze', f'--workdir={copied_run}', '--what=gammas')
+    assert status == 1 and 'seed' in err and err.count('\n') == 1
+    assert not list((copied_run / 'records').glob('*.npz'))
+
+
+def test_the_table_is_shown_where_the_newest_checkpoint_is_damaged(called, copied_run):
+    (copied_run / 'checkpoints' / '6' / 'manifest.json').unlink()
+    status, out, err = called('analyze', f'--workdir={copied_run}', '--what=gammas')
+    assert (status, err) == (1, '')
+    assert 'mean |gamma|' in out and 'step        6: LOST' in out
+    assert (copied_run / 'tables' / 'gammas.csv').exists()
+
+
+@pytest.mark.parametrize('folder', ['pictures', 'tables'])
+def test_a_folder_that_is_a_file_is_said_before_anything_is_measured(called, copied_run, folder):
+    (copied_run / folder).write_text('')
+    status, out, err = called('analyze', f'--workdir={copied_run}', '--what=gammas', '--steps=2')
+    assert (status, err) == (1, '')
+    assert out.startswith('WARNING') and folder in out.splitlines()[0] and '±' in out
+
+
+def test_a_table_that_cannot_be_written_leaves_the_others_and_is_named(called, copied_run):
+    (copied_run / 'tables' / 'gammas.csv').mkdir(parents=True)
+    status, out, err = called('analyze', f'--workdir={copied_run}', '--what=gammas,depth')
+    assert (status, err) == (1, '')
+    assert 'WARNING: the table or picture of gammas could not be written' in out
+    assert {'depth.png', 'depth.pdf'} <= names(copied_run / 'pictures')
+
+
+def test_a_disk_that_fills_up_ends_no_analysis(called, copied_run, monkeypatch):
+    def full(path, record, origin):
+        raise errors.RecordError(f'the record {path} cannot be written (no space left)')
+
+    monkeypatch.setattr(records, 'save', full)
+    status, out, err = called('analyze', f'--workdir={copied_run}', '--what=gammas', '--steps=0,2')
+    assert (status, err) == (1, '')
+    assert out.count('WARNING: not kept') == 2 and '±' in out
+    assert 'no space left' in out.splitlines()[-1]
+
+
 def test_a_stopped_analysis_says_how_to_go_on(capsys, copied_run, loaded):
     from absl import flags
 
@@ -161,6 +221,9 @@ def test_a_folder_that_is_not_there_is_said_at_once(launched, tmp_path):
         (['--random.draws=3'], "options of the measure 'random' are given"),
         (['--config.log.every=7'], 'config.log.every is None there, and now 7'),
         (['--what='], 'no measure is named'),
+        (['--memory=nan'], 'memory'),
+        (['--memory=1e300'], 'memory'),
+        (['--what=random', '--random.draws=99999999999'], 'random.draws'),
     ],
 )
 def test_what_cannot_be_analysed_is_one_paragraph(called, workdir, arguments, words):

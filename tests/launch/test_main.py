@@ -215,3 +215,17 @@ def test_the_workdir_is_absolute_and_has_to_be_given(tmp_path, monkeypatch):
     found = []
     assert _status(lambda stop: found.append(main.workdir()) or 0, '--workdir=here') == 0
     assert found == [tmp_path / 'here']
+
+
+def test_a_signal_that_comes_while_flags_are_still_defined_is_heard():
+    def define():
+        signal.raise_signal(signal.SIGTERM)  # as JAX is imported, say
+        return ''
+
+    def job(stop):
+        return main.STOPPED if stop() else main.DONE
+
+    flags.FLAGS.unparse_flags()
+    with flagsaver.flagsaver(), pytest.raises(SystemExit) as exit:
+        main.run(job, ['somewhere/analyze.py'], define)
+    assert exit.value.code == 42

@@ -51,6 +51,11 @@ def test_steps_stand_in_order_and_a_measure_that_lacks_one_leaves_it_empty():
     assert lines[1].rstrip().endswith('0.00') and lines[2].rstrip().endswith('0.000')
 
 
+def test_a_step_at_which_no_network_was_finite_has_a_row():
+    lines = tables.text({'singles': [record(step=0)]}, steps=[0, 40]).splitlines()
+    assert lines[2].split() == ['40', 'none', 'none', 'none']
+
+
 def test_the_csv_has_every_network_by_name(tmp_path):
     one = record()
     one.full_error_S = np.array([0.1, 0.2, 0.3])
