@@ -8,7 +8,7 @@ import pytest
 from experiments import readme, readme_rows
 from experiments.benchmarks import results, timing
 from resnet_dyn import errors, records
-from resnet_dyn.analysis import archive, lesion_curves, orders, path_spectra
+from resnet_dyn.analysis import archive, depth_measures, lesion_curves, orders, path_spectra
 
 DEVICE = {'platform': 'cpu', 'kind': 'cpu', 'count': 1, 'cpu_cores': 2}
 OLD = [f'| old claim | 1 | 2 | 3 | 4 <!-- {name} --> |' for name in readme_rows.SOURCES]
@@ -172,7 +172,7 @@ def test_a_benchmark_of_an_earlier_version_is_said_and_its_rows_stay(root):
 def analysed(root):
     """analysed('paths', record): the record as an analysis of three of its networks left it."""
 
-    def analysed(name, record, **settings):
+    def analysed(name, record, step=7, **settings):
         origin = {
             'device': DEVICE,
             'command': f'python -m launch.analyze --what={name} --steps=last',
@@ -180,12 +180,12 @@ def analysed(root):
             'effort': ['examples'],
         }
         folder = root / 'build' / 'cifar'
-        records.save(archive.path(folder, name, 7, origin['settings']), record, origin)
+        records.save(archive.path(folder, name, step, origin['settings']), record, origin)
 
     return analysed
 
 
-ON = 'on 1,234 test examples (norm statistics estimated anew)'
+ON = 'at step 7 on 1,234 test examples (norm statistics estimated anew)'
 
 
 def test_the_ensemble_of_a_run_becomes_rows_with_the_command_of_each_measure(root, analysed):
@@ -241,7 +241,7 @@ def test_swaps_say_how_many_orders_they_led_to(root, analysed):
     analysed('reorder', reorders, statistics='running')
     (row,) = _rows(run(root)[2], 'cifar-ensemble')
     assert row.startswith(
-        '| its error on 1,234 test examples (norm statistics as training averaged them) '
+        '| its error at step 7 on 1,234 test examples (norm statistics as training averaged them) '
         'after random swaps of blocks of equal shape, %: 1 (2 orders); 8 (1 order) | 30.0; 50.0 |'
     )
     alone = reorders._replace(swaps_N=np.ones(3, int))
@@ -293,6 +293,85 @@ def test_a_training_that_is_not_finished_has_no_rows(root, trained):
     _, lines, text = run(root)
     assert _rows(text, 'cifar') == [line for line in OLD if 'cifar -->' in line]
     assert any('is not finished' in line for line in lines)
+
+
+def _depth(step):
+    """Two networks of two blocks whose gains are `step`."""
+    return depth_measures.from_gains(step, np.full((2, 2), float(step)))
+
+
+def _singles(step):
+    arrays = {'step': np.array(step), 'full_error_S': np.array([0.1, 0.3])}
+    others = dict.fromkeys(lesion_curves.SingleLesions._fields, np.full((2, 2), 0.5))
+    return lesion_curves.SingleLesions(**others | arrays)
+
+
+def test_depth_over_training_is_from_step_0_to_the_end_both_measured_alike(root, trained, analysed):
+    trained(9)
+    analysed('singles', _singles(9), step=9)
+
+    def said():
+        _, lines, text = run(root)
+        rows = _rows(text, 'cifar-over-training')
+        return rows, [line for line in lines if line.startswith('cifar-over-training: ')]
+
+    old = [line for line in OLD if 'cifar-over-training' in line]
+    analysed('depth', _depth(9), step=9)
+    rows, (line,) = said()
+    assert rows == old and 'no record of depth at step 0' in line and '--steps=0,9' in line
+    analysed('depth', _depth(0), step=0, examples=64)
+    rows, (line,) = said()
+    assert rows == old and 'examples 64 and 1234' in line and '--steps=0,9' in line
+    analysed('depth', _depth(0), step=0, checkpoint='another')
+    analysed('depth', _depth(5), step=5, examples=64)
+    (depth, singles), lines = said()
+    assert not lines
+    # E[r] of p = 3: the stem alone without gains; each block in with probability 81 / 82
+    assert 'of at most 3 (incoherent) on 1,234 test examples' in depth
+    assert f'| {1:.3g} ± 0 → {1 + 2 * 81 / 82:.3g} ± 0 |' in depth
+    assert singles.startswith('| its error at step 9 on 1,234 test examples')
+    analysed('depth', _depth(7), step=7)
+    (root / 'build' / 'cifar' / 'config.json').write_text('{"total_steps": 20}')
+    rows, (line,) = said()
+    assert rows == [depth, singles] and 'no record of depth at step 20' in line
+
+
+def _no_figure1(path):
+    records.save(path, _depth(0), {'device': DEVICE, 'command': 'python'})
+
+
+@pytest.mark.parametrize(
+    'source, name, content',
+    [
+        ('figure1', 'figure1/figure1.npz', _no_figure1),
+        ('figure1', 'figure1/figure1.npz', None),
+        ('cifar', 'cifar/config.json', '[]'),
+        ('cifar', 'cifar/config.json', None),
+        ('benchmark-train', 'benchmarks/benchmark_train.json', '{}'),
+        ('benchmark-train', 'benchmarks/benchmark_train.json', 'numbers'),
+        ('benchmark-kernels', 'benchmarks/benchmark_kernels.json', 'numbers'),
+        ('benchmark-theory', 'benchmarks/benchmark_theory.json', 'numbers'),
+        ('benchmark-theory', 'benchmarks/benchmark_theory.json', None),
+        ('theorems', 'theorems/theorems.json', '{}'),
+        ('theorems', 'theorems/theorems.json', '[]'),
+        ('theorems', 'theorems/theorems.json', '{"rows": [1], "provenance": {}}'),
+        ('theorems', 'theorems/theorems.json', None),
+    ],
+)
+def test_a_source_that_holds_something_else_is_said_and_all_rows_stay(root, source, name, content):
+    before, path = (root / 'README.md').read_text(), root / 'build' / name
+    path.parent.mkdir(parents=True)
+    if content is None:
+        path.mkdir()
+    elif callable(content):
+        content(path)
+    else:
+        numbers = f'{{"format": {results.FORMAT}, "numbers": {{}}, "provenance": {{}}}}'
+        path.write_text(numbers if content == 'numbers' else content)
+    _, lines, text = run(root)
+    assert text == before and len(lines) == len(readme_rows.SOURCES)
+    (line,) = [line for line in lines if line.startswith(f'{source}: ')]
+    assert 'its rows stay as they are' in line and 'does not exist' not in line
 
 
 def test_pictures_are_copied_to_docs(root):
