@@ -7,7 +7,7 @@ The first kind may be cut: the examples go through in parts, whose means are put
 numbers of examples. Means are taken in float32 or above, whatever the dtype of the output.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import jax
@@ -53,9 +53,19 @@ OF_CLASSES = (cross_entropy, wrong)  # whose labels are places on the output's l
 def functions_of(metrics: Metrics) -> tuple[tuple[str, Callable], ...]:
     """(name, function of (output, labels)) for names of `METRICS` or a mapping."""
     if isinstance(metrics, Mapping):
+        for name, function in metrics.items():
+            if not callable(function):
+                raise ValueError(
+                    f'metric {name!r} is {function!r}: it must be a function of (output, labels)'
+                )
         return tuple(metrics.items())
-    metrics = (metrics,) if isinstance(metrics, str) else metrics
-    unknown = [name for name in metrics if name not in METRICS]
+    if not isinstance(metrics, Iterable):
+        raise ValueError(
+            f'metrics={metrics!r}: give names ({", ".join(METRICS)}), or functions by name, as in '
+            "{'margin': function}"
+        )
+    metrics = (metrics,) if isinstance(metrics, str) else tuple(metrics)
+    unknown = [name for name in metrics if name not in tuple(METRICS)]
     if unknown:
         raise ValueError(f'no metric {unknown[0]!r}: take {", ".join(METRICS)}, or give functions')
     return tuple((name, METRICS[name]) for name in metrics)
@@ -87,7 +97,14 @@ class Reduced(NamedTuple):
     function: Callable
 
     def __call__(self, output, labels):
-        value = jnp.asarray(self.function(output, labels))
+        value = self.function(output, labels)
+        shapes = {jnp.shape(part) for part in jax.tree.leaves(value)}
+        if len(shapes) != 1 or isinstance(value, Mapping):
+            raise ValueError(
+                f'a metric ({self.function!r}) gives {type(value).__name__}, parts of shapes '
+                f'{sorted(shapes)}: it must give one array; take a metric for each part'
+            )
+        value = jnp.asarray(value)
         if self.function is whole_output or value.shape != labels.shape[:1]:
             return value
         return stack_lib.precise(value).mean()

@@ -91,7 +91,10 @@ def split(tree: Tree, parts: int) -> list[tuple[Tree, np.ndarray]]:
 
     Each comes with the leaves that are its own, as indices into those of the whole; its `leaf_M`
     counts them. What two parts share is computed by both. Memory and time are those of the nodes.
+    Raises ValueError for fewer than 1 part.
     """
+    if parts < 1:
+        raise ValueError(f'parts={parts}: must be at least 1')
     every = np.arange(tree.leaves)
     if parts == 1 or tree.leaves == 1:
         return [(tree._replace(leaf_M=every), every)]

@@ -150,11 +150,16 @@ def _pairs(stack, groups) -> np.ndarray:
 
 def _check_order(stack, number: int, order: Order) -> tuple[tuple[int, ...], ...]:
     """The order as a tuple of tuples of blocks."""
-    steps = tuple(tuple(map(int, np.atleast_1d(step))) for step in order)
+    steps = tuple(_step(number, step) for step in order)
     located, blocks = stack_lib.locate(stack), stack_lib.num_blocks(stack)
     for step in steps:
         if not step or not all(0 <= block < blocks for block in step):
             raise ValueError(f'order {number} has the step {step}: blocks are 0..{blocks - 1}')
+        if len(set(step)) < len(step):
+            raise ValueError(
+                f'order {number} runs blocks {step} in parallel, and one of them stands there '
+                'twice: name each once'
+            )
         stages = [stack.stages[located[block][0]] for block in step]
         if len(step) > 1 and any(s.skip is not None or not s.skippable for s in stages):
             raise ValueError(
@@ -167,6 +172,13 @@ def _check_order(stack, number: int, order: Order) -> tuple[tuple[int, ...], ...
                 'goes through one merge, so take blocks that have the same'
             )
     return steps
+
+
+def _step(number: int, step) -> tuple[int, ...]:
+    blocks = np.atleast_1d(step)
+    if blocks.size and not np.issubdtype(blocks.dtype, np.integer):
+        raise ValueError(f'order {number} has the step {step!r}: blocks are whole numbers')
+    return tuple(blocks.ravel().tolist())
 
 
 def _check_shapes(number: int, order, before, after) -> None:

@@ -56,3 +56,22 @@ def test_metrics_of_tokens_are_means_over_an_example():
     np.testing.assert_allclose(metrics.cross_entropy(logits, labels), expected, rtol=1e-6)
     np.testing.assert_allclose(metrics.wrong(logits, labels), [0, 0.5])  # ties go to class 0
     assert metrics.mean_error(logits, labels) == 0.25
+
+
+TIMES_2 = stack.from_functions(lambda x: x, [lambda h: h], lambda h: h)
+
+
+@pytest.mark.parametrize(
+    ('metrics', 'message'),
+    [
+        (lambda logits, y: logits.max(), r"or functions by name, as in \{'margin': function\}"),
+        ({'margin': 3}, "metric 'margin' is 3: it must be a function"),
+        ({'both': lambda logits, y: (logits, y)}, 'gives tuple, parts of shapes .* one array'),
+        ({'all': lambda logits, y: {'top': logits.max()}}, 'gives dict'),
+        ({'none': lambda logits, y: None}, 'gives NoneType'),
+        (('loss', []), r'no metric \[\]'),
+    ],
+)
+def test_what_is_no_metric_is_refused_with_what_is(metrics, message):
+    with pytest.raises(ValueError, match=message):
+        lesions.score(TIMES_2, np.ones((2, 3), np.float32), np.zeros(2, int), [[1]], metrics)

@@ -237,3 +237,10 @@ def test_what_does_not_fit_says_what_it_needs_and_how_to_raise_the_budget():
 def test_walks_that_cannot_be_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         lesions.score(dense(), jnp.ones((6, 5)), jnp.zeros(6, int), masks.single(6), **options)
+
+
+@pytest.mark.parametrize('parts', [0, -1])
+def test_a_tree_is_not_cut_into_fewer_parts_than_one(parts):
+    tree = prefix_tree.from_masks(masks.all_masks(3))
+    with pytest.raises(ValueError, match=f'parts={parts}'):
+        prefix_tree.split(tree, parts)

@@ -125,3 +125,20 @@ def test_leaving_blocks_out_is_deleting_them():
         lesions.score(whole, x, labels, masks.exactly(L, 2))['loss'],
         rtol=1e-6,
     )
+
+
+@pytest.mark.parametrize(
+    ('order', 'message'),
+    [
+        ((0.7, 1), r'order 0 has the step 0\.7: blocks are whole numbers'),
+        ((0, (1.0, 0)), 'blocks are whole numbers'),
+        ((True, 1), 'blocks are whole numbers'),
+        (('0', 1), 'blocks are whole numbers'),
+        ((0, (1, 1)), r'runs blocks \(1, 1\) in parallel, and one of them stands there twice'),
+        ((0, ()), r'the step \(\): blocks are 0\.\.1'),
+    ],
+)
+def test_steps_that_are_no_blocks_are_refused(order, message):
+    foreign = stack.from_functions(lambda x: x, [jnp.tanh, jnp.sin], lambda h: h)
+    with pytest.raises(ValueError, match=message):
+        reorder.score(foreign, np.ones((1, 4), np.float32), None, [order], ('logits',))

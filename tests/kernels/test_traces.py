@@ -1,5 +1,7 @@
 """No kernel traces a network a second time: the next checkpoint finds the programs compiled."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,6 +18,11 @@ def mean_square(h):
     return (h**2).mean()
 
 
+@functools.cache
+def key():
+    return jax.random.key(0)
+
+
 KERNELS = {
     'score': lambda net: lesions.score(net, X, LABELS, masks.single(3)),
     'greedy': lambda net: lesions.greedy(net, X, LABELS, 2),
@@ -25,6 +32,16 @@ KERNELS = {
     'influence': lambda net: influence.measure(net, X, mean_square),
     'second_moments': lambda net: stack.second_moments(net, X),
     'by_length': lambda net: path_gradients.by_length(net, X, mean_square),
+    'by_length_at_blocks': lambda net: path_gradients.by_length_at_blocks(
+        net, X, mean_square, mean_square
+    ),
+    'energies': lambda net: path_gradients.energies(net, X, mean_square, key(), 2),
+    'spectrum': lambda net: path_gradients.spectrum(net, X, mean_square, key(), 2),
+    'sampled': lambda net: path_gradients.sampled(net, X, mean_square, key(), 1, 2),
+    'path_gradient': lambda net: path_gradients.path_gradient(net, X, mean_square, np.ones(3)),
+    'score_seeds': lambda net: lesions.score_seeds(
+        [net, net], X, LABELS, masks.single(3), how='vmap'
+    ),
     'forward_by_length': lambda net: path_gradients.forward_by_length(net, X),
 }
 

@@ -10,7 +10,14 @@ from resnet_dyn import config, errors
 from resnet_dyn.training import description
 
 CONFIG = config.parse(
-    {'seeds': 2, 'model.depth': 4, 'train.steps': 20, 'data.train_size': 40, 'train.batch_size': 8}
+    {
+        'seeds': 2,
+        'model.depth': 4,
+        'train.steps': 20,
+        'train.batch_size': 8,
+        'data.train_size': 40,
+        'data.classes': 5,
+    }
 )
 
 
