@@ -50,7 +50,7 @@ def _float64():
 
 def test_the_stationary_point_of_part_1_and_its_growth_equal_the_reference():
     A, B, w, _ = _setting()
-    eps_p = balancing_eps(A, B, w, GAMMAS, NON_SKIPPED, 1.0)
+    eps_p = float(balancing_eps(A, B, w, GAMMAS, NON_SKIPPED, 1.0))
     loss = gamma_growth.two_path_loss(A, B, GAMMAS, NON_SKIPPED, 1.0, eps_p)
     gradient = jax.jit(jax.grad(loss))(w)
     change = growth(A, B, w, GAMMAS, NON_SKIPPED, 1.0, eps_p, 0, 1e-3)
@@ -101,10 +101,11 @@ def test_the_stationary_scale_of_theorem_4_and_its_slope_equal_the_reference():
 def test_the_second_order_formulas_hold_for_any_two_path_lengths(m, p):
     A, B, w, gammas, layers, direction = _random_setting(m, p)
     skipped = next(layer for layer in range(p) if layer not in layers)
-    eps_p = balancing_eps(A, B, w, gammas, layers, 0.7)
+    shallow, deep = 0.7 * np.prod(np.take(gammas, layers)), np.prod(gammas)
+    eps_p = float(-shallow * _form(A, w) / (deep * _form(B, w)))
     at = (A, B, w, gammas, layers, 0.7, eps_p)
-    norm = hypotheses(*at).gradient_norm
-    predicted = {layers[0]: (at, norm**2 / abs(gammas[layers[0]]))}
+    gradient = shallow * _slope(A, w) + eps_p * deep * _slope(B, w)
+    predicted = {layers[0]: (at, gradient @ gradient / abs(gammas[layers[0]]))}
     _, points = gamma_growth.zero_points(B, w, direction)
     for point in points:
         at = (A, B, point, gammas, layers, 0.7, 1.3)
@@ -119,9 +120,10 @@ def test_the_second_order_formulas_hold_for_any_two_path_lengths(m, p):
 @pytest.mark.parametrize(('m', 'p'), [(1, 3), (2, 3), (2, 5), (3, 4)])
 def test_the_slope_of_the_scale_is_the_bracket_to_first_order_for_any_two_path_lengths(m, p):
     A, B, w, *_ = _random_setting(m, p)
-    eps_p = -np.sign(balancing_eps(A, B, w, (1.0,) * p, range(m), -0.7))
-    w = stationary_scale(A, B, w, 0.7, eps_p) * w
-    assert hypotheses(A, B, w, (1.0,) * p, range(m), 0.7, eps_p).scale_slope < 1e-14
+    eps_p = float(-np.sign(_form(A, w) * _form(B, w)))
+    w = np.asarray(stationary_scale(A, B, w, 0.7, eps_p) * w)
+    shallow, deep = m * 0.7 * _form(A, w), p * eps_p * _form(B, w)
+    assert abs(shallow + deep) < 1e-14 * (abs(shallow) + abs(deep))
     errors = []
     for mu in (1e-5, 1e-6):
         slope, bracket = scale_gradient(A, B, w, 0.7, eps_p, mu)
@@ -142,13 +144,13 @@ def test_the_loss_is_the_sum_over_both_paths_of_gammas_and_forms():
 def test_a_negative_gamma_grows_away_from_zero_as_a_positive_one_does():
     A, B, w, _ = _setting()
     flipped = (-1.1, 0.9, 1.2, 0.8)
-    eps_p = balancing_eps(A, B, w, flipped, NON_SKIPPED, 1.0)
+    eps_p = float(balancing_eps(A, B, w, flipped, NON_SKIPPED, 1.0))
     assert growth(A, B, w, flipped, NON_SKIPPED, 1.0, eps_p, 0, 1e-3) > 0
 
 
 def test_a_simultaneous_step_from_a_stationary_point_changes_nothing():
     A, B, w, direction = _setting()
-    eps_p = balancing_eps(A, B, w, GAMMAS, NON_SKIPPED, 1.0)
+    eps_p = float(balancing_eps(A, B, w, GAMMAS, NON_SKIPPED, 1.0))
     part_1 = (A, B, w, GAMMAS, NON_SKIPPED, 1.0, eps_p, 0, 1e-3)
     root = gamma_growth.zero_points(B, w, direction)[1][0]
     part_2 = (A, B, root, GAMMAS, NON_SKIPPED, 1.0, 1.0, 1, 1e-3)
@@ -179,7 +181,7 @@ def test_the_step_limit_is_where_growth_turns_into_shrinkage_when_the_loss_is_qu
 
 def test_the_residuals_vanish_exactly_where_each_theorem_applies():
     A, B, w, direction = _setting()
-    eps_p = balancing_eps(A, B, w, GAMMAS, NON_SKIPPED, 1.0)
+    eps_p = float(balancing_eps(A, B, w, GAMMAS, NON_SKIPPED, 1.0))
     first = hypotheses(A, B, w, GAMMAS, NON_SKIPPED, 1.0, eps_p)
     root = gamma_growth.zero_points(B, w, direction)[1][0]
     second = hypotheses(A, B, root, GAMMAS, NON_SKIPPED, 1.0, 1.0)
@@ -294,7 +296,13 @@ def _random_setting(m, p, size=5):
     return A, B, w, gammas, layers, direction
 
 
-def _form(tensor, w):
-    for _ in range(tensor.ndim):
+def _slope(tensor, w):
+    """The gradient of the form: one slot after the other left open."""
+    slots = range(tensor.ndim)
+    return sum(_form(np.moveaxis(tensor, slot, 0), w, tensor.ndim - 1) for slot in slots)
+
+
+def _form(tensor, w, slots=None):
+    for _ in range(tensor.ndim if slots is None else slots):
         tensor = tensor @ w
     return tensor
