@@ -4,6 +4,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 FAST   ?=
+# Test files side by side, one a core and at most 8 (a worker takes about 1.5 GB): WORKERS=0, none.
+WORKERS ?= $(shell n=$$(nproc 2>/dev/null || sysctl -n hw.ncpu); echo $$((n < 8 ? n : 8)))
 
 .DEFAULT_GOAL := help
 .PHONY: help env figure1 theorems numbers test slow lint pins clean
@@ -34,7 +36,7 @@ numbers: env     ## the table and the pictures of the README, from what stands i
 	$(BIN)/python -m launch.numbers --workdir=build
 
 test: lint       ## ruff, the layering test and the whole suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 slow: env        ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow
