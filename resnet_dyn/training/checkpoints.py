@@ -16,6 +16,7 @@ import concurrent.futures
 import contextlib
 import os
 import pathlib
+import re
 import shutil
 import sys
 from collections.abc import Mapping
@@ -29,6 +30,8 @@ from resnet_dyn.training import items, manifest, soundness
 OPTIMIZER = soundness.OPTIMIZER
 
 _TEMPORARY, _DAMAGED = '.tmp-', 'damaged-'
+_NEARLY = re.compile(r'[-+\s]*\d[\d_.]*\s*')  # what may have been meant as a step
+_SAID = 3  # of a list in a message
 _LISTINGS = 20  # how often the steps are listed again because one that was listed has gone
 
 Variables = soundness.Variables
@@ -109,14 +112,18 @@ class Writer:
                 f'({items.line(error)}). Look for free space there and for the right to write, and '
                 'start the run again: it goes on from its last checkpoint'
             ) from error
-        self._drop_old(step)
+        self._drop_old(step, meta.get('run'))
 
-    def _drop_old(self, newest: int) -> None:
-        """Of the steps up to the one just saved; a later one is not of this run, or was lost."""
+    def _drop_old(self, newest: int, run: Mapping[str, Any] | None) -> None:
+        """Of the steps up to the one just saved; a later one is not of this run, or was lost.
+
+        One whose meta is of another step or run takes the place of none, and stays.
+        """
         if self._keep is None:
             return
         whole = [step for step in steps(self._folder.parent) if 0 < step <= newest]
-        for step in whole[: -self._keep]:
+        ours = [step for step in whole if soundness.fits(self._folder / str(step), step, run)]
+        for step in ours[: -self._keep]:
             old, doomed = self._folder / str(step), self._folder / f'{_TEMPORARY}old-{step}'
             try:
                 old.rename(doomed)  # at once, so that no reader finds half of it
@@ -139,10 +146,12 @@ def steps(workdir) -> list[int]:
 
 
 def folders(workdir) -> list[int]:
-    """The steps that have a folder, whole or damaged, in order; [] where there is none."""
+    """The steps that have a folder, whole or damaged, in order; [] where there is none.
+
+    CheckpointError where `checkpoints` is there and is no folder.
+    """
     folder = _folder(workdir)
-    names = soundness.patiently(folder, lambda: os.listdir(folder) if folder.is_dir() else [])
-    return sorted(int(name) for name in names if name.isdecimal() and str(int(name)) == name)
+    return sorted(int(name) for name in _names(folder) if _is_step(name))
 
 
 def sound(workdir, step: int, expected: Mapping[str, Any] | None = None) -> bool:
@@ -218,31 +227,66 @@ def _folder(workdir) -> pathlib.Path:
     return pathlib.Path(os.path.expanduser(workdir)).absolute() / 'checkpoints'
 
 
+def _names(folder: pathlib.Path) -> list[str]:
+    if not os.path.lexists(folder):
+        return []
+    if not folder.is_dir():
+        raise errors.CheckpointError(
+            f'{folder} is a file, or a link that leads to no folder, and the checkpoints are to be '
+            'in it: see that what it leads to is there, or move it away'
+        )
+    return soundness.patiently(folder, lambda: os.listdir(folder))
+
+
+def _is_step(name: str) -> bool:
+    return name.isdecimal() and str(int(name)) == name
+
+
+def _say_what_is_nearly_a_step(folder: pathlib.Path) -> None:
+    names = [name for name in _names(folder) if _NEARLY.fullmatch(name) and not _is_step(name)]
+    if names:
+        _say(
+            f'{folder} has {_some([repr(name) for name in sorted(names)])}, which no step is '
+            'written as (40 is), so they are passed over: rename those that are steps'
+        )
+
+
 def _newest(workdir, only, optimizer, expected) -> tuple[int, Variables, Meta] | None:
     """The newest sound step, the lost ones said; None where there is no folder of a step."""
     folder = _folder(workdir)
+    _say_what_is_nearly_a_step(folder)
     for _ in range(_LISTINGS):
-        numbers, lost = folders(workdir), []
+        numbers, lost, others = folders(workdir), [], 0
         for step in reversed(numbers):
             try:
                 found = soundness.read(folder / str(step), step, only, optimizer, expected)
             except soundness.Gone:
                 break
             except soundness.Lost as reason:
+                others += isinstance(reason, soundness.OtherRun)
                 lost.append(f'step {step} ({reason})')
                 continue
             if lost:
-                _say(f'{folder}: lost {"; ".join(lost)}. Step {step} is taken instead')
+                _say(f'{folder}: lost {_some(lost)}. Step {step} is taken instead')
             return step, *found
         else:
             if not numbers:
                 return None
-            raise errors.CheckpointError(
-                f'no checkpoint in {folder} is sound: {"; ".join(lost)}. Copy them back '
-                'from where they are whole; or move that folder away, and training starts again '
-                'at step 0'
-            )
+            raise _none_sound(folder, lost, all_of_another_run=others == len(lost))
     raise _too_fast(workdir)
+
+
+def _none_sound(folder, lost: list[str], all_of_another_run: bool) -> errors.CheckpointError:
+    if all_of_another_run:
+        return errors.CheckpointError(
+            f'no checkpoint in {folder} is of this run: {_some(lost)}. Either config.json was '
+            'changed since, or that folder was: put back the one that was (the config of the '
+            'checkpoints stands in their meta), or name another workdir for another run'
+        )
+    return errors.CheckpointError(
+        f'no checkpoint in {folder} is sound: {_some(lost)}. Copy them back from where they are '
+        'whole; or move that folder away, and training starts again at step 0'
+    )
 
 
 def _is_rubbish(name: str) -> bool:
@@ -301,6 +345,12 @@ def _listed(numbers: list[int]) -> str:
     if len(numbers) > 10:
         numbers = [*numbers[:3], '...', *numbers[-3:]]
     return ', '.join(map(str, numbers)) or 'there is none'
+
+
+def _some(words: list[str]) -> str:
+    """The first of many, and how many more there are."""
+    more = len(words) - _SAID
+    return '; '.join(words[:_SAID]) + (f'; and {more} more' if more > 0 else '')
 
 
 def _say(line: str) -> None:

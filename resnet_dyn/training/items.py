@@ -4,7 +4,8 @@
     <folder>/meta/metadata   JSON
 
 Orbax reads `[16]`, `*` and `?` in a path as a pattern, `\\` as `/` and `gs:` as a service. A path
-with more than plain characters is therefore given to it under another name, by way of a file
+with more than plain characters, or with a `..`, which it takes back by name though a link may lead
+elsewhere, is therefore given to it under another name, by way of a file
 descriptor or of a link, so that every folder is taken literally.
 """
 
@@ -92,7 +93,7 @@ def line(error: BaseException) -> str:
 @contextlib.contextmanager
 def _literally(folder: pathlib.Path):
     """A path of plain characters that leads to `folder`."""
-    if _PLAIN.fullmatch(str(folder)):
+    if _PLAIN.fullmatch(str(folder)) and '..' not in folder.parts:
         yield folder
     elif _DESCRIPTORS.is_dir():
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

@@ -35,7 +35,7 @@ def incomplete(folder: pathlib.Path) -> str:
                 return f'{name} is missing'
             if size != recorded['size']:
                 return f'{name} has {size} bytes of {recorded["size"]}'
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         return f'{NAME} is unreadable ({error})'
     except OSError as error:
         if error.errno in _NOT_THERE:

@@ -87,6 +87,7 @@ def look(
     if stored is None:
         return Start(workdir, cfg, stored, finished=False)
     _check_config(workdir, stored, cfg)
+    checkpoints.folders(workdir)  # refuses what is no folder before the data are loaded
     return Start(workdir, cfg, stored, _finished(workdir, stored, cfg))
 
 

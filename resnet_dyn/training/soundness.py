@@ -16,11 +16,17 @@ from typing import Any
 import numpy as np
 
 from resnet_dyn import errors
-from resnet_dyn.training import items, manifest
+from resnet_dyn.training import items, manifest, totals
 
 OPTIMIZER = 'optimizer'
 
 _PAUSES = (0.05, 0.2, 1.0)  # seconds before a disk that did not answer is asked again
+
+_FORMS = {  # of what meta says, where it does
+    **dict.fromkeys(('run', 'source', 'provenance', 'model', 'leaves', totals.META), dict),
+    **dict.fromkeys(('input_shape', 'mean', 'std'), list),
+    'classes': int,
+}
 
 Variables = dict[str, Any]
 Meta = dict[str, Any]
@@ -28,6 +34,10 @@ Meta = dict[str, Any]
 
 class Lost(Exception):
     """Why a step cannot be taken."""
+
+
+class OtherRun(Lost):
+    """The step is of another run than the one that goes on."""
 
 
 class Gone(Lost):
@@ -69,6 +79,15 @@ def holds(folder: pathlib.Path, step: int, leaves: Mapping[str, Any]) -> bool:
         return False
 
 
+def fits(folder: pathlib.Path, step: int, expected: Mapping[str, Any] | None) -> bool:
+    """Whether the meta of a whole folder is of this step, of this run; no array is read."""
+    try:
+        read(folder, step, (), expected=expected)
+    except Lost:
+        return False
+    return True
+
+
 def patiently(folder: pathlib.Path, look: Callable[[], Any]) -> Any:
     """look(), again after pauses while the disk does not answer; Gone if `folder` has gone."""
     for pause in (*_PAUSES, None):
@@ -94,8 +113,10 @@ def _read_once(folder, step, only, optimizer, expected) -> tuple[Variables, Meta
     if problem := manifest.incomplete(folder) or manifest.damaged(folder, items.META):
         raise Lost(problem)
     meta, recorded = _read_meta(folder)
-    if problem := _misfit(meta, step, expected or {}):
-        raise Lost(problem)
+    if meta.get('step') != step:
+        raise Lost(f'its folder says step {step}, and what is in it is of step {meta.get("step")}')
+    if problem := _misfit(meta, expected or {}):
+        raise OtherRun(problem)
     if only is None:
         only = [name for name in recorded if optimizer or name != OPTIMIZER]
     for name in only:
@@ -112,19 +133,25 @@ def _read_once(folder, step, only, optimizer, expected) -> tuple[Variables, Meta
 
 def _read_meta(folder: pathlib.Path) -> tuple[Meta, dict[str, dict[str, Any]]]:
     """The meta of a step, and its description of every leaf by collection and name."""
-    text, recorded = (folder / items.META_FILE).read_bytes(), {}
+    try:
+        text, recorded = (folder / items.META_FILE).read_bytes(), {}
+    except (FileNotFoundError, NotADirectoryError) as error:  # and not in the manifest either
+        raise Lost(f'{items.META_FILE} is missing') from error
     try:
         meta = json.loads(text)
+        _check_forms(meta)
         for name, description in meta['leaves'].items():
             collection, _, leaf = name.partition('/')
             recorded.setdefault(collection, {})[leaf] = description
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Lost(f'its meta is not what a run writes ({items.line(error)})') from error
     return meta, recorded
 
 
 def _read_item(folder: pathlib.Path, name: str, recorded: Mapping[str, Any]) -> Variables:
     """The arrays of one collection, restored as they were saved."""
+    if not (folder / name).is_dir():
+        raise Lost(f'{name} is missing')
     if problem := manifest.damaged(folder, name):
         raise Lost(problem)
     tree = items.restore(folder, name)
@@ -137,14 +164,38 @@ def _read_item(folder: pathlib.Path, name: str, recorded: Mapping[str, Any]) -> 
     return tree
 
 
-def _misfit(meta: Meta, step: int, expected: Mapping[str, Any]) -> str:
-    """Why a checkpoint is not that of this step of this run, in words; '' where it is.
+def _check_forms(meta: Any) -> None:
+    """ValueError, naming the field, where meta is not of the forms that its readers take."""
+    if not isinstance(meta, dict):
+        raise ValueError(f'it holds a {type(meta).__name__}')
+    said = [(name, meta.get(name), kind) for name, kind in _FORMS.items()]
+    if isinstance(provenance := meta.get('provenance'), dict):
+        said.append(('provenance.config', provenance.get('config'), dict))
+    for name, value, kind in said:
+        if value is not None and not isinstance(value, kind):
+            raise ValueError(f'{name}={value!r:.60} is no {kind.__name__}')
+    if not meta['leaves']:
+        raise ValueError('it names no array')
+    _check_totals(meta.get(totals.META))
+
+
+def _check_totals(said: Mapping[str, Any] | None) -> None:
+    if said is None:  # in checkpoints of earlier versions
+        return
+    sizes = {np.shape(part) for part in totals.from_json(said)}
+    if len(sizes) > 1 or sizes == {()}:
+        raise ValueError(f'{totals.META} are not one number a network')
+    for name in ('steps', 'seconds'):
+        if not isinstance(said.get(name, 0), int | float):
+            raise ValueError(f'{totals.META}.{name}={said[name]!r:.60} is no number')
+
+
+def _misfit(meta: Meta, expected: Mapping[str, Any]) -> str:
+    """Why a checkpoint is not that of this run, in words; '' where it is.
 
     What one of the two does not say, or was left unset, is not compared: the fields of a config
     change with the version of the code.
     """
-    if meta.get('step') != step:
-        return f'its folder says step {step}, and what is in it is of step {meta.get("step")}'
     there = meta.get('run') or _said_elsewhere(meta)
     wanted = json.loads(json.dumps(dict(expected)))
     other = [
@@ -157,7 +208,7 @@ def _misfit(meta: Meta, step: int, expected: Mapping[str, Any]) -> str:
 
 def _said_elsewhere(meta: Meta) -> dict[str, Any]:
     """The `run` of a checkpoint from before there was one, as far as its provenance says it."""
-    said = {'data.digest': meta.get('source', {}).get('digest')}
+    said = {'data.digest': (meta.get('source') or {}).get('digest')}
     for name, value in ((meta.get('provenance') or {}).get('config') or {}).items():
         inner = value if isinstance(value, Mapping) else {None: value}
         said |= {name if leaf is None else f'{name}.{leaf}': item for leaf, item in inner.items()}
