@@ -38,6 +38,7 @@ class Reorders(NamedTuple):
     full_loss_S: np.ndarray  # in the order as trained
     full_error_S: np.ndarray
     swaps_N: np.ndarray  # that led to the order; orders differ where their numbers are equal
+    orders_N: np.ndarray  # 0, 1, ..: the same for rows of one order, to which several numbers led
     kendall_N: np.ndarray
     loss_SN: np.ndarray
     error_SN: np.ndarray
@@ -67,6 +68,7 @@ def measure(subject: subjects.Subject, effort: effort_lib.Effort, options: Optio
         full_loss_S=loss_SM[:, 0],
         full_error_S=error_SM[:, 0],
         swaps_N=np.array([swaps for swaps, _ in drawn]),
+        orders_N=np.array(rows_N, int) - 1,
         kendall_N=np.array([reorder.kendall_tau(order) for _, order in drawn]),
         loss_SN=loss_SM[:, rows_N],
         error_SN=error_SM[:, rows_N],

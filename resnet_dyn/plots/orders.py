@@ -75,9 +75,8 @@ def _by_swaps(axes, steps_T, records_T):
 
 
 def once(record) -> np.ndarray:
-    """The places of orders that differ, each once: equal ones have all scores in common."""
-    scores_XN = np.vstack([record.kendall_N, record.loss_SN, record.error_SN])
-    return np.sort(np.unique(np.nan_to_num(scores_XN), axis=1, return_index=True)[1])
+    """The rows of orders that differ, each once."""
+    return np.sort(np.unique(record.orders_N, return_index=True)[1])
 
 
 def means_by(x_N, values_SN) -> tuple[np.ndarray, np.ndarray]:

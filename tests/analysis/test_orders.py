@@ -59,6 +59,14 @@ def test_every_order_is_another_one_than_the_trained_and_stands_once_for_its_num
         assert len(set(losses)) == len(losses)
 
 
+def test_rows_of_one_order_have_its_number_and_orders_of_equal_scores_one_each(minding):
+    for record in (minding, measured(net(scaling), 6)):  # blocks that commute all score the same
+        losses = minding.loss_SN[0].round(5)  # the same draws, told apart by blocks that mind
+        same_NN = losses[:, None] == losses
+        np.testing.assert_array_equal(record.orders_N[:, None] == record.orders_N, same_NN)
+        assert set(record.orders_N) == set(range(len(set(losses))))
+
+
 def test_one_swap_of_three_blocks_turns_one_pair_or_all_and_makes_three_orders(minding):
     one_N = minding.swaps_N == 1
     assert set(np.round(minding.kendall_N[one_N], 6)) <= {round(1 / 3, 6), -1.0}

@@ -233,6 +233,7 @@ def test_swaps_say_how_many_orders_they_led_to(root, analysed):
         full_loss_S=np.ones(1),
         full_error_S=np.ones(1),
         swaps_N=np.array([1, 1, 8]),
+        orders_N=np.array([0, 1, 0]),
         kendall_N=np.ones(3),
         loss_SN=np.ones((1, 3)),
         error_SN=orders_N[None],

@@ -28,7 +28,7 @@ FIELDS = {
     'pairs': f'{_SCORES} loss_SLL error_SLL',
     'random': 'step deleted_J loss_SJM error_SJM',
     'greedy': 'step deleted_SL loss_SJ error_SJ',
-    'reorder': f'{_SCORES} kendall_N swaps_N loss_SN error_SN possible_orders',
+    'reorder': f'{_SCORES} kendall_N swaps_N orders_N loss_SN error_SN possible_orders',
     'paths': 'step sum_norm_SR root_energy_SR energy_se_SR forward_norm_SR paths_R closure_S '
     'probes',
     'interactions': 'step walsh_SR moebius_SR variance_S shapley_loss_SL shapley_error_SL',
@@ -96,6 +96,7 @@ def _record(name, S, step, L, M, seed):
         'deleted_J': np.unique(np.linspace(0, L, sizes['J']).round().astype(int)),
         'deleted_SL': np.stack([draw.permutation(L) for _ in range(S)]),
         'swaps_N': swaps_N,
+        'orders_N': np.arange(len(swaps_N)),
         'kendall_N': np.linspace(0.9, -0.2, len(swaps_N)),
         'possible_orders': np.array(float(math.factorial(L))),
         'paths_R': np.array([math.comb(L, k) for k in range(L + 1)], float),

@@ -183,6 +183,7 @@ def two_orders():
         full_error_S=np.array([0.1, 0.3]),
         kendall_N=np.array([0.5]),
         swaps_N=np.array([1]),
+        orders_N=np.array([0]),
         loss_SN=np.array([[1.0], [2.0]]),
         error_SN=np.array([[0.8], [0.9]]),
         possible_orders=np.array(2),
@@ -207,12 +208,22 @@ def test_an_order_that_several_numbers_of_swaps_led_to_is_one_order():
     record.swaps_N, record.kendall_N = np.array([1, 2, 2]), np.array([0.5, 0.5, 0.5])
     record.loss_SN = np.array([[1.0, 1.0, 3.0], [2.0, 2.0, 3.0]])
     record.error_SN = np.array([[0.8, 0.8, 0.2], [0.8, 0.8, 0.2]])
+    record.orders_N = np.array([0, 0, 1])
     assert orders.once(record).tolist() == [0, 2]
     fig = draw('reorder', [record])
     mean = panel(fig, 'By how much').containers[0].lines[0]
     np.testing.assert_allclose(mean.get_ydata(), [50])
     np.testing.assert_allclose(curves(panel(fig, 'By the number'))[0], [80, 50])
     assert 'Drawn: 2 of the' in footnote(fig)
+
+
+def test_orders_of_equal_scores_are_as_many_as_they_are():
+    record = two_orders()
+    record.swaps_N, record.orders_N = np.array([1, 1, 2, 2]), np.array([0, 1, 1, 2])
+    record.kendall_N = np.full(4, 0.5)
+    record.loss_SN, record.error_SN = np.full((2, 4), 0.7), np.full((2, 4), 0.3)
+    record.possible_orders = np.array(6)
+    assert 'Drawn: 3 of the 6 orders' in footnote(draw('reorder', [record]))
 
 
 def test_means_over_orders_by_swaps_and_by_tau():
