@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from resnet_dyn import config
+from resnet_dyn import config, errors
 from resnet_dyn.data import gaussians
 
 
@@ -87,3 +87,12 @@ def test_wishart_noise_of_a_class_has_the_covariance_of_that_class():
         # The standard error of an entry is at most sqrt(2 / n) of the largest variance.
         tolerance = 5 * np.sqrt(2 / 30_000) * np.diag(factor @ factor.T).max()
         np.testing.assert_allclose(empirical, factor @ factor.T, atol=tolerance)
+
+
+@pytest.mark.parametrize(
+    'sizes', [{'train_size': 2**31}, {'test_size': 2**40}, {'train_size': 10**30}]
+)
+def test_more_than_the_machine_could_hold_is_refused_before_it_is_drawn(sizes):
+    data = config.Data(**{'train_size': 10, 'test_size': 10, 'dimension': 10_000} | sizes)
+    with pytest.raises(errors.BudgetError, match=r'lower config\.data\.train_size'):
+        gaussians.load(data)

@@ -179,18 +179,29 @@ def with_flags(rng, here, finished):
     """One or two flags changed, misspelt or made up, in a new workdir or that of a finished run."""
     values, extra = dict(TINY), []
     for _ in range(rng.integers(1, 3)):
-        path = pick(rng, [leaf.path for leaf in fields.leaves(config.Config)])
-        values[path] = pick(rng, WORDS)
-        if rng.random() < 0.15:
+        leaf = pick(rng, list(fields.leaves(config.Config)))
+        path = leaf.path
+        values[path] = pick(rng, WORDS) if rng.random() < 0.4 else sensible(rng, leaf)
+        if rng.random() < 0.1:
             values[path[:-1]] = values.pop(path)
-        if rng.random() < 0.15:
+        if rng.random() < 0.1:
             extra.append(pick(rng, TOKENS))
     workdir = here / 'run'
     if rng.random() < 0.3:
         shutil.copytree(finished, workdir)
-    values.setdefault('data.cache', str(here / 'run' / 'cache'))
     flags = flags_of(values) + extra
     return Case('flags', workdir, flags, '', same_end=False)
+
+
+def sensible(rng, leaf):
+    """A value that a field may have, whether or not it goes with the others."""
+    if leaf.metadata['choices'] is not None:
+        return pick(rng, leaf.metadata['choices'])
+    if leaf.type is bool:
+        return pick(rng, ['true', 'false'])
+    if leaf.type is int:
+        return str(rng.integers(1, 9))
+    return pick(rng, ['0.5', '1', '0.01', '1e-4', '3'])
 
 
 def with_a_config(rng, here, finished):
@@ -216,8 +227,10 @@ def with_a_config(rng, here, finished):
 
 def with_arrays(rng, here, finished):
     """An archive of inputs and labels that is damaged, or holds other arrays than it should."""
-    labels = np.arange(60) % 3
-    arrays = {'inputs': rng.standard_normal((60, 4)).astype(np.float32), 'labels': labels}
+    arrays = {}
+    for split in ('train', 'test'):
+        arrays[f'{split}_images'] = rng.standard_normal((60, 4)).astype(np.float32)
+        arrays[f'{split}_labels'] = np.arange(60) % 3
     done, name = 'as it should be', pick(rng, list(arrays))
     with np.errstate(all='ignore'):
         odd = [
@@ -232,7 +245,7 @@ def with_arrays(rng, here, finished):
         arrays[name] = odd[rng.integers(len(odd))]
         done = f'{name}: {arrays[name].dtype} {arrays[name].shape}'
     if rng.random() < 0.2:
-        arrays[pick(rng, ['x', 'inputs2', 'test_inputs', 'a/b'])] = arrays.pop(name)
+        arrays[pick(rng, ['x', 'train', 'a/b', 'train_images.npy'])] = arrays.pop(name)
         done += ', renamed'
     file = here / 'beside' / 'data.npz'
     pick(rng, [np.savez, np.savez_compressed])(file, **arrays)
@@ -243,7 +256,7 @@ def with_arrays(rng, here, finished):
         with zipfile.ZipFile(file, 'a') as archive:
             archive.writestr('notes.txt', 'no array')
     values = {path: value for path, value in TINY.items() if not path.startswith('data.')}
-    values |= {'data.name': 'npz', 'data.dir': str(file), 'data.cache': str(here / 'run' / 'cache')}
+    values |= {'data.name': 'npz', 'data.dir': str(file)}
     return Case('npz', here / 'run', flags_of(values), done, same_end=False)
 
 
