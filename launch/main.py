@@ -101,6 +101,10 @@ def workdir() -> pathlib.Path:
         raise flags.ValidationError(
             '--workdir is not given: name the folder of the run, as in --workdir=runs/first'
         )
+    if not _WORKDIR.value.strip():
+        raise flags.ValidationError(
+            f'--workdir={_WORKDIR.value!r} is blank: name the folder of the run'
+        )
     return pathlib.Path(os.path.expanduser(_WORKDIR.value)).absolute()  # ./~ is a folder called ~
 
 

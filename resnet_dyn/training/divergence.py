@@ -22,7 +22,7 @@ class Watch:
         self._known_S = np.array(networks.totals.first_bad)
         for s in np.flatnonzero(self._known_S != totals.NEVER):
             self._say(f'WARNING: {name(self._run, s)} diverged at step {self._known_S[s] + 1}')
-        self._check_any_left('')
+        self._check_any_left('', np.isfinite(networks.totals.last_finite))
 
     def after_steps(self, networks: program.Networks, last_line: dict | None) -> program.Networks:
         """The networks without those whose training loss was not finite.
@@ -45,7 +45,7 @@ class Watch:
                 )
             return f'its loss became NaN or Inf at step {first_bad_S[s] + 1}; {before}'
 
-        return self._take_out(networks, first_bad_S, reason)
+        return self._take_out(networks, first_bad_S, reason, np.isfinite(finite_S))
 
     def after_evaluation(
         self, networks: program.Networks, step: int, loss_S: np.ndarray
@@ -53,37 +53,52 @@ class Watch:
         """The networks without those whose test loss, at `step`, is not finite."""
         bad_S = ~np.isfinite(loss_S) & (self._known_S == totals.NEVER)
         first_bad_S = np.where(bad_S, step - 1, self._known_S)
+        trained_S = np.full(len(bad_S), step > 0)
         return self._take_out(
-            networks, first_bad_S, lambda s: f'its test loss at step {step} is not finite'
+            networks,
+            first_bad_S,
+            lambda s: f'its test loss at step {step} is not finite',
+            trained_S,
         )
 
-    def _take_out(self, networks, first_bad_S, reason) -> program.Networks:
+    def _take_out(self, networks, first_bad_S, reason, trained_S) -> program.Networks:
         new = np.flatnonzero(first_bad_S < self._known_S)
         if not new.size:
             return networks
         self._known_S = np.array(first_bad_S)
         said = [f'{name(self._run, s)} diverged: {reason(s)}' for s in new]
-        self._check_any_left('; '.join(said))
-        for line in said:
+        self._check_any_left('; '.join(said), trained_S)
+        for s, line in zip(new, said, strict=True):
             self._say(
-                f'WARNING: {line}. The others go on; for this one take '
-                f'{self._mend()}, in another workdir'
+                f'WARNING: {line}. The others go on; for this one {self._mend(trained_S[s])}, in '
+                'another workdir'
             )
         return self._programs.take_out(networks, first_bad_S)
 
-    def _check_any_left(self, said: str) -> None:
+    def _check_any_left(self, said: str, trained_S: np.ndarray) -> None:
         if (self._known_S == totals.NEVER).any():
             return
         networks = len(self._known_S)
         all_of_them = f'all {networks} networks of the run have diverged' if networks > 1 else ''
         raise errors.NotFiniteError(
-            f'{"; ".join(filter(None, (said, all_of_them)))}. Take {self._mend()}, in another '
-            f'workdir; what was saved before stays in {self._run.workdir}'
+            f'{"; ".join(filter(None, (said, all_of_them)))}. To mend it, '
+            f'{self._mend(trained_S.any())}, in another workdir; what was saved before stays in '
+            f'{self._run.workdir}'
         )
 
-    def _mend(self) -> str:
-        rate = self._run.config.train.learning_rate
-        return f'a lower config.train.learning_rate (it is {rate}) or a config.train.warmup'
+    def _mend(self, trained: bool) -> str:
+        """What to do; where no loss was ever finite, no rate has had a part in it."""
+        cfg = self._run.config
+        if trained:
+            rate = cfg.train.learning_rate
+            return (
+                f'take a lower config.train.learning_rate (it is {rate}) or a config.train.warmup'
+            )
+        gamma = f'config.model.gamma (it is {cfg.model.gamma}) or '
+        gamma = gamma if cfg.model.norm != 'none' else 'config.model.norm=batch, '
+        return (
+            f'take other initial values, by {gamma}fewer blocks, or look for inputs of huge values'
+        )
 
 
 def name(run: runs.Run | runs.Start, s: int) -> str:

@@ -26,6 +26,8 @@ from tensorboardX.proto import event_pb2
 from resnet_dyn import errors
 
 _WAITING = 10_000  # events that may wait for the disk
+_BY_NETWORK = ('test_accuracy', 'test_loss', 'test_loss_median')  # what of a line is read again
+_RATE = 'images_per_second'
 _PATIENCE = 5.0  # seconds that closing waits for them
 
 
@@ -51,7 +53,10 @@ class JsonLines:
         self.close()
         with writing(self.path):
             lines = self.path.read_bytes().splitlines(keepends=True)
-            kept = [line for line in lines if _parse(line, self.path)['step'] <= step]
+            steps = [
+                _parse(line, self.path, number)['step'] for number, line in enumerate(lines, 1)
+            ]
+            kept = [line for line, at in zip(lines, steps, strict=True) if at <= step]
             if len(kept) < len(lines):
                 _replace(self.path, b''.join(kept))
         self._open()
@@ -159,7 +164,7 @@ def read(path) -> list[dict[str, Any]]:
             f'{path} cannot be read ({error}): see that the disk answers and that you may read '
             'there, and try again'
         ) from error
-    return [_parse(line, path) for line in whole.splitlines()]
+    return [_parse(line, path, number) for number, line in enumerate(whole.splitlines(), 1)]
 
 
 def _write_all(file, data: bytes) -> None:
@@ -187,16 +192,34 @@ def _replace(path: pathlib.Path, data: bytes) -> None:
         raise
 
 
-def _parse(line: bytes, path: pathlib.Path) -> dict[str, Any]:
+def _parse(line: bytes, path: pathlib.Path, number: int) -> dict[str, Any]:
     try:
         values = json.loads(line)
-        values['step'] = int(values['step'])
-    except (ValueError, TypeError, KeyError) as error:
+        _check(values)
+    except (ValueError, RecursionError) as error:
         raise errors.RunError(
-            f'{path} has a line that is no JSON object with a step: {line[:80]!r}. Mend or remove '
-            'that line, or move the file away to start a new one'
+            f'{path} is damaged in line {number}, {line[:80]!r}: {errors.reason(error)}. Mend or '
+            'remove that line, or move the file away to start a new one'
         ) from error
     return values
+
+
+def _check(values: Any) -> None:
+    """ValueError, naming the field, where a line has not the step and the numbers that are read."""
+    if not isinstance(values, dict):
+        raise ValueError(f'it holds a {type(values).__name__}, and an object was expected')
+    if type(values.get('step')) is not int:
+        raise ValueError(f'step={values.get("step")!r} is not a whole number')
+    for name in _BY_NETWORK:
+        value = values.get(name, [])
+        if not (isinstance(value, list) and all(x is None or _is_number(x) for x in value)):
+            raise ValueError(f'{name}={value!r:.60} is not a list of numbers')
+    if not _is_number(values.get(_RATE, 0)):
+        raise ValueError(f'{_RATE}={values[_RATE]!r:.60} is not a number')
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _drop_torn_line(path: pathlib.Path) -> None:

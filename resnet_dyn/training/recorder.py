@@ -8,6 +8,9 @@
     dynamics.jsonl   `dynamics.record` of each network, S first, at its step; step 0 too
     checkpoints/     step 0, then at the cadence of the config, and the last step
 
+Evaluations take the running averages of the statistics of norms, which begin at 0 and 1 and still
+hold a share of 0.9^t of these after t steps: in the first steps a test loss says little.
+
 A network that has diverged has null in all of them, and NaN in checkpoints.
 
 `images_per_second` counts those of all networks, over the time that went into training alone:

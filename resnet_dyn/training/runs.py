@@ -12,6 +12,7 @@ in a workdir is ever overwritten by a run of another config.
         begin(run, dataset, step)        writes config.json
 """
 
+import errno
 import fcntl
 import os
 import pathlib
@@ -30,6 +31,14 @@ from resnet_dyn.training import checkpoints, description, metrics
 
 METRICS, DYNAMICS, EVENTS = 'metrics.jsonl', 'dynamics.jsonl', 'events'
 
+_MENDS = {
+    errno.ENAMETOOLONG: 'give it a shorter name',
+    errno.ELOOP: 'mend the links on its way, which lead in a circle',
+    errno.EACCES: 'get the right to read and write there',
+    errno.EROFS: 'get the right to read and write there',
+    errno.ENOSPC: 'free space there',
+    errno.EDQUOT: 'free space there',
+}
 _LOCK = '.lock'
 _LOCK_TRIES, _LOCK_PAUSE = 20, 0.1  # a process that was just killed lets go in no time, not in none
 
@@ -228,10 +237,15 @@ def _check_config(
 
 def _check_source(workdir: pathlib.Path, before, now: datasets.Source) -> None:
     if before['digest'] != now.digest:
+        mend = 'Set config.data.dir to the data that it began with'
+        if now.name in ('gaussians', 'digits'):  # made of the config, or of a package
+            mend = (
+                'Go on with the code and packages that it began with (config.json names the code)'
+            )
         raise errors.RunError(
             f'the run in {workdir} began with other data: {before["name"]} of SHA-256 '
-            f'{before["digest"][:12]}, and now {now.name} of {now.digest[:12]}. Set '
-            'config.data.dir to the data that it began with, or name another workdir'
+            f'{before["digest"][:12]}, and now {now.name} of {now.digest[:12]}. '
+            f'{mend}, or name another workdir'
         )
 
 
@@ -284,9 +298,9 @@ def _read_present(workdir) -> description.Description:
 
 
 def _no_access(workdir: pathlib.Path, error: OSError) -> errors.RunError:
+    mend = _MENDS.get(error.errno, 'get the right to read and write and free space there')
     return errors.RunError(
-        f'the workdir {workdir} cannot be used ({error}): get the right to read and write and '
-        'free space there, or name another'
+        f'the workdir {workdir} cannot be used ({error}): {mend}, or name another'
     )
 
 

@@ -69,6 +69,8 @@ def test_bad_flags_are_refused_in_a_paragraph(launched, called, tmp_path):
         ((workdir, resnet), ['needs images', 'fully_connected']),
         ((workdir, 'config.seeds=3'), ['config.seeds=3', '--name=value']),
         ((), ['--workdir']),
+        (('--workdir= ',), ["--workdir=' ' is blank"]),
+        ((f'--workdir={tmp_path / ("x" * 300)}',), ['give it a shorter name']),
     ):
         _assert_refused(called('train', *flags), *words)
     assert not any(tmp_path.iterdir())

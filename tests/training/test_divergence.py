@@ -50,6 +50,7 @@ def test_a_network_that_was_never_finite_is_said_so(watch):
     look, said, _ = watch
     look.after_steps(networks(NEVER, NEVER, 0, last_finite=(1, 1, np.nan)), None)
     assert 'network 2 (seed 9)' in said[0] and 'at step 1; none was finite.' in said[0]
+    assert 'config.model.gamma (it is 1.0)' in said[0] and 'learning_rate' not in said[0]
 
 
 def test_a_bad_test_loss_is_divergence_at_its_step_but_not_a_second_one(watch):
@@ -78,3 +79,6 @@ def test_where_none_is_left_it_is_an_error_with_the_mend(watch):
     assert not taken
     with pytest.raises(errors.NotFiniteError, match=r'learning_rate \(it is 0.05\)'):
         look.begin(networks(3, 5, 0))
+    never = networks(0, 0, 0, last_finite=(np.nan,) * 3)
+    with pytest.raises(errors.NotFiniteError, match=r'initial values.*huge values, in another'):
+        look.after_steps(never, None)

@@ -91,6 +91,31 @@ def test_a_damaged_line_before_the_last_is_said(tmp_path):
         metrics.read(path)
 
 
+@pytest.mark.parametrize(
+    ('line', 'why'),
+    [
+        ('{"step": 2, "loss"}', 'JSONDecodeError: Expecting'),
+        ('{"step": 1e400}', 'step=inf is not a whole number'),
+        ('{"step": true}', 'step=True'),
+        ('{"loss": 1}', 'step=None'),
+        ('[2]', 'it holds a list'),
+        ('{"step": ' + '[' * 100_000, 'RecursionError'),
+        ('{"step": 2, "test_accuracy": "high"}', "test_accuracy='high' is not a list of numbers"),
+        ('{"step": 2, "test_loss": [1, "2"]}', 'test_loss='),
+        ('{"step": 2, "images_per_second": null}', 'images_per_second=None is not a number'),
+    ],
+)
+def test_a_damaged_line_is_said_by_its_number_and_its_fault(tmp_path, line, why):
+    path = tmp_path / 'm.jsonl'
+    writer = lines(path, 1)
+    with open(path, 'a') as file:
+        file.write(f'{line}\n{{"step": 3, "test_accuracy": [null, 0.5, 1]}}\n')
+    for read in (lambda: metrics.read(path), lambda: writer.cut_after(1)):
+        with pytest.raises(errors.RunError) as caught:
+            read()
+        assert f'{path} is damaged in line 2, ' in str(caught.value) and why in str(caught.value)
+
+
 def test_a_file_that_is_not_there_has_no_lines(tmp_path):
     assert metrics.read(tmp_path / 'none.jsonl') == []
 

@@ -162,8 +162,11 @@ def test_another_config_is_refused_by_name_and_nothing_is_touched(
 def test_other_data_are_refused(tmp_path, dataset):
     begin(tmp_path, dataset)
     other = dataset._replace(source=dataset.source._replace(digest='b2' * 32))
-    with pytest.raises(errors.RunError, match=r'other data.*a1a1.*b2b2'):
+    with pytest.raises(errors.RunError, match=r'other data.*a1a1.*b2b2.*the code'):
         begin(tmp_path, other)
+    images = dataset._replace(source=dataset.source._replace(name='cifar10', digest='b2' * 32))
+    with pytest.raises(errors.RunError, match=r'Set config\.data\.dir'):
+        begin(tmp_path, images)
 
 
 def test_a_folder_that_is_no_workdir_is_refused(tmp_path, dataset):
