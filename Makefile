@@ -4,8 +4,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 FAST   ?=
-# Test files side by side, one a core and at most 8 (a worker takes about 1.5 GB): WORKERS=0, none.
-WORKERS ?= $(shell n=$$(nproc 2>/dev/null || sysctl -n hw.ncpu); echo $$((n < 8 ? n : 8)))
+# Test files side by side, one a core and at most 4 (each takes 2 to 3 GB); WORKERS=0: one process.
+WORKERS ?= $(shell n=$$(nproc 2>/dev/null || sysctl -n hw.ncpu); echo $$((n < 4 ? n : 4)))
 
 .DEFAULT_GOAL := help
 .PHONY: help env figure1 theorems numbers test slow lint pins clean
