@@ -184,6 +184,15 @@ def test_a_folder_that_is_no_workdir_is_refused(tmp_path, dataset):
     assert contents(tmp_path) == before
 
 
+def test_a_run_whose_checkpoints_are_no_folder_is_refused_before_its_data_are_loaded(
+    tmp_path, dataset
+):
+    begin(tmp_path, dataset)
+    (tmp_path / 'checkpoints').symlink_to(tmp_path / 'nowhere')
+    with pytest.raises(errors.CheckpointError, match='leads to no folder'):
+        runs.look(tmp_path, CONFIG)
+
+
 def test_a_folder_that_cannot_be_written_to_is_refused(tmp_path, dataset, monkeypatch):
     def refuse(*_):
         raise PermissionError(13, 'Permission denied')
