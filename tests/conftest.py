@@ -49,6 +49,26 @@ def tiny_run(tmp_path_factory):
     return workdir
 
 
+@pytest.fixture(scope='module')
+def sketched():
+    """Pictures are drawn in full, and saved as empty files: rendering them takes most of the time.
+
+    For tests of what is drawn and written when; others look at the files themselves.
+    """
+    from resnet_dyn.plots import style
+
+    def save(fig, stem):
+        paths = [pathlib.Path(f'{stem}.{kind}') for kind in ('png', 'pdf')]
+        for path in paths:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(repr([axes.get_title('left') for axes in fig.axes]).encode())
+        return tuple(paths)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(style, 'save', save)
+        yield
+
+
 @pytest.fixture
 def copied_run(tiny_run, tmp_path):
     """A copy of the tiny run, without records, to do with as one likes."""

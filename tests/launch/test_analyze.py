@@ -14,6 +14,8 @@ from resnet_dyn.training import checkpoints
 DEAR = ('pairs', 'random', 'greedy', 'reorder', 'paths', 'interactions', 'influence')
 FEW = ('--examples=20', '--random.draws=2', '--reorder.draws=2', '--paths.probes=2')
 
+pytestmark = pytest.mark.usefixtures('sketched')
+
 
 @pytest.fixture(scope='module')
 def workdir(tiny_run, tmp_path_factory):

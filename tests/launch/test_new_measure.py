@@ -16,6 +16,8 @@ from resnet_dyn.models import stack
 from resnet_dyn.plots import style
 from resnet_dyn.reports import measures
 
+pytestmark = pytest.mark.usefixtures('sketched')
+
 
 def logit_module():
     """What a module of a new measure holds: the size of the logits, times a factor."""

@@ -53,7 +53,7 @@ def analyze(net, what=('singles',), workdir=None, **options):
 
 
 @pytest.fixture(scope='module')
-def everything(tmp_path_factory):
+def everything(tmp_path_factory, sketched):
     workdir = tmp_path_factory.mktemp('analyze') / 'mine [3]'
     return workdir, *analyze([network(0), network(1)], tuple(measures.MEASURES), workdir)
 
