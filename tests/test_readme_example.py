@@ -34,7 +34,7 @@ def test_the_notebook_lines_run_as_they_are_written(tiny_run):
 
 
 @pytest.fixture(scope='module')
-def own(tmp_path_factory):
+def own(tmp_path_factory, sketched):
     """What the section of other networks leaves: its names, its last values, its folder."""
     folder = tmp_path_factory.mktemp('readme')
     first, second = code('Your own network')

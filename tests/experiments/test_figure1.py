@@ -49,7 +49,7 @@ class Interruption:
 
 
 @pytest.fixture(scope='module')
-def made(tmp_path_factory):
+def made(tmp_path_factory, sketched):
     """The folder and the result of a fast figure of tiny networks."""
     workdir = tmp_path_factory.mktemp('figure1')
     return workdir, figure1.run(workdir, fast=True, changes=TINY, report=lambda line: None)
