@@ -69,15 +69,12 @@ def analyze(stop: main.Stop) -> int:
     from resnet_dyn.reports import closing, measures, notes, selection
     from resnet_dyn.training import runs
 
-    given, network, stored = (
-        config_flags.given_of(effort_lib.Settings, ''),
-        _NETWORK.value,
-        runs.read_config(workdir),
-    )
+    given, network = config_flags.given_of(effort_lib.Settings, ''), _NETWORK.value
+    known = runs.read(workdir)
     what = measures.DEFAULT if _WHAT.value is None else _WHAT.value
     selection.check(what)
     settings = effort_lib.Settings(**fields.given(effort_lib.Settings, given, 'analyze', '--'))
-    run = run_subjects.Run(workdir, settings, network, _data(stored), stored)
+    run = run_subjects.Run(workdir, settings, network, _data(known.config), known)
     steps = trajectories.choose(run.steps, _STEPS.value)
     effort = effort_lib.of_settings(settings, run.how)
     unwritable = ''

@@ -13,6 +13,7 @@ import io
 import json
 import os
 import pathlib
+import re
 import shlex
 import subprocess
 import sys
@@ -24,6 +25,7 @@ import numpy as np
 
 from resnet_dyn import errors
 
+_BY_NETWORK = re.compile(r'_S[A-Z0-9]*$')
 _HEADER = 'record_json'
 
 
@@ -79,6 +81,11 @@ def write_bytes(path, data) -> pathlib.Path:
             'write, and ask for it again'
         ) from error
     return path
+
+
+def is_by_network(field: str) -> bool:
+    """Whether a field of a record is led by the axis S of networks, as its name says: loss_SL."""
+    return _BY_NETWORK.search(field) is not None
 
 
 def check_writable(folder) -> None:

@@ -61,7 +61,7 @@ def path(workdir, name: str, step: int, settings: Mapping[str, Any], network: in
     """The file of a record of these settings, of all networks or of the one at an index."""
     kept = {key: value for key, value in settings.items() if key != 'checkpoint'}
     digest = zlib.crc32(json.dumps(kept, sort_keys=True).encode())
-    return folder(workdir) / f'{_stem(name, network)}-{step:08d}-{digest:08x}.npz'
+    return folder(workdir) / f'{stem(name, network)}-{step:08d}-{digest:08x}.npz'
 
 
 def find(
@@ -112,14 +112,15 @@ def _at(workdir, name: str, kind: type, step: int, network: int | None) -> Itera
 
 def _files(workdir, name: str, network: int | None) -> Iterator[tuple[int, pathlib.Path]]:
     """(step, file) of all records of a measure; names of earlier versions lack the settings."""
-    begin, here = f'{_stem(name, network)}-', folder(workdir)
+    begin, here = f'{stem(name, network)}-', folder(workdir)
     for file in sorted(here.iterdir()) if here.is_dir() else ():
         step = _STEP.match(file.name.removeprefix(begin))
         if file.name.startswith(begin) and file.suffix == '.npz' and step:
             yield int(step[1]), file
 
 
-def _stem(name: str, network: int | None) -> str:
+def stem(name: str, network: int | None = None) -> str:
+    """How files of a measure begin: of all networks, or of the one at an index."""
     return name if network is None else f'{name}-network{network}'
 
 

@@ -27,11 +27,10 @@ ESTIMATED_ON = 1024  # training examples, in whole batches of the training's siz
 class Run:
     """A run to be analysed; `network` is the index of the one network to look at, None for all.
 
-    `stored` is the config of the run where it is known, `data` that of the data, where their
-    folders are not those of the run's config.
-    Checkpoints are restored one at a time, when they are asked for; one of another run is lost, as
-    a damaged one is. Raises RunError for what is no
-    run, AnalysisError for a network that is not there.
+    `known` is the run where it was read already, `data` the config of the data, where their folders
+    are not those of the run's config. Checkpoints are restored one at a time, when they are asked
+    for; one of another run is lost, as a damaged one is. Raises RunError for what is no run,
+    AnalysisError for a network that is not there.
     """
 
     def __init__(
@@ -40,11 +39,10 @@ class Run:
         settings: effort_lib.Settings,
         network: int | None = None,
         data: config.Data | None = None,
-        stored: config.Config | None = None,
+        known: runs.Known | None = None,
     ):
         self.workdir = workdir
-        self.config = stored or runs.read_config(workdir)
-        self._identity = runs.stored_identity(workdir)
+        self.config, self._identity = known or runs.read(workdir)
         self.network = network
         seeds = self.config.seeds
         if network is not None and not 0 <= network < seeds:

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from resnet_dyn import errors
+from resnet_dyn.kernels import metrics
 from resnet_dyn.models import stack as stack_lib
 
 
@@ -136,12 +137,11 @@ def _checked(labels, inputs, subject: Subject) -> np.ndarray:
             f'labels have dtype {labels.dtype}: classes are whole numbers (labels.astype(int), '
             'if these are)'
         )
-    outside = (labels < 0) | (labels >= subject.outputs)
-    if outside.any():
-        where = np.argwhere(outside)[0].tolist()
+    classes = subject.outputs
+    if at := metrics.outside(labels, classes):
         raise errors.DataError(
-            f'label {labels[tuple(where)]} of example {where[0]} is none of the '
-            f'{subject.outputs} classes 0..{subject.outputs - 1} of the output'
+            f'label {labels[at]} of example {at[0]} is none of the {classes} classes '
+            f'0..{classes - 1} of the output'
         )
     return labels
 

@@ -8,7 +8,6 @@ recorded of itself, `stages` three moments of a curve.
 
 import functools
 import pathlib
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
@@ -21,8 +20,6 @@ from resnet_dyn.analysis import archive, subjects
 from resnet_dyn.analysis import effort as effort_lib
 from resnet_dyn.analysis import measure as measure_lib
 from resnet_dyn.training import metrics
-
-_BY_NETWORK = re.compile(r'_S[A-Z0-9]*$')
 
 
 class Source(Protocol):
@@ -103,18 +100,12 @@ def follow(
     `origin(wall_time=, network=)` is their provenance. `watch(what, done, total)` hears how far
     long work is. Products of matrices are of the highest precision. A damaged checkpoint is a visit
     with its damage, and the next one follows; a record that cannot be written is `unsaved`, and
-    the work goes on. A UserError of a measure (memory, say) is raised
-    again with the name of the measure and the step.
+    the work goes on. A UserError of a measure (memory, say) is raised again with the name of the
+    measure and the step.
     """
     for step in source.steps if at is None else at:
-        kept, due = {}, {}
         try:
-            for name, request in requests.items():
-                wanted = wanted_of(request, source.facts(step, request.measure.examples), effort)
-                found = workdir is not None and archive.find(
-                    workdir, name, request.measure.record, step, wanted, network
-                )
-                (kept if found else due)[name] = found or wanted
+            kept, due = _look_up(source, requests, effort, step, workdir, network)
             looks = any(requests[name].measure.examples for name in due)
             with jax.default_matmul_precision('highest'):
                 subject = source.subject(step, looks) if due else None
@@ -189,6 +180,22 @@ def stages(steps_T, values_ST, early: float = 0.25) -> Stages:
     return Stages(values_ST[:, 0], values_ST[:, index], values_ST[:, -1])
 
 
+def _look_up(source, requests, effort, step: int, workdir, network):
+    """({measure: the record that is there}, {measure: what is wanted of those that are not})."""
+    kept, due = {}, {}
+    for name, request in requests.items():
+        measure = request.measure
+        wanted = wanted_of(request, source.facts(step, measure.examples), effort)
+        found = None
+        if workdir is not None:
+            found = archive.find(workdir, name, measure.record, step, wanted, network)
+        if found is None:
+            due[name] = wanted
+        else:
+            kept[name] = found
+    return kept, due
+
+
 def _told(watch, what: str) -> Callable[[int, int], None] | None:
     """The progress of one piece of work, said to begin now; None where nobody hears it."""
     if watch is None:
@@ -234,7 +241,7 @@ def _together(parts: Mapping[tuple[int, ...], NamedTuple], networks: int) -> Nam
     """One record of all networks from those of some: NaN (or -1) in the rows of no part."""
     first, made = next(iter(parts.values())), {}
     for field, value in first._asdict().items():
-        if not _BY_NETWORK.search(field):
+        if not records.is_by_network(field):
             made[field] = value
             continue
         value = np.asarray(value)

@@ -117,14 +117,17 @@ def check_labels(labels, shape: tuple[int, ...]) -> None:
     """
     if isinstance(labels, jax.core.Tracer) or not jnp.issubdtype(labels.dtype, jnp.integer):
         return
-    seen = np.asarray(labels)
-    bad = np.argwhere((seen < 0) | (seen >= shape[-1]))
-    if bad.size:
-        at = tuple(map(int, bad[0]))
+    if at := outside(seen := np.asarray(labels), shape[-1]):
         raise ValueError(
             f'label {seen[at]} of example {at[0]} is no class: the output has {shape[-1]} classes, '
             f'numbered 0..{shape[-1] - 1}'
         )
+
+
+def outside(labels: np.ndarray, classes: int) -> tuple[int, ...]:
+    """The place of the first label that is none of 0..classes - 1; () where all are."""
+    bad = np.argwhere((labels < 0) | (labels >= classes))
+    return tuple(map(int, bad[0])) if bad.size else ()
 
 
 def check_cut(functions, output, labels) -> None:

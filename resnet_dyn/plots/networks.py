@@ -1,15 +1,15 @@
 """Which of S networks a picture can show: one that is not finite is left out, and counted.
 
-Fields of a record that end in _S, _SL, _SJM, ... are of networks, by their first axis.
+Fields of a record that end in _S, _SL, _SJM, ... are of networks, by their first axis
+(`records.is_by_network`).
 """
 
-import re
 from collections.abc import Sequence
 from types import SimpleNamespace
 
 import numpy as np
 
-_OF_NETWORKS = re.compile(r'.*_S[A-Z]*')
+from resnet_dyn import records
 
 
 def finite(records_T: Sequence, may_miss: Sequence[str] = ()) -> tuple[list, str]:
@@ -29,7 +29,7 @@ def _masked(record, may_miss):
     rows = {
         name: np.array(value, np.float64)
         for name, value in fields.items()
-        if _OF_NETWORKS.fullmatch(name)
+        if records.is_by_network(name)
     }
     lost = [_nothing_finite(row_S) for name, row_S in rows.items() if name not in may_miss]
     lost_S = np.any(lost, axis=0)

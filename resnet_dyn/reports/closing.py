@@ -61,11 +61,11 @@ def show(
 def _write(workdir: pathlib.Path, name: str, found_T, analysis: Analysis) -> list[pathlib.Path]:
     """The table and the picture of a measure."""
     which, one = pictures.which(workdir, name, found_T, analysis.network), {name: found_T}
-    stem = name if analysis.network is None else f'{name}-network{analysis.network}'
+    stem = archive.stem(name, analysis.network)
     table = workdir / 'tables' / f'{stem}{which}.txt'
     numbers = tables.write_csv(table.with_suffix('.csv'), _records(one), analysis.networks)
     text = f'{tables.text(_records(one))}\n\n{_note(analysis, found_T, name)}\n'
-    table = records.write_text(table, text)
+    records.write_text(table, text)
     # A picture counts the networks that it leaves out itself, and since when.
     source = analysis.note([found.settings for found in found_T])
     note = notes.note(source, analysis.selection, name)

@@ -34,7 +34,7 @@ def draw(
     if trained:
         over = len(records_T) > 1
         heading += ' over training' if over else f' at step {int(records_T[0].step):,}'
-    stem = name if network is None else f'{name}-network{network}'
+    stem = archive.stem(name, network)
     with style.context():
         figure = draw(records_T, heading, note)
         return style.save(figure, pathlib.Path(workdir) / 'pictures' / f'{stem}{which}')

@@ -5,8 +5,8 @@
 
 Orbax reads `[16]`, `*` and `?` in a path as a pattern, `\\` as `/` and `gs:` as a service. A path
 with more than plain characters, or with a `..`, which it takes back by name though a link may lead
-elsewhere, is therefore given to it under another name, by way of a file
-descriptor or of a link, so that every folder is taken literally.
+elsewhere, is therefore given to it under another name, by way of a file descriptor or of a link, so
+that every folder is taken literally.
 """
 
 import contextlib

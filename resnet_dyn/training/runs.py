@@ -52,6 +52,13 @@ class Start(NamedTuple):
     finished: bool  # all is there: nothing to do, and nothing is to be changed
 
 
+class Known(NamedTuple):
+    """A run as its config.json has it."""
+
+    config: config.Config
+    identity: dict[str, Any]  # what its checkpoints are compared with
+
+
 class Run(NamedTuple):
     """A run whose workdir is locked; `with` it, or close it, so that another may go on with it."""
 
@@ -136,10 +143,10 @@ def identity(cfg: config.Config, digest: str) -> dict[str, Any]:
     return {**config.deciding(cfg), 'data.digest': digest}
 
 
-def stored_identity(workdir) -> dict[str, Any]:
-    """The identity of the run in `workdir`; {} where there is none."""
-    stored = _read(_absolute(workdir))
-    return identity(stored.config, stored.data['source']['digest']) if stored else {}
+def read(workdir) -> Known:
+    """The run in `workdir`, by one look at its config.json; RunError where there is none."""
+    stored = _read_present(workdir)
+    return Known(stored.config, identity(stored.config, stored.data['source']['digest']))
 
 
 def meta(run: Run, dataset: datasets.Dataset) -> dict[str, Any]:
@@ -154,7 +161,7 @@ def meta(run: Run, dataset: datasets.Dataset) -> dict[str, Any]:
 
 def read_config(workdir) -> config.Config:
     """The config of the run in `workdir`; RunError where there is none."""
-    return _read_present(workdir).config
+    return read(workdir).config
 
 
 def open_run(
@@ -166,7 +173,7 @@ def open_run(
     through `batches.normalise(inputs, meta['mean'], meta['std'])` first.
     """
     try:
-        expected = stored_identity(workdir)
+        expected = read(workdir).identity
     except errors.RunError:  # a checkpoint opens without its config.json
         expected = {}
     _, variables, meta = checkpoints.restore(workdir, step, expected=expected)
