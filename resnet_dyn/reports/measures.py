@@ -21,6 +21,7 @@ from resnet_dyn.analysis import (
 from resnet_dyn.analysis.measure import Column, Measure, NoOptions, Picture
 from resnet_dyn.plots import depth, gammas, influence, interactions, lesions, paths
 from resnet_dyn.plots import orders as order_plots
+from resnet_dyn.reports import columns
 
 DEFAULT = ('gammas', 'depth', 'singles')
 
@@ -64,6 +65,7 @@ MEASURES: dict[str, Measure] = {
                 '.2f',
                 'the same if all paths of one length add up (eq 13)',
             ),
+            *columns.DEPTH,
         ),
         text=(
             'the depth law predicted from the measured power gains of the blocks, E[r] '
@@ -131,6 +133,7 @@ MEASURES: dict[str, Measure] = {
                 'error (%) without floor(L/2) blocks chosen at random (or the number nearest to '
                 'it that was drawn), mean over the draws',
             ),
+            *columns.RANDOM,
         ),
         text=('loss and error without j blocks chosen at random, j = 0..L (Veit et al., fig 5a)'),
         draws=True,
@@ -205,6 +208,7 @@ MEASURES: dict[str, Measure] = {
                 '.1e',
                 '|sum of the parts less the gradient| over |gradient|: rounding alone',
             ),
+            *columns.PATHS,
         ),
         text='the gradient split exactly by path length; energies of single paths (fig 6)',
         draws=True,
@@ -225,6 +229,7 @@ MEASURES: dict[str, Measure] = {
                 'share of the variance of the logits over all sub-networks that blocks make by '
                 'themselves',
             ),
+            *columns.INTERACTIONS,
         ),
         text='all 2^L sub-networks: variance by how many blocks act together, Shapley values',
     ),

@@ -3,6 +3,7 @@
 Paper                       Module               Functions
 eq 13, 16  path weights     path_weights         log_path_weights, log_z, depth_moments, band_mass,
                                                  log_path_weights_from_gains (gains that differ)
+           beta of a law    fits                 fit_beta
 Theorem 1  dominant length  path_weights         argmax_set
                             effective_depth      argmax_gap
 Theorem 2  concentration    effective_depth      asymptotic_moments, relative_entropy,
@@ -23,6 +24,6 @@ Theorem 5                                        threshold_energies, moments, be
 
 Depth laws run over path lengths r = 1..p at index r - 1; gains are b_2..b_p, so p - 1 numbers. A
 mixture is a mapping {r: eps_r^2}. Path weights and the spin glass are JAX, in the caller's dtype;
-batch norm, complexity and Kac-Rice are host functions in NumPy float64. Nothing here knows a
+batch norm, fits, complexity and Kac-Rice are host functions in NumPy float64. Nothing here knows a
 network, and this package imports nothing until a module is asked for.
 """

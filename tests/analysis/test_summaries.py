@@ -70,3 +70,40 @@ def test_pairs_count_once_and_a_net_of_one_block_shows_that_block():
 def test_the_share_of_blocks_by_themselves_leaves_the_mean_out():
     record = SimpleNamespace(walsh_SR=np.array([[9.0, 3.0, 1.0, 0.0]]))
     np.testing.assert_allclose(summaries.alone_share(record), [0.75])
+
+
+def test_the_error_doubles_between_the_numbers_that_were_drawn():
+    mean_SJ = np.array([[0.1, 0.15, 0.25, 0.9], [0.0, 0.3, 0.5, 0.9], [0.6, 0.7, 0.8, 0.9]])
+    error_SJM = mean_SJ[..., None] + np.array([-0.05, 0.05])
+    record = SimpleNamespace(deleted_J=np.array([0, 2, 4, 8]), error_SJM=error_SJM)
+    np.testing.assert_allclose(summaries.doubled_at(record), [3, np.nan, np.nan])
+    half_S = [4 + 4 * 0.25 / 0.65, 2 + 2 * 0.15 / 0.2, 3]
+    np.testing.assert_allclose(summaries.half_lost_at(record), half_S)
+    at_chance = SimpleNamespace(deleted_J=record.deleted_J, error_SJM=0 * error_SJM + 0.9)
+    assert np.isnan(summaries.half_lost_at(at_chance)).all()
+    lost = SimpleNamespace(deleted_J=record.deleted_J, error_SJM=0 * error_SJM + np.nan)
+    assert np.isnan(summaries.doubled_at(lost)).all()
+
+
+def test_lengths_by_sums_and_forward_are_of_squared_norms():
+    record = SimpleNamespace(
+        sum_norm_SR=np.sqrt([[1.0, 1.0, 2.0]]),
+        forward_norm_SR=np.sqrt([[3.0, 1.0, 0.0]]),
+        paths_R=np.ones(3),
+    )
+    np.testing.assert_allclose(summaries.mean_length(record, summaries.sum_shares), [1.25])
+    np.testing.assert_allclose(summaries.mean_length(record, summaries.forward_shares), [0.25])
+    np.testing.assert_allclose(summaries.short_share(record, summaries.sum_shares), [0.5])
+    np.testing.assert_allclose(summaries.short_share(record, summaries.forward_shares), [1])
+
+
+def test_fits_are_of_each_network_and_none_of_what_is_no_law():
+    laws_SR = np.array([[9.0, 12.0, 4.0], [np.nan] * 3, [0.0] * 3])  # binomial, g = 2/3
+    found = summaries.fitted(laws_SR, coherent=False)
+    np.testing.assert_allclose(found.beta_S, [np.sqrt(2 / 3), np.nan, np.nan])
+    np.testing.assert_allclose(found.divergence_S, [0, np.nan, np.nan], atol=1e-12)
+
+
+def test_the_mean_order_leaves_the_mean_out():
+    record = SimpleNamespace(walsh_SR=np.array([[9.0, 3.0, 0.0, 1.0]]))
+    np.testing.assert_allclose(summaries.mean_order(record), [1.5])

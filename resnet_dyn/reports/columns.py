@@ -1,0 +1,93 @@
+"""Columns of the measures of depth: each says in its meaning by which convention it is.
+
+k = 0..L counts the branches of a path, r = k + 1 the first layer too.
+"""
+
+from resnet_dyn.analysis import summaries
+from resnet_dyn.analysis.measure import Column
+
+_MISFIT = 'Kullback-Leibler divergence of that law from its fit, in nats (0: eq 16 describes it)'
+
+
+def fits(name: str, law, coherent: bool, of: str) -> tuple[Column, Column]:
+    """The columns of the fitted beta of law(record) -> (S, R), and of its misfit."""
+    family = 'C(L,k)² β^(2k), coherent' if coherent else 'C(L,k) β^(2k), incoherent'
+    return (
+        Column(
+            f'beta {name}',
+            lambda r: summaries.fitted(law(r), coherent).beta_S,
+            '.3f',
+            f'beta of eq 16 ({family}) of greatest likelihood for {of}: the means agree',
+        ),
+        Column(
+            f'misfit {name}',
+            lambda r: summaries.fitted(law(r), coherent).divergence_S,
+            '.1e',
+            _MISFIT,
+        ),
+    )
+
+
+DEPTH = (
+    *fits('incoherent', lambda r: r.incoherent_SR, False, 'the incoherent law of the gains'),
+    *fits('coherent', lambda r: r.coherent_SR, True, 'the coherent law of the gains'),
+)
+
+RANDOM = (
+    Column(
+        'error doubles at',
+        summaries.doubled_at,
+        '.2f',
+        'blocks deleted at random until the error is twice that of the full net, linear between '
+        'the numbers drawn; none where the full error is 0 or never doubles, as near chance',
+    ),
+    Column(
+        'half lost at',
+        summaries.half_lost_at,
+        '.2f',
+        'the same until the error is half way from the full net to no block at all; none where '
+        'that is no rise',
+    ),
+)
+
+PATHS = (
+    Column(
+        'mean k, sums',
+        lambda r: summaries.mean_length(r, summaries.sum_shares),
+        '.2f',
+        'mean number of branches by |G_k|², the squared norm of what all paths of a length add up '
+        'to at the first block, cross terms and all',
+    ),
+    Column(
+        'sums in short half',
+        lambda r: summaries.short_share(r, summaries.sum_shares),
+        '.4f',
+        'share of Σ |G_k|² in paths of at most half of the blocks',
+    ),
+    Column(
+        'mean k, forward',
+        lambda r: summaries.mean_length(r, summaries.forward_shares),
+        '.2f',
+        'mean number of branches by |u_k|², the squared norm of what all paths of a length carry '
+        'forward to the last block',
+    ),
+    Column(
+        'forward in short half',
+        lambda r: summaries.short_share(r, summaries.forward_shares),
+        '.4f',
+        'share of Σ |u_k|² in paths of at most half of the blocks',
+    ),
+    *fits('energies', summaries.energy_shares, False, 'the shares of the energies S_k'),
+    *fits('sums', summaries.sum_shares, True, 'the shares of |G_k|²'),
+    *fits('forward', summaries.forward_shares, True, 'the shares of |u_k|²'),
+)
+
+INTERACTIONS = (
+    Column(
+        'mean order',
+        summaries.mean_order,
+        '.2f',
+        'mean number of blocks that act together, by their share of the variance of the logits '
+        'over all sub-networks (Walsh)',
+    ),
+)
