@@ -59,3 +59,129 @@ last gamma of each branch at 0, `gamma-0.1` all gammas at 0.1. `decay-kernels` i
 decay-branch, -other and -all: 5e-4 on kernels, and on no gamma, on those of each branch's last
 norm, on the others, on all.
 """
+
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from experiments import study
+from experiments.dynamics import looks, rules, tables, trainings
+from resnet_dyn import errors, fields
+from resnet_dyn.reports import claims, series
+
+DATA = ('gaussians', 'digits')
+STUDIES: Mapping[str, study.Study] = {task: trainings.study_of(task) for task in trainings.TASKS}
+
+CLAIMS = (
+    claims.Claim(
+        'initial-depth-below-half',
+        'At the start the ensemble is shallower than half of its blocks',
+        'E[k] - L/2 at step 0, by each measure of depth; holds where the interval is below 0',
+        rules.initial,
+    ),
+    claims.Claim(
+        'depth-grows',
+        'Depth grows in training',
+        'E[k] at the last step less that at step 0 of the same network; holds above 0',
+        rules.grows,
+    ),
+    claims.Claim(
+        'gammas-grow',
+        'Gammas grow in training',
+        "mean |gamma| of the branches' last scales, last step less step 0; holds above 0",
+        rules.gammas_grow,
+    ),
+    claims.Claim(
+        'first-layer-differs',
+        'The first layer differs from the others',
+        "mean |gamma| of the stem less that of the branches' last scales, at the last step; holds "
+        'where the interval excludes 0 on either side; never fails, since no margin is given '
+        'within which they would be equal',
+        rules.first_layer,
+    ),
+    claims.Claim(
+        'frozen-deepens-less',
+        'With gammas frozen depth grows less',
+        'change of E[k] in the main run less that with gammas frozen, paired by seed; holds '
+        'above 0',
+        rules.frozen_less,
+    ),
+    claims.Claim(
+        'weights-grow-without-norm',
+        'Without normalisation weights grow',
+        'norm of all weights, last step over step 0, less 1, of runs of norm none; holds above 0',
+        rules.weights_grow,
+    ),
+    claims.Claim(
+        'branch-falls-as-1-over-l',
+        'At the start the variance of branch over skip falls like 1/l',
+        'slope of log(branch/skip second moment) by log l at step 0; holds within [-1.5, -0.5], '
+        'fails wholly outside',
+        rules.slope,
+    ),
+    claims.Claim(
+        'short-paths-carry-gradient',
+        'After training short paths carry the gradient',
+        'share of the gradient in paths of k <= L/2 at the last step, less the share of all 2^L '
+        'paths there; holds above 0',
+        rules.short_carry,
+    ),
+)
+
+
+class Result(NamedTuple):
+    """What came of it: whether all is done, the runs, the files, the verdicts."""
+
+    finished: bool
+    runs: tuple[pathlib.Path, ...] = ()
+    files: tuple[pathlib.Path, ...] = ()
+    verdicts: tuple[claims.Verdict, ...] = ()
+    diverged: tuple[str, ...] = ()  # runs of which networks are left out
+
+
+def run(
+    workdir,
+    data: Sequence[str] = DATA,
+    fast: bool = False,
+    changes: Mapping[str, Any] | None = None,
+    stop: Callable[[], bool] = lambda: False,
+    report: Callable[[str], None] = print,
+    jobs: int = 1,
+) -> Result:
+    """Trains, measures and judges what is not there yet in `workdir/runs/<task>-<control>`.
+
+    Files: claims.csv, controls.csv, trajectories.csv, correlations.csv and runs.csv. `changes` by
+    dotted path are made to all runs. Started again, it goes on where it was: finished runs and
+    records are left as they are. Raises ConfigError for a task that is none.
+    """
+    workdir = pathlib.Path(workdir)
+    for task in data:
+        if task not in STUDIES:
+            hint = fields.nearest(task, STUDIES)
+            raise errors.ConfigError(f'no task {task!r}: take some of {", ".join(STUDIES)}{hint}')
+    found, rows, diverged = [], [], {}
+    for task in data:
+        trained = study.run(
+            trainings.study_of(task, fast, changes),
+            workdir,
+            lambda folder: looks.take(folder, fast, stop, report),
+            stop,
+            report,
+            jobs,
+        )
+        if not trained.finished:
+            return Result(False)
+        found += [folder for name, folder in trained.workdirs.items() if name not in trained.failed]
+        rows += trained.rows
+        diverged |= trained.diverged | trained.failed
+    runs = {folder.name: series.read(folder) for folder in found}
+    verdicts = tuple(claims.judge(CLAIMS, runs))
+    files = (
+        claims.write_csv(workdir / 'claims.csv', verdicts),
+        tables.write_controls(workdir / 'controls.csv', runs),
+        tables.write_trajectories(workdir / 'trajectories.csv', runs),
+        tables.write_correlations(workdir / 'correlations.csv', runs),
+        study.write_csv(workdir / 'runs.csv', rows),
+    )
+    said = tuple(f'{name}: {why}' for name, why in diverged.items())
+    return Result(True, tuple(found), files, verdicts, said)
