@@ -42,7 +42,9 @@ _NO_NORM = {
     'model.norm': 'none',
     'model.gamma': 1.0,
     'model.zero_init': False,
-    'train.decay_gammas': False,
+    'train.gammas': 'trained',
+    'train.gamma_rate': 1.0,
+    'train.decay_gammas': 'none',
 }
 _RUNS: Mapping[str, dict[str, Any]] = {
     'gammas': {},

@@ -20,10 +20,15 @@ TFDS_NAMES = ('cifar10', 'cifar100', 'svhn_cropped', 'fashion_mnist')
 DATA_NAMES = ('gaussians', 'digits', 'npz', *TFDS_NAMES)
 IMAGENET_DEPTHS = (18, 34, 50, 101, 152)
 LENGTH = ('train.steps', 'train.epochs')  # of a run, the first before the second
-RENAMED = {'train.carry': 'train.seed_axis'}  # fields of a config.json of earlier versions
+OF_GAMMAS = ('train.gammas', 'train.gamma_rate', 'train.decay_gammas')
+
+# What stands in a config.json of earlier versions: fields by their old names, and old values.
+RENAMED = {'train.carry': 'train.seed_axis'}
+RESTATED = {'train.decay_gammas': {False: 'none', True: 'all'}}
 
 _GAUSSIANS = ('data.name', ('gaussians',))
 _NORMALISED = ('model.norm', ('batch', 'rms'))
+_MOVING_GAMMAS = ('train.gammas', ('trained', 'only'))
 field = fields.field
 
 
@@ -72,6 +77,14 @@ class Data:
         'gaussians: covariance of each class; wishart: a random one of its own, of trace dimension',
         choices=('identity', 'wishart'),
         only=_GAUSSIANS,
+    )
+    label_noise: float = field(
+        0.0,
+        'share of the training labels that are wrong: of so many examples, drawn by data.seed, '
+        'each has one of the other classes at random, the same for all networks. The test labels '
+        'are right; an analysis on training examples sees the labels that training saw',
+        low=0.0,
+        below=1.0,
     )
     augment: bool = preset(
         'pad by 4, crop and flip inside the step; unset: for cifar10, cifar100 alone'
@@ -156,7 +169,27 @@ class Train:
         'decay of the kernels (not of biases); unset: 0 for fully_connected, 1e-4 for the ResNets',
         low=0.0,
     )
-    decay_gammas: bool = field(False, 'decay the gammas too', only=_NORMALISED)
+    gammas: str = field(
+        'trained',
+        'whether gammas move: trained; frozen, each stays at its initial value; only, they and the '
+        'classifier alone are trained (Frankle et al. 2020, arXiv:2003.00152), no other weight or '
+        'bias. The statistics of the norms are averaged all the same',
+        choices=('trained', 'frozen', 'only'),
+    )
+    gamma_rate: float = field(
+        1.0,
+        'learning rate of all gammas, as a multiple of the rate',
+        above=0.0,
+        high=1e6,
+        only=_MOVING_GAMMAS,
+    )
+    decay_gammas: str = field(
+        'none',
+        'which gammas the weight decay acts on too: none; all; branch, the last one of each branch '
+        'alone; other, all but those (Kim et al. 2022, arXiv:2205.07260)',
+        choices=('none', 'all', 'branch', 'other'),
+        only=_MOVING_GAMMAS,
+    )
     loss: str = field('cross_entropy', 'training loss', choices=('cross_entropy', 'hinge'))
     label_smoothing: float = field(
         0.0,
@@ -184,7 +217,15 @@ class Checkpoint:
         neutral=True,
     )
     keep: int | None = field(
-        None, 'keep the last N checkpoints, and step 0; unset: all', low=1, neutral=True
+        None,
+        'keep the last N checkpoints, step 0, and the early ones; unset: all',
+        low=1,
+        neutral=True,
+    )
+    early: bool = field(
+        False,
+        'checkpoints also at the steps 1, 2, 4, 8, ... below the first that `every` makes',
+        neutral=True,
     )
 
 
@@ -272,6 +313,7 @@ def parse(values: Mapping[str, Any] | None = None) -> Config:
     check_depth(config.model.family, config.model.depth)
     _check_data(config)
     _check_train(config)
+    _check_gammas(config)
     return config
 
 
@@ -291,14 +333,22 @@ def to_dict(config: Config) -> dict[str, Any]:
 def from_dict(values: Mapping[str, Any]) -> Config:
     """The inverse of `to_dict`: of a run that once began, checked value by value like `parse`.
 
-    Fields of earlier versions have their new names. What `parse` refuses because it is of no use
-    with the rest is taken, since earlier versions took it.
+    Fields of earlier versions have their new names and values (`renewed`). What `parse` refuses
+    because it is of no use with the rest is taken, since earlier versions took it.
     """
-    flat = dict(fields.flatten(values))
-    config = _build({RENAMED.get(path, path): value for path, value in flat.items()})
+    config = _build(renewed(dict(fields.flatten(values))))
     check_depth(config.model.family, config.model.depth)
     _check_data(config)
     return config
+
+
+def renewed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields by dotted path, as any version wrote them, under the names and values of this one."""
+    named = {RENAMED.get(path, path): value for path, value in values.items()}
+    return {
+        path: RESTATED[path][value] if path in RESTATED and isinstance(value, bool) else value
+        for path, value in named.items()
+    }
 
 
 def total_steps(config: Config, train_size: int) -> int:
@@ -340,6 +390,11 @@ def differences(old: Config, new: Config) -> list[str]:
         for path in before
         if before[path] != after[path]
     ]
+
+
+def has_gammas(model: Model) -> bool:
+    """Whether networks have a collection of gammas."""
+    return model.norm != 'none'
 
 
 def check_depth(family: str, depth: int) -> None:
@@ -406,13 +461,25 @@ def _check_train(config: Config) -> None:
             f'config.train.batch_size={train.batch_size} has no statistics that the norm '
             f'{config.model.norm} could take: give at least 2, or take config.model.norm=none'
         )
-    if train.decay_gammas and not train.weight_decay:
+    if train.decay_gammas != 'none' and not train.weight_decay:
         raise errors.ConfigError(
-            'config.train.decay_gammas=True has no use with config.train.weight_decay=0: give a '
-            'weight decay, or leave it out'
+            f'config.train.decay_gammas={train.decay_gammas} has no use with '
+            'config.train.weight_decay=0: give a weight decay, or leave it out'
         )
     if train.steps and train.warmup >= train.steps:
         raise errors.ConfigError(
             f'config.train.warmup={train.warmup} steps are the whole run of {train.steps}, which '
             'would never reach its rate: lower it, or raise config.train.steps'
         )
+
+
+def _check_gammas(config: Config) -> None:
+    """ConfigError for what is said of gammas where the network has none."""
+    if has_gammas(config.model):
+        return
+    for path, default in ((leaf.path, leaf.default) for leaf in leaves()):
+        if path in OF_GAMMAS and (value := fields.get(config, path)) != default:
+            raise errors.ConfigError(
+                f'config.{path}={value} has no use without gammas, and a network of '
+                'config.model.norm=none has none: leave it out, or take the norm batch or rms'
+            )

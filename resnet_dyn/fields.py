@@ -24,6 +24,8 @@ def field(
     *,
     low=None,
     high=None,
+    above=None,
+    below=None,
     choices=None,
     neutral=False,
     only=None,
@@ -32,6 +34,7 @@ def field(
 ):
     """A dataclass field with its help, its valid range, and whether it leaves the result alone.
 
+    The range holds `low` and `high`, and neither `above` nor `below`, where they are given.
     `only` = (path, values): the field is of use where the field at that path has one of these
     values; elsewhere it stays at its default. A `preset` one may be left unset (None), and is
     filled in by what the others are. Of the options of a measure `serves` says which records serve
@@ -41,6 +44,8 @@ def field(
         'help': text,
         'low': low,
         'high': high,
+        'above': above,
+        'below': below,
         'choices': choices,
         'neutral': neutral,
         'only': only,
@@ -144,18 +149,7 @@ def check(leaf: Leaf, value: Any, prefix: str = '') -> Any:
         hint = nearest(str(value), meta['choices'])
         raise errors.ConfigError(f'{name}={value!r} is none of {", ".join(meta["choices"])}{hint}')
     if leaf.type in (int, float):
-        low = -math.inf if meta['low'] is None else meta['low']
-        high = math.inf if meta['high'] is None else meta['high']
-        if leaf.type is float and not math.isfinite(value):
-            raise errors.ConfigError(
-                f'{name}={value!r} is out of range: it must be a finite number'
-            )
-        if leaf.type is int and abs(value) >= LARGEST:
-            raise errors.ConfigError(f'{name} is out of range: it must be below 2^63')
-        if not low <= value <= high:
-            raise errors.ConfigError(
-                f'{name}={value!r} is out of range: it must be in [{low}, {high}]'
-            )
+        _check_range(leaf, value, name)
     return value
 
 
@@ -192,6 +186,26 @@ def _of_type(leaf: Leaf, value: Any, name: str) -> Any:
         return leaf.type(value)
     except OverflowError:  # of a whole number for which float has no place
         return math.inf
+
+
+def _check_range(leaf: Leaf, value: float, name: str) -> None:
+    if leaf.type is float and not math.isfinite(value):
+        raise errors.ConfigError(f'{name}={value!r} is out of range: it must be a finite number')
+    if leaf.type is int and abs(value) >= LARGEST:
+        raise errors.ConfigError(f'{name} is out of range: it must be below 2^63')
+    low, high, above, below = (leaf.metadata[word] for word in ('low', 'high', 'above', 'below'))
+    opening = f'[{-math.inf if low is None else low}' if above is None else f'({above}'
+    closing = f'{math.inf if high is None else high}]' if below is None else f'{below})'
+    inside = (
+        (low is None or low <= value)
+        and (high is None or value <= high)
+        and (above is None or above < value)
+        and (below is None or value < below)
+    )
+    if not inside:
+        raise errors.ConfigError(
+            f'{name}={value!r} is out of range: it must be in {opening}, {closing}'
+        )
 
 
 def _plain_type(hint) -> tuple[type, bool]:

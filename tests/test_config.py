@@ -66,6 +66,7 @@ def test_a_config_is_its_dict(family):
     'values',
     [
         {'train': {'decay_gammas': True, 'weight_decay': 0.0}},
+        {'train': {'decay_gammas': True, 'weight_decay': 0.1}, 'model': {'norm': 'none'}},
         {'train': {'loss': 'hinge', 'label_smoothing': 0.1}},
         {'data': {'name': 'digits', 'classes': 10}},
         {'train': {'steps': 5, 'warmup': 5}},
@@ -82,6 +83,12 @@ def test_a_run_that_an_earlier_version_took_still_opens(values):
 
 def test_a_config_of_an_earlier_version_has_the_new_names():
     assert config.from_dict({'train': {'carry': 'map'}}).train.seed_axis == 'map'
+
+
+def test_a_config_of_an_earlier_version_decays_the_gammas_that_it_did():
+    for old, new in ((False, 'none'), (True, 'all'), ('branch', 'branch')):
+        found = config.from_dict({'train': {'decay_gammas': old}})
+        assert found.train.decay_gammas == new
 
 
 @pytest.mark.parametrize(
@@ -131,7 +138,26 @@ def test_a_config_of_an_earlier_version_has_the_new_names():
         ({'train__loss': 'hinge', 'train__label_smoothing': 0.1}, 'for cross_entropy alone'),
         ({'data__name': 'digits', 'data__classes': 10}, 'for gaussians alone'),
         ({'data__name': 'digits', 'data__covariance': 'wishart'}, 'for gaussians alone'),
-        ({'train__decay_gammas': True}, r'config\.train\.weight_decay=0'),
+        ({'train__decay_gammas': 'all'}, r'config\.train\.weight_decay=0'),
+        ({'train__decay_gammas': True}, 'decay_gammas=True is not a word'),
+        (
+            {'train__decay_gammas': 'all', 'train__gammas': 'frozen', 'train__weight_decay': 0.1},
+            'for trained and only alone',
+        ),
+        ({'train__gamma_rate': 2.0, 'train__gammas': 'frozen'}, 'for trained and only alone'),
+        ({'train__gamma_rate': 0.0}, r'must be in \(0\.0, 1000000\.0\]'),
+        ({'train__gammas': 'frozen', 'model__norm': 'none'}, 'gammas=frozen has no use without'),
+        ({'train__gammas': 'only', 'model__norm': 'none'}, 'gammas=only has no use without'),
+        ({'train__gamma_rate': 0.1, 'model__norm': 'none'}, 'take the norm batch or rms'),
+        (
+            {
+                'train__decay_gammas': 'all',
+                'train__weight_decay': 0.1,
+                'model__norm': 'none',
+            },
+            'decay_gammas=all has no use without',
+        ),
+        ({'data__label_noise': 1.0}, r'must be in \[0\.0, 1\.0\)'),
         ({'train__steps': 20, 'train__warmup': 20}, 'the whole run of 20'),
     ],
 )

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from resnet_dyn import config, errors
-from resnet_dyn.data import digits, gaussians, images, npz, splits
+from resnet_dyn.data import digits, gaussians, images, labels, npz, splits
 
 Split = splits.Split
 BLOCK = 64
@@ -52,8 +52,9 @@ def load(data: config.Data) -> Dataset:
     `train_size` and `test_size` choose a part, in proportion to the classes and fixed by
     `data.seed` (`splits.subset`); `data` is filled in (`config.parse`). Mean and std are those of
     the chosen training inputs, per channel or feature; for gaussians 0 and sqrt(1 + separation^2),
-    so that E x_i^2 = 1. Raises `DataError` if the data is absent, damaged, smaller than asked, or
-    not to be augmented.
+    so that E x_i^2 = 1. With `label_noise` the training labels of the chosen part are wrong at that
+    share (`labels.with_noise`), and the digest is of those. Raises `DataError` if the data is
+    absent, damaged, smaller than asked, or not to be augmented.
     """
     module = {'gaussians': gaussians, 'digits': digits, 'npz': npz}.get(data.name, images)
     pair = module.load(data)
@@ -64,6 +65,8 @@ def load(data: config.Data) -> Dataset:
         )
     train = _part(data, 'train', pair.train, data.train_size)
     test = _part(data, 'test', pair.test, data.test_size)
+    if data.label_noise:
+        train = labels.with_noise(train, data.label_noise, pair.classes, data.seed)
     if data.name == 'gaussians':
         mean, std = gaussians.standardisation(data)
     else:

@@ -6,6 +6,7 @@ S of the networks of a run may stand before all.
 
 from collections.abc import Mapping
 
+import jax
 import jax.numpy as jnp
 
 
@@ -44,6 +45,17 @@ def of_stack(stack) -> dict | None:
 def last(gammas: Mapping) -> list:
     """The gamma (C,) that is closest to the end of each of the L branches, in forward order."""
     return [block[max(block)] for block in by_block(gammas)]
+
+
+def is_last(gammas: Mapping) -> dict:
+    """The tree of booleans that says which gammas are the ones that `last` gives."""
+
+    def of(path, _):
+        stage, name = path[0].key, path[1].key
+        in_branch = [key for key in gammas[stage] if key.startswith('norm_')]
+        return stage.startswith('stage_') and name == max(in_branch)
+
+    return jax.tree_util.tree_map_with_path(of, dict(gammas))
 
 
 def mean_abs(gammas: Mapping):

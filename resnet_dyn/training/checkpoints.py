@@ -19,7 +19,7 @@ import pathlib
 import re
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -41,11 +41,12 @@ Meta = soundness.Meta
 class Writer:
     """Saves steps in the background, one at a time.
 
-    `keep` N keeps the last N whole steps, and step 0, where the trajectory begins.
+    `keep` N keeps the last N whole steps; those in `spared` are no part of them and stay, as does
+    step 0: where the trajectory begins.
     """
 
-    def __init__(self, workdir, keep: int | None = None):
-        self._folder, self._keep = _folder(workdir), keep
+    def __init__(self, workdir, keep: int | None = None, spared: Sequence[int] = ()):
+        self._folder, self._keep, self._spared = _folder(workdir), keep, {0, *spared}
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             rubbish = [path for path in self._folder.iterdir() if _is_rubbish(path.name)]
@@ -121,8 +122,12 @@ class Writer:
         """
         if self._keep is None:
             return
-        whole = [step for step in steps(self._folder.parent) if 0 < step <= newest]
-        ours = [step for step in whole if soundness.fits(self._folder / str(step), step, run)]
+        whole = [step for step in steps(self._folder.parent) if step <= newest]
+        ours = [
+            step
+            for step in whole
+            if step not in self._spared and soundness.fits(self._folder / str(step), step, run)
+        ]
         for step in ours[: -self._keep]:
             old, doomed = self._folder / str(step), self._folder / f'{_TEMPORARY}old-{step}'
             try:

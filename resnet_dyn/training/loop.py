@@ -71,18 +71,15 @@ def train(
     dataset = datasets.load(start.config.data)
     datasets.check_family(dataset, start.config.model.family)
     _check_batch(start.config, dataset)
+    train = start.config.train
     model = presets.from_config(start.config.model, dataset.classes)
-    values = state.trainable_values(model, dataset.train.inputs.shape[1:])  # runs through the net
+    shape = dataset.train.inputs.shape[1:]
+    values = state.trainable_values(model, train.gammas, shape)  # through the net
     with runs.prepare(start, dataset) as run:
         step = run.total_steps
         if not run.finished:
             step = _train(run, model, values, dataset, report, stop, bar, devices)
         return _end(run, dataset.source._asdict(), step, run.total_steps, report)
-
-
-def next_stop(step: int, total_steps: int, every: recorder.Cadence, limit: int) -> int:
-    """The next step at which something is due, at most `limit` steps ahead."""
-    return min(total_steps, step + limit, *(step - step % n + n for n in every))
 
 
 def _train(run: runs.Run, model, values, dataset, report, stop, bar, devices) -> int:
@@ -110,7 +107,7 @@ def _train(run: runs.Run, model, values, dataset, report, stop, bar, devices) ->
         said.begin()
         limit = 1
         while step < run.total_steps and not stop():
-            target = next_stop(step, run.total_steps, record.every, limit)
+            target = min(run.total_steps, step + limit, record.every.next_stop(step))
             began = time.perf_counter()
             networks = jax.block_until_ready(programs.advance(networks, step, target))
             seconds = time.perf_counter() - began

@@ -1,28 +1,43 @@
 """SGD with (Nesterov) momentum, L2 decay and a learning rate over the length of the run.
 
     g_t = grad loss + decay w;   m_t = momentum m_{t-1} + g_t
-    w_{t+1} = w_t - rate(t) (g_t + momentum m_t)        Nesterov; plain momentum: - rate(t) m_t
+    w_{t+1} = w_t - c rate(t) (g_t + momentum m_t)      Nesterov; plain momentum: - c rate(t) m_t
 
-As in He et al. the decay is added to the gradient, so that the momentum and the rate act on it
-too. It acts on the kernels (all weights of dense and convolutional layers); biases, those of the
-norms too, are never decayed, and gammas only where the config asks.
+c is `gamma_rate` for gammas and 1 for all else: it multiplies the whole step, what the momentum
+carries too. As in He et al. the decay is added to the gradient, so that the momentum and the rate
+act on it too. It acts on the kernels (all weights of dense and convolutional layers); biases, those
+of the norms too, are never decayed, and of the gammas those that the config names. What does not
+move at all (`state.trainable`) is no part of the tree.
 """
+
+import operator
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from resnet_dyn import config
+from resnet_dyn.models import gammas
+
+_DECAYED = {  # a gamma, by whether it is the last of its branch
+    'none': lambda last: False,
+    'all': lambda last: True,
+    'branch': lambda last: last,
+    'other': operator.not_,
+}
 
 
 def sgd(train: config.Train, total_steps: int) -> optax.GradientTransformation:
     """The update rule of a resolved config, for the tree {'params': ..., 'gammas': ...}."""
-    return optax.chain(
+    rules = [
         optax.add_decayed_weights(
             train.weight_decay, mask=lambda trainable: is_decayed(trainable, train.decay_gammas)
         ),
         optax.sgd(learning_rate(train, total_steps), train.momentum, train.nesterov),
-    )
+    ]
+    if train.gamma_rate != 1:
+        rules.append(optax.masked(optax.scale(train.gamma_rate), _is_gamma))
+    return optax.chain(*rules)
 
 
 def learning_rate(train: config.Train, total_steps: int) -> optax.Schedule:
@@ -46,12 +61,16 @@ def learning_rate(train: config.Train, total_steps: int) -> optax.Schedule:
     return rate
 
 
-def is_decayed(trainable, decay_gammas: bool):
-    """The tree of booleans that says which leaves the decay acts on."""
+def is_decayed(trainable, decay_gammas: str):
+    """The tree of booleans that says which leaves the decay acts on, by `train.decay_gammas`."""
+    params = jax.tree_util.tree_map_with_path(
+        lambda path, _: path[-1].key == 'kernel', trainable['params']
+    )
+    if 'gammas' not in trainable:
+        return {'params': params}
+    last = gammas.is_last(trainable['gammas'])
+    return {'params': params, 'gammas': jax.tree.map(_DECAYED[decay_gammas], last)}
 
-    def decayed(path, _):
-        if path[0].key == 'gammas':
-            return decay_gammas
-        return path[-1].key == 'kernel'
 
-    return jax.tree_util.tree_map_with_path(decayed, trainable)
+def _is_gamma(trainable) -> dict[str, bool]:
+    return {name: name == 'gammas' for name in trainable}

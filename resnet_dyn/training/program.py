@@ -58,7 +58,8 @@ class Program:
         self._batch_size, self._size = cfg.train.batch_size, len(dataset.train.labels)
         self._test_size = len(dataset.test.labels)
         self._keys_S = seed_axis.place(state.keys(cfg), mesh, seed_axis.SPLIT)
-        self._parts = (model, transform, state.keys(cfg), dataset.train.inputs.shape[1:])
+        moves, shape = cfg.train.gammas, dataset.train.inputs.shape[1:]
+        self._parts = (model, transform, moves, state.keys(cfg), shape)
 
         def share(split):
             return seed_axis.place(
@@ -74,7 +75,9 @@ class Program:
 
         how = cfg.train.seed_axis
         objective, plain = losses.from_config(cfg.train), losses.without_smoothing(cfg.train)
-        one_step = step.train_step(model, transform, objective, self._batch_size, cfg.data.augment)
+        one_step = step.train_step(
+            model, transform, objective, self._batch_size, cfg.data.augment, moves
+        )
         self._advance = compiled(many_steps(one_step, how, self._batch_size))
         self._evaluate = compiled(seed_axis.each(step.evaluation(model, plain), how))
         self._record = compiled(seed_axis.each(functools.partial(dynamics.record, model), how))

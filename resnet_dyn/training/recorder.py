@@ -6,7 +6,8 @@
                      evaluation lines  step, test_loss, test_loss_median, test_accuracy: lists over
                                        the S networks
     dynamics.jsonl   `dynamics.record` of each network, S first, at its step; step 0 too
-    checkpoints/     step 0, then at the cadence of the config, and the last step
+    checkpoints/     step 0, then at the cadence of the config, and the last step; if the config
+                     asks, also at 1, 2, 4, 8, ... below the first of the cadence
 
 Evaluations take the running averages of the statistics of norms, which begin at 0 and 1 and still
 hold a share of 0.9^t of these after t steps: in the first steps a test loss says little.
@@ -45,6 +46,21 @@ class Cadence(NamedTuple):
     record: int
     evaluate: int
     checkpoint: int
+    early: tuple[int, ...] = ()  # the steps of checkpoints before the first regular one
+
+    def next_stop(self, step: int) -> int:
+        """The next step at which anything is due."""
+        regular = [step - step % every + every for every in self[:4]]
+        return min(regular + [early for early in self.early if early > step])
+
+    @property
+    def first_saved(self) -> int:
+        """The first step after 0 at which a checkpoint is due."""
+        return min((*self.early, self.checkpoint))
+
+    def saves(self, step: int) -> bool:
+        """Whether a checkpoint is due."""
+        return step % self.checkpoint == 0 or step in self.early
 
 
 def cadence(cfg: config.Config, total_steps: int) -> Cadence:
@@ -53,11 +69,13 @@ def cadence(cfg: config.Config, total_steps: int) -> Cadence:
     def share(given, parts):
         return given or max(1, round(total_steps / parts))
 
+    regular = share(cfg.checkpoint.every, 10)
     return Cadence(
         log=share(cfg.log.every, 50),
         record=share(cfg.log.record, 50),
         evaluate=share(cfg.log.evaluate, 10),
-        checkpoint=share(cfg.checkpoint.every, 10),
+        checkpoint=regular,
+        early=tuple(_powers_of_two(below=regular)) if cfg.checkpoint.early else (),
     )
 
 
@@ -67,7 +85,7 @@ def keep_lost_lines(run: runs.Run, report: progress.Report) -> None:
     Lines past the first checkpoint mean that there was one; a run killed before it has none.
     """
     lines = metrics.read(run.workdir / runs.METRICS)
-    if not lines or lines[-1]['step'] <= cadence(run.config, run.total_steps).checkpoint:
+    if not lines or lines[-1]['step'] <= cadence(run.config, run.total_steps).first_saved:
         return
     number = 1
     while (run.workdir / f'{runs.METRICS}.lost-{number}').exists():
@@ -105,7 +123,7 @@ class Recorder:
         self._saved: int | None = None
         self._metrics = metrics.JsonLines(run.workdir / runs.METRICS)
         self._dynamics = metrics.JsonLines(run.workdir / runs.DYNAMICS)
-        self._checkpoints = checkpoints.Writer(run.workdir, cfg.checkpoint.keep)
+        self._checkpoints = checkpoints.Writer(run.workdir, cfg.checkpoint.keep, self.every.early)
         self._board: metrics.TensorBoard | None = None
 
     def __enter__(self):
@@ -157,7 +175,7 @@ class Recorder:
             self._record(step, networks)
         if last or (step % self.every.evaluate == 0 and not first):
             networks = self._evaluate(step, networks)
-        if last or step % self.every.checkpoint == 0:
+        if last or self.every.saves(step):
             self._save(step, networks)
         return networks
 
@@ -207,6 +225,10 @@ class Recorder:
         meta = self._meta | {totals.META: since}
         self._checkpoints.save(step, state.to_trees(networks.state), meta)
         self._saved = step
+
+
+def _powers_of_two(below: int) -> list[int]:
+    return [2**n for n in range(below.bit_length()) if 2**n < below]
 
 
 def _close(opened) -> Exception | None:

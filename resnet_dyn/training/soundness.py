@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from resnet_dyn import errors
+from resnet_dyn import config, errors
 from resnet_dyn.training import items, manifest, totals
 
 OPTIMIZER = 'optimizer'
@@ -196,7 +196,7 @@ def _misfit(meta: Meta, expected: Mapping[str, Any]) -> str:
     What one of the two does not say, or was left unset, is not compared: the fields of a config
     change with the version of the code.
     """
-    there = meta.get('run') or _said_elsewhere(meta)
+    there = config.renewed(meta.get('run') or _said_elsewhere(meta))
     wanted = json.loads(json.dumps(dict(expected)))
     other = [
         f'{name} is {there[name]!r} there and {value!r} here'

@@ -46,27 +46,49 @@ def initial_variables(model: nn.Module, keys_S, input_shape) -> dict[str, Any]:
     return jax.jit(_drawing(model, input_shape), compiler_options=quick)(keys_S)
 
 
-def initial(model: nn.Module, transform, keys_S, input_shape) -> State:
-    """The state at step 0, under the optimizer `transform`."""
+def initial(model: nn.Module, transform, gammas: str, keys_S, input_shape) -> State:
+    """The state at step 0, under the optimizer `transform` and `train.gammas`."""
     variables = initial_variables(model, keys_S, input_shape)
-    return State(variables, jax.jit(jax.vmap(transform.init))(trainable(variables)))
+    return State(variables, jax.jit(jax.vmap(transform.init))(trainable(variables, gammas)))
 
 
-def form(model: nn.Module, transform, keys_S, input_shape) -> State:
+def form(model: nn.Module, transform, gammas: str, keys_S, input_shape) -> State:
     """The shapes and dtypes of `initial`, with nothing computed."""
     variables = jax.eval_shape(_drawing(model, input_shape), keys_S)
-    return State(variables, jax.eval_shape(jax.vmap(transform.init), trainable(variables)))
+    moved = trainable(variables, gammas)
+    return State(variables, jax.eval_shape(jax.vmap(transform.init), moved))
 
 
-def trainable_values(model: nn.Module, input_shape) -> int:
-    """How many values the optimizer moves in one network, params and gammas; nothing computed."""
+def trainable_values(model: nn.Module, gammas: str, input_shape) -> int:
+    """How many values the optimizer moves in one network; nothing is computed."""
     variables = jax.eval_shape(_drawing(model, input_shape), jax.eval_shape(_some_keys))
-    return sum(leaf.size for leaf in jax.tree.leaves(trainable(variables)))
+    return sum(leaf.size for leaf in jax.tree.leaves(trainable(variables, gammas)))
 
 
-def trainable(variables: Mapping[str, Any]) -> dict[str, Any]:
-    """The collections that the optimizer moves: params, and gammas where there are any."""
-    return {name: variables[name] for name in ('params', 'gammas') if name in variables}
+def trainable(variables: Mapping[str, Any], gammas: str) -> dict[str, Any]:
+    """What the optimizer moves of params and gammas, None in the place of what stays.
+
+    By `train.gammas`: trained, all; frozen, no gamma; only, the gammas and the classifier, its bias
+    too (Frankle et al. 2020, arXiv:2003.00152, who move the biases of the norms besides).
+    """
+
+    def moves(path) -> bool:
+        collection, *rest = (key.key for key in path)
+        if collection == 'gammas':
+            return gammas != 'frozen'
+        return gammas != 'only' or rest[:2] == ['head', 'linear']
+
+    there = {name: variables[name] for name in ('params', 'gammas') if name in variables}
+    return jax.tree_util.tree_map_with_path(lambda path, a: a if moves(path) else None, there)
+
+
+def merged(variables: Mapping[str, Any], moved: Mapping[str, Any]) -> dict[str, Any]:
+    """The variables with those of `moved` in their places: what `trainable` took apart."""
+    old = {name: variables[name] for name in moved}
+    new = jax.tree.map(
+        lambda after, before: before if after is None else after, moved, old, is_leaf=_is_none
+    )
+    return {**variables, **new}
 
 
 def to_trees(state: State) -> dict[str, Any]:
@@ -84,6 +106,10 @@ def from_trees(trees: Mapping[str, Any], form: State) -> State:
         lambda path, _: trees['optimizer'][_dotted(path)], form.optimizer
     )
     return State({name: trees[name] for name in form.variables}, optimizer)
+
+
+def _is_none(leaf) -> bool:
+    return leaf is None
 
 
 def _some_keys() -> jax.Array:

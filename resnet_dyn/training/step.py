@@ -48,9 +48,12 @@ def train_step(
     loss: losses.Loss,
     batch_size: int,
     augment: bool,
+    gammas: str,
 ) -> Callable:
     """A step as ((variables, optimizer, key, order_N), data, t, index) -> (variables, optimizer,
     Metrics), where t is the step of the run and `index` the batch within the epoch's `order_N`.
+
+    `gammas` is `train.gammas`: what moves (`state.trainable`).
     """
 
     def step(network, data: Data, t, index):
@@ -58,21 +61,24 @@ def train_step(
         inputs, labels_B = batches.take(data.split, order_N, index, batch_size)
         inputs = batches.normalise(inputs, data.mean, data.std)
         if augment:
-            key = jax.random.fold_in(jax.random.fold_in(key, state.AUGMENT), t)
-            inputs = batches.augment(key, inputs)
+            inputs = batches.augment(_at(key, state.AUGMENT, t), inputs)
 
         def mean_loss(trainable):
             logits_BK, new = model.apply(
-                {**variables, **trainable}, inputs, train=True, mutable=['batch_stats']
+                state.merged(variables, trainable),
+                inputs,
+                train=True,
+                mutable=['batch_stats'],
             )
             accuracy = losses.correct(logits_BK, labels_B).mean()
             return loss(logits_BK, labels_B).mean(), (accuracy, new)
 
-        trainable = state.trainable(variables)
+        trainable = state.trainable(variables, gammas)
         (value, (accuracy, new)), gradient = jax.value_and_grad(mean_loss, has_aux=True)(trainable)
         updates, optimizer = transform.update(gradient, optimizer, trainable)
         trainable = optax.apply_updates(trainable, updates)
-        return {**variables, **trainable, **new}, optimizer, Metrics(value, accuracy)
+        variables = state.merged({**variables, **new}, trainable)
+        return variables, optimizer, Metrics(value, accuracy)
 
     return step
 
@@ -110,3 +116,8 @@ def padded_batches(split: splits.Split, batch_size: int) -> Padded:
         return np.concatenate([array, missing]).reshape(number, batch_size, *array.shape[1:])
 
     return Padded(pad(split.inputs), pad(split.labels), pad(np.ones(size, np.float32)))
+
+
+def _at(key: jax.Array, use: int, t) -> jax.Array:
+    """The key of one use at one step (`state`)."""
+    return jax.random.fold_in(jax.random.fold_in(key, use), t)

@@ -216,7 +216,8 @@ def test_trainings_that_make_no_figure_are_refused(changes, words):
 
 
 def test_changes_of_gammas_are_made_where_there_are_gammas():
-    changes = {'model.gamma': 0.5, 'train.decay_gammas': True, 'train.weight_decay': 1e-4}
+    changes = {'model.gamma': 0.5, 'train.gamma_rate': 0.1}
+    changes |= {'train.decay_gammas': 'all', 'train.weight_decay': 1e-4}
     made = study.configs(figure1.trainings(changes=changes))
     assert {name: one.model.gamma for name, one in made.items()} == {
         'gammas': 0.5,

@@ -72,6 +72,15 @@ def test_by_block_lists_the_gammas_of_the_branches_in_forward_order():
     np.testing.assert_array_equal(std_L, 0)
 
 
+def test_the_last_gammas_of_the_branches_are_told_from_all_others():
+    model = presets.imagenet_resnet(18)
+    tree = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((2, 32, 32, 3)))['gammas']
+    leaves = jax.tree_util.tree_leaves_with_path(gammas.is_last(tree))
+    last = {path[0].key + path[1].key for path, is_last in leaves if is_last}
+    assert last == {f'stage_{i}norm_1' for i in range(len(model.stages))}
+    assert len(leaves) == 2 * len(model.stages) + 3 + 1  # of shortcuts, and of the stem
+
+
 def test_without_norm_there_are_no_gammas_and_asking_says_so():
     model = presets.fully_connected(norm='none')
     variables = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((2, 5)))

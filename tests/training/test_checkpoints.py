@@ -225,6 +225,14 @@ def test_keep_never_drops_step_0(tmp_path):
     assert checkpoints.steps(tmp_path) == [0, 4]
 
 
+def test_keep_counts_and_drops_none_that_is_spared(tmp_path):
+    writer = checkpoints.Writer(tmp_path, keep=2, spared=(1, 2, 8))
+    for step in (1, 2, 3, 4, 5):
+        writer.save(step, trees_of(step), META)
+    writer.close()
+    assert checkpoints.steps(tmp_path) == [1, 2, 4, 5]
+
+
 def test_a_workdir_may_be_named_relative_to_where_we_are(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     writer = checkpoints.Writer('run')

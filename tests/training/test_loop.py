@@ -439,14 +439,39 @@ def test_the_end_gives_the_spread_over_seeds_and_the_origin_of_the_data(copy, mo
 
 def test_a_chunk_ends_where_the_first_thing_is_due():
     every = recorder.Cadence(log=10, record=4, evaluate=100, checkpoint=25)
-    assert loop.next_stop(0, 1000, every, limit=50) == 4
-    assert loop.next_stop(8, 1000, every, limit=50) == 10
-    assert loop.next_stop(24, 1000, every, limit=50) == 25
-    assert loop.next_stop(96, 99, every, limit=50) == 99
-    assert loop.next_stop(12, 1000, every, limit=1) == 13
+    assert [every.next_stop(step) for step in (0, 4, 8, 24, 96)] == [4, 8, 10, 25, 100]
+    early = every._replace(early=(1, 2, 4, 8, 16))
+    assert [early.next_stop(step) for step in (0, 1, 2, 12, 24)] == [1, 2, 4, 16, 25]
 
 
 def test_unset_cadences_are_shares_of_the_run():
     cfg = config.parse({'log.every': 7})
     assert recorder.cadence(cfg, 1000) == recorder.Cadence(7, 20, 100, 100)
     assert recorder.cadence(cfg, 3) == recorder.Cadence(7, 1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ('every', 'total', 'expected'),
+    [(100, 600, (1, 2, 4, 8, 16, 32, 64)), (8, 600, (1, 2, 4)), (1, 9, ()), (None, 60, (1, 2, 4))],
+)
+def test_early_checkpoints_are_the_powers_of_two_below_the_first_regular_one(
+    every, total, expected
+):
+    cfg = config.parse({'checkpoint.every': every, 'checkpoint.early': True})
+    assert recorder.cadence(cfg, total).early == expected
+
+
+def test_early_checkpoints_are_kept_change_no_bit_and_a_run_goes_on_from_one(
+    reference, tmp_path, monkeypatch
+):
+    workdir, cfg = reference
+    cfg = fields.replace(cfg, {'checkpoint.early': True, 'checkpoint.keep': 1})
+    monkeypatch.setattr(loop, 'CHUNK_SECONDS', 0)  # single steps
+    assert _train(cfg, tmp_path, stop=_after(4)).step == 3
+    assert checkpoints.steps(tmp_path) == [0, 1, 2, 3]
+    shutil.rmtree(tmp_path / 'checkpoints' / '3')
+    assert _train(cfg, tmp_path).finished
+    assert checkpoints.steps(tmp_path) == [0, 1, 2, 4, 20]
+    _assert_same_end(tmp_path, workdir)
+    assert _lines(tmp_path) == _lines(workdir)
+    assert _lines(tmp_path, 'dynamics.jsonl') == _lines(workdir, 'dynamics.jsonl')

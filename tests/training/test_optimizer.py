@@ -11,8 +11,12 @@ from resnet_dyn.training import optimizer
 
 START = {
     'params': {'linear': {'kernel': 2.0, 'bias': 3.0}, 'norm': {'bias': -1.0}},
-    'gammas': {'norm': {'gamma': 1.5}},
+    'gammas': {
+        'stage_0': {'norm_0': {'gamma': 1.5}, 'norm_1': {'gamma': 0.5}},
+        'stem': {'norm': {'gamma': -2.0}},
+    },
 }
+DECAYED = {'none': (), 'all': (0, 1, 2), 'branch': (1,), 'other': (0, 2)}  # of the gammas above
 
 
 def _train(**changes):
@@ -42,19 +46,22 @@ def _by_hand(value, gradients, decay, nesterov, rate=0.1, momentum=0.9):
 
 
 @pytest.mark.parametrize('nesterov', [True, False])
-@pytest.mark.parametrize('decay_gammas', [True, False])
-def test_kernels_decay_biases_never_do_and_gammas_when_asked(nesterov, decay_gammas):
+@pytest.mark.parametrize('decay_gammas', DECAYED)
+@pytest.mark.parametrize('gamma_rate', [1.0, 10.0])
+def test_kernels_decay_biases_never_do_and_gammas_as_asked_at_their_own_rate(
+    nesterov, decay_gammas, gamma_rate
+):
     gradients = [1.0, -0.5, 2.0, 0.25]
-    found = _moved(_train(nesterov=nesterov, decay_gammas=decay_gammas), gradients)
-    for path, decay in (
-        (('params', 'linear', 'kernel'), 0.01),
-        (('params', 'linear', 'bias'), 0.0),
-        (('params', 'norm', 'bias'), 0.0),
-        (('gammas', 'norm', 'gamma'), 0.01 if decay_gammas else 0.0),
-    ):
-        collection, module, name = path
-        expected = _by_hand(START[collection][module][name], gradients, decay, nesterov)
-        np.testing.assert_allclose(found[collection][module][name], expected, rtol=1e-6)
+    train = _train(nesterov=nesterov, decay_gammas=decay_gammas, gamma_rate=gamma_rate)
+    found = jax.tree.leaves(_moved(train, gradients))
+    decays = [0.01 if i in DECAYED[decay_gammas] else 0.0 for i in range(3)]
+    cases = [(decay, 0.1 * gamma_rate) for decay in decays]
+    cases += [(0.0, 0.1), (0.01, 0.1), (0.0, 0.1)]  # bias and kernel, and the bias of the norm
+    expected = [
+        _by_hand(start, gradients, decay, nesterov, rate)
+        for start, (decay, rate) in zip(jax.tree.leaves(START), cases, strict=True)
+    ]
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
 def test_the_rate_of_a_step_is_the_one_that_the_schedule_names():

@@ -35,11 +35,11 @@ def test_initial_values_are_those_of_init_and_differ_by_seed(tiny):
 def test_a_state_taken_apart_for_a_checkpoint_comes_back(tiny):
     model, cfg = _model(tiny)
     transform = optimizer.sgd(cfg.train, 10)
-    begun = state.initial(model, transform, state.keys(cfg), (6,))
+    begun = state.initial(model, transform, 'trained', state.keys(cfg), (6,))
     begun = jax.tree.map(lambda a: a + np.arange(a.size).reshape(a.shape).astype(a.dtype), begun)
     trees = jax.device_get(state.to_trees(begun))
     assert set(trees) == {'params', 'gammas', 'batch_stats', 'optimizer'}
-    back = state.from_trees(trees, state.form(model, transform, state.keys(cfg), (6,)))
+    back = state.from_trees(trees, state.form(model, transform, 'trained', state.keys(cfg), (6,)))
     assert jax.tree.structure(back) == jax.tree.structure(begun)
     jax.tree.map(np.testing.assert_array_equal, back, begun)
 
@@ -48,4 +48,4 @@ def test_without_norms_the_params_alone_are_trained(tiny):
     cfg = tiny({'model.norm': 'none'})
     model = presets.from_config(cfg.model, cfg.data.classes)
     variables = state.initial_variables(model, state.keys(cfg), (6,))
-    assert set(variables) == set(state.trainable(variables)) == {'params'}
+    assert set(variables) == set(state.trainable(variables, 'trained')) == {'params'}

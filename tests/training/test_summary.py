@@ -15,7 +15,7 @@ SOURCE = {'name': 'gaussians', 'note': '', 'digest': ''}
 
 def test_the_trainable_values_are_those_of_he_et_al():
     model = presets.cifar_resnet(depth=20, block='postact')
-    assert state.trainable_values(model, (32, 32, 3)) == 269_722
+    assert state.trainable_values(model, 'trained', (32, 32, 3)) == 269_722
 
 
 def test_the_opening_line_says_shape_classes_and_parameters(tiny, dataset):

@@ -1,0 +1,87 @@
+"""Which values move: all, all but gammas, gammas and the classifier alone; and how runs go on."""
+
+import jax
+import numpy as np
+import pytest
+
+from resnet_dyn.data import datasets
+from resnet_dyn.models import presets, seed_axis
+from resnet_dyn.training import program, state
+
+STEPS, HALF = 12, 7  # an epoch has 8
+FIELDS = {
+    'frozen gammas and noisy labels': {'train.gammas': 'frozen', 'data.label_noise': 0.5},
+    'only gammas': {
+        'train.gammas': 'only',
+        'train.gamma_rate': 10.0,
+        'train.decay_gammas': 'branch',
+    },
+}
+
+
+@pytest.fixture(scope='module')
+def make(tiny):
+    """make(changes): the compiled functions of two networks, and these at step 0; each once."""
+    made = {}
+
+    def build(changes):
+        key = str(changes)
+        if key not in made:
+            cfg = seed_axis.settle(tiny({'seeds': 2, 'model.depth': 4, **changes}))
+            dataset = datasets.load(cfg.data)
+            model = presets.from_config(cfg.model, dataset.classes)
+            mesh = seed_axis.mesh(2, jax.devices()[:1])
+            programs = program.Program(cfg, model, dataset, STEPS, mesh)
+            made[key] = programs, programs.begin()
+        return made[key]
+
+    return build
+
+
+def _after(programs, networks, start, stop):
+    return jax.device_get(programs.advance(networks, start, stop).state)
+
+
+def _still(before, after):
+    """The paths of the leaves of params and gammas of which no bit changed."""
+    changed = {
+        jax.tree_util.keystr(path, simple=True, separator='/'): a.tobytes() != b.tobytes()
+        for (path, a), b in zip(
+            jax.tree_util.tree_leaves_with_path(before), jax.tree.leaves(after), strict=True
+        )
+    }
+    assert all(changed[path] for path in changed if path.startswith('batch_stats'))
+    return {path for path in changed if not changed[path] and not path.startswith('batch_stats')}
+
+
+def test_frozen_gammas_are_to_the_bit_what_they_were_and_all_else_moves(make):
+    programs, begun = make(FIELDS['frozen gammas and noisy labels'])
+    before = jax.device_get(begun.state.variables)
+    after = _after(programs, begun, 0, STEPS).variables
+    gammas = {'gammas/stage_0/norm_0/gamma', 'gammas/stem/norm/gamma'}
+    assert _still(before, after) == gammas
+
+
+def test_only_the_gammas_and_the_classifier_move(make):
+    programs, begun = make(FIELDS['only gammas'])
+    before = jax.device_get(begun.state.variables)
+    after = _after(programs, begun, 0, STEPS)
+    assert _still(before, after.variables) == {
+        'params/stem/linear/kernel',
+        'params/stem/norm/bias',
+        'params/stage_0/linear_0/kernel',
+        'params/stage_0/norm_0/bias',
+    }
+    momenta = {'kernel', 'bias', 'gamma'}
+    names = state.to_trees(after)['optimizer']
+    assert len([name for name in names if name.rpartition('.')[2] in momenta]) == 4
+
+
+@pytest.mark.parametrize('which', FIELDS)
+def test_a_restored_network_goes_on_bit_for_bit_with_every_field_of_training_set(make, which):
+    programs, begun = make(FIELDS[which])
+    whole = _after(programs, begun, 0, STEPS)
+    half = _after(programs, begun, 0, HALF)
+    restored = programs.restore(HALF, state.to_trees(half))
+    found = _after(programs, restored, HALF, STEPS)
+    jax.tree.map(np.testing.assert_array_equal, found, whole)
