@@ -16,6 +16,8 @@ from resnet_dyn import errors, fields
 FAMILIES = ('fully_connected', 'cifar_resnet', 'imagenet_resnet')
 BLOCKS = ('preact', 'postact', 'paper', 'plain')
 NORMS = ('batch', 'rms', 'none')
+BRANCH_SCALES = ('none', 'skipinit', 'sqrt_depth', 'depth', 'sqrt_index', 'fixup')
+TRAINED_SCALES = ('skipinit', 'fixup')
 TFDS_NAMES = ('cifar10', 'cifar100', 'svhn_cropped', 'fashion_mnist')
 DATA_NAMES = ('gaussians', 'digits', 'npz', *TFDS_NAMES)
 IMAGENET_DEPTHS = (18, 34, 50, 101, 152)
@@ -128,6 +130,21 @@ class Model:
     )
     gamma: float = field(1.0, 'initial value of every gamma', low=-1e6, high=1e6, only=_NORMALISED)
     zero_init: bool = field(False, 'start the last gamma of every branch at 0', only=_NORMALISED)
+    branch_scale: str = field(
+        'none',
+        'what multiplies a branch. Trained, gammas like those of norms: skipinit, one scalar (De & '
+        'Smith; ReZero); fixup, one scalar, and the initial weights and biases of Zhang et al., '
+        'norm none. Fixed, of L branches l = 1..L: sqrt_depth, 1/sqrt(L); depth, 1/L; sqrt_index, '
+        '1/sqrt(l)',
+        choices=BRANCH_SCALES,
+    )
+    branch_scale_init: float = field(
+        0.0,
+        'initial value of the scalar of every branch',
+        low=-1e6,
+        high=1e6,
+        only=('model.branch_scale', ('skipinit',)),
+    )
     dtype: str = field(
         'float32',
         'dtype of the compute; statistics, gammas and parameters stay float32',
@@ -310,7 +327,7 @@ def parse(values: Mapping[str, Any] | None = None) -> Config:
     """
     config = _build(values or {})
     fields.check_use(config, 'config.')
-    check_depth(config.model.family, config.model.depth)
+    _check_model(config.model)
     _check_data(config)
     _check_train(config)
     _check_gammas(config)
@@ -321,7 +338,7 @@ def part(name: str, values: Mapping[str, Any] | None = None) -> Data | Model | T
     """One room of a config by itself, as in part('model', {'depth': 20}), filled in and checked."""
     config = _build({f'{name}.{path}': value for path, value in (values or {}).items()})
     fields.check_use(config, 'config.')
-    check_depth(config.model.family, config.model.depth)
+    _check_model(config.model)
     return getattr(config, name)
 
 
@@ -337,7 +354,7 @@ def from_dict(values: Mapping[str, Any]) -> Config:
     because it is of no use with the rest is taken, since earlier versions took it.
     """
     config = _build(renewed(dict(fields.flatten(values))))
-    check_depth(config.model.family, config.model.depth)
+    _check_model(config.model)
     _check_data(config)
     return config
 
@@ -393,8 +410,8 @@ def differences(old: Config, new: Config) -> list[str]:
 
 
 def has_gammas(model: Model) -> bool:
-    """Whether networks have a collection of gammas."""
-    return model.norm != 'none'
+    """Whether networks have a collection of gammas: scales of norms, trained ones of branches."""
+    return model.norm != 'none' or model.branch_scale in TRAINED_SCALES
 
 
 def check_depth(family: str, depth: int) -> None:
@@ -412,6 +429,35 @@ def check_depth(family: str, depth: int) -> None:
         )
 
 
+def check_branch_scale(family: str, block: str, norm: str, branch_scale: str) -> None:
+    """ConfigError for a scale that branches of these networks cannot have, with what to take."""
+    given = f'config.model.branch_scale={branch_scale}'
+    if branch_scale != 'none' and block == 'plain':
+        raise errors.ConfigError(
+            f'{given} scales a branch beside a skip, and blocks of the kind plain have no skip: '
+            'leave it out, or take another config.model.block'
+        )
+    if branch_scale != 'fixup':
+        return
+    if norm != 'none':
+        raise errors.ConfigError(
+            f'{given} stands in for norms, and config.model.norm={norm} is one: take '
+            'config.model.norm=none, or config.model.branch_scale=skipinit'
+        )
+    if family == 'fully_connected':
+        raise errors.ConfigError(
+            f'{given} scales the first m - 1 layers of a branch by L^(-1/(2m - 2)), and branches '
+            'of fully_connected have one layer: take a ResNet (config.model.family=cifar_resnet), '
+            'or config.model.branch_scale=skipinit'
+        )
+    if block == 'paper':
+        raise errors.ConfigError(
+            f'{given} starts the last weights of a branch at 0, and those of the block paper go '
+            'into a ReLU, through which nothing is learnt from 0: take config.model.block=preact '
+            'or postact, or config.model.branch_scale=skipinit'
+        )
+
+
 def _build(values: Mapping[str, Any]) -> Config:
     """The config of values that are right each by itself, all else filled in."""
     given = fields.given(Config, values)
@@ -424,6 +470,11 @@ def _build(values: Mapping[str, Any]) -> Config:
         unset.pop('train.epochs')
     filled |= {path: value for path, value in unset.items() if filled[path] is None}
     return fields.build(Config, filled)
+
+
+def _check_model(model: Model) -> None:
+    check_depth(model.family, model.depth)
+    check_branch_scale(model.family, model.block, model.norm, model.branch_scale)
 
 
 def _check_data(config: Config) -> None:

@@ -1,4 +1,4 @@
-"""The gammas of networks by block and norm: the scales that Figure 1(d) follows.
+"""The gammas of networks by block and scale: the scales that Figure 1(d) follows.
 
 mean_SLN = mean over channels of |gamma|,   spread_SLN = its standard deviation over channels
 """
@@ -14,9 +14,10 @@ from resnet_dyn.models import gammas
 
 
 class Gammas(NamedTuple):
-    """|gamma| at one checkpoint, over channels, by block and norm; N norms in a branch.
+    """|gamma| at one checkpoint, over channels, by block and scale; N scales in a branch.
 
-    NaN where a block lacks a norm, or the stem has none (preact nets).
+    NaN where a block lacks a scale, or the stem has none (preact nets). A branch's own scale is one
+    number, so that its spread is 0.
     """
 
     step: np.ndarray  # ()
@@ -31,7 +32,7 @@ def measure(subject: subjects.Subject, effort=None, options=None) -> Gammas:
     """The profile of S networks from the collections `gammas` of their parameters."""
     networks = [jax.tree.map(np.asarray, gammas.of_stack(stack)) for stack in subject.stacks]
     blocks_SL = [gammas.by_block(network) for network in networks]
-    norms = sorted({name for block in blocks_SL[0] for name in block})
+    norms = gammas.in_order({name for block in blocks_SL[0] for name in block})
     absolute = [
         [[np.abs(block[n]) if n in block else None for n in norms] for block in blocks_L]
         for blocks_L in blocks_SL

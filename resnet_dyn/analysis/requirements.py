@@ -23,13 +23,14 @@ def reason(requirements: tuple[Requirement, ...], subject, effort, options) -> s
     return next(filter(None, found), '')
 
 
-def norms(subject: subjects.Subject, effort, options) -> str:
-    """Norms, whose scales are the gammas."""
+def gammas(subject: subjects.Subject, effort, options) -> str:
+    """Trained scales, of norms or of branches."""
     if gammas_lib.of_stack(subject.stacks[0]) is not None:
         return ''
     return (
         'these networks have no collection of gammas: of ours, train one with config.model.norm '
-        'batch or rms; of others, only blocks with params["gammas"] have them'
+        'batch or rms, or with config.model.branch_scale=skipinit; of others, only blocks with '
+        'params["gammas"] have them'
     )
 
 

@@ -11,6 +11,8 @@ from resnet_dyn.models import stack as stack_lib
 
 ResidualStack, Stage = stack_lib.ResidualStack, stack_lib.Stage
 
+_FACTOR = 'factor'  # beside the collections of variables, one that no module reads
+
 
 def from_model(
     model, variables, statistics: str = 'running', gradients: str | None = None
@@ -21,19 +23,21 @@ def from_model(
     averages of training; `batch`, those of exactly the inputs of each call, as one batch (so
     neither images nor masks may be chunked or folded into the batch axis; a batch of 1 raises).
     `gradients` overrides the convolutions' choice: what needs forward derivatives (`jax.jvp`)
-    takes 'xla'.
+    takes 'xla'. What is fixed of a branch's scale, and the rates of stochastic depth, are part of
+    the branch.
     """
     if statistics not in ('running', 'batch'):
         raise ValueError(f'statistics={statistics!r} is neither running nor batch')
     train = statistics == 'batch'
-    parts = model.parts(gradients)
-    stages = tuple(
-        _stage(spec.length, block, train, _of(variables, f'stage_{i}'))
-        for i, (spec, block) in enumerate(zip(model.stages, parts.blocks, strict=True))
-    )
+    parts, factors, start = model.parts(gradients), model.branch_factors(), 0
+    stages = []
+    for i, (spec, block) in enumerate(zip(model.stages, parts.blocks, strict=True)):
+        here = None if factors is None else factors[start : start + spec.length]
+        stages.append(_stage(spec.length, block, train, _of(variables, f'stage_{i}'), here))
+        start += spec.length
     stack = ResidualStack(
         stem_params=_of(variables, 'stem'),
-        stages=stages,
+        stages=tuple(stages),
         head_params=_of(variables, 'head'),
         stem=_Method(parts.stem, train),
         head=_Method(parts.head, train),
@@ -123,6 +127,19 @@ class _Method:
 
 
 @dataclasses.dataclass(frozen=True)
+class _Scaled:
+    """A branch times the fixed factor that is among its block's parameters."""
+
+    branch: _Method
+
+    def __call__(self, params, h):
+        return stack_lib.times(params[_FACTOR]['branch'], self.branch(params, h))
+
+    def with_forward_derivatives(self):
+        return dataclasses.replace(self, branch=self.branch.with_forward_derivatives())
+
+
+@dataclasses.dataclass(frozen=True)
 class _Closed:
     """A function of h alone as one of (params, h)."""
 
@@ -132,11 +149,14 @@ class _Closed:
         return self.function(h)
 
 
-def _stage(length: int, block, train: bool, params) -> Stage:
+def _stage(length: int, block, train: bool, params, factors_L) -> Stage:
     kind, identity = block.style.kind, block.shortcut == 'identity'
+    branch = _Method(block, train, 'branch')
+    if factors_L is not None:
+        params, branch = {**params, _FACTOR: {'branch': factors_L}}, _Scaled(branch)
     return Stage(
         params=params,
-        branch=_Method(block, train, 'branch'),
+        branch=branch,
         length=length,
         skip=_Method(block, train, 'skip') if kind.skippable and not identity else None,
         merge=kind.merge,

@@ -43,19 +43,25 @@ def resolve_gradients(choice: str) -> str:
     return 'plain' if jax.default_backend() == 'cpu' else 'xla'
 
 
+def initial_weights(gain: float = 1.0):
+    """The initialiser of He et al., a truncated normal of variance gain^2 2 / fan_in."""
+    return nn.initializers.variance_scaling(2.0 * gain**2, 'fan_in', 'truncated_normal')
+
+
 class Convolution(nn.Module):
-    """A k x k convolution without bias; He et al.'s initial weights, N(0, 2 / fan_in)."""
+    """A k x k convolution without bias; He et al.'s initial weights, N(0, gain^2 2 / fan_in)."""
 
     features: int
     kernel: int = 3
     stride: int = 1
     gradients: str = 'auto'
     dtype: jnp.dtype = jnp.float32
+    gain: float = 1.0
 
     @nn.compact
     def __call__(self, x):
         shape = (self.kernel, self.kernel, x.shape[-1], self.features)
-        kernel = self.param('kernel', nn.initializers.he_normal(), shape, jnp.float32)
+        kernel = self.param('kernel', initial_weights(self.gain), shape, jnp.float32)
         gradients = resolve_gradients(self.gradients)
         return convolve(x, kernel.astype(self.dtype), self.stride, gradients=gradients)
 

@@ -1,9 +1,16 @@
 """A residual network: a stem, stages of equal blocks that are stacked and scanned, and a head.
 
-    h_0 = stem(x);  h_{l+1} = merge(skip_l(h_l) + g_l branch_l(h_l));  logits = head(h_L)
+    h_0 = stem(x);  h_{l+1} = merge(skip_l(h_l) + g_l c_l branch_l(h_l));  logits = head(h_L)
 
-Variables are `params`, `gammas` (every norm's scale) and `batch_stats`, each a dict of `stem`,
-`stage_0`, `stage_1`, ... and `head`; what belongs to blocks has a leading block axis.
+with gates g_l and fixed factors c_l, 1 unless the branch's scale is fixed (`branch_scales`) or the
+network is one of stochastic depth (Huang et al. 2016), where a branch lives through a training step
+with the probability p_l, and is multiplied by it whenever nothing is trained:
+
+    p_l = 1 - (l / L) (1 - survival),   l = 1..L
+
+Variables are `params`, `gammas` (the scales of norms, and of branches where they are trained) and
+`batch_stats`, each a dict of `stem`, `stage_0`, `stage_1`, ... and `head`; what belongs to blocks
+has a leading block axis.
 """
 
 from typing import NamedTuple
@@ -11,8 +18,9 @@ from typing import NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from resnet_dyn.models import blocks
+from resnet_dyn.models import blocks, branch_scales
 
 UNROLLED = 4  # blocks; a short stage is 6 % faster without a loop on the CPU, compile time alike
 
@@ -42,7 +50,9 @@ class Stem(nn.Module):
             x = x.reshape(x.shape[0], -1)
         weights = blocks.linear(self.layer, self.style, name='linear')
         norm = blocks.norm(self.style, name='norm')
-        h = blocks.in_order(self.style.kind.stem, x, train, weights, norm)
+        words = self.style.kind.stem
+        biases = blocks.biases(self.style, words, start=1)  # none before the first weights
+        h = blocks.in_order(words, x, train, weights, norm, biases)
         if self.pool:
             h = nn.max_pool(h, (3, 3), (2, 2), ((1, 1), (1, 1)))
         return h
@@ -57,10 +67,14 @@ class Head(nn.Module):
     @nn.compact
     def __call__(self, h, train: bool):
         norm = blocks.norm(self.style, name='norm')
-        h = blocks.in_order(self.style.kind.head, h, train, norm=norm)
+        words, fixup = self.style.kind.head, self.style.scale.fixup
+        biases = blocks.biases(self.style, f'{words} weights')
+        h = blocks.in_order(words, h, train, norm=norm, biases=biases)
         if h.ndim == 4:
             h = h.mean((1, 2))
-        logits = nn.Dense(self.classes, dtype=self.style.dtype, name='linear')(h)
+        initial = nn.initializers.zeros if fixup else nn.linear.default_kernel_init
+        weights = nn.Dense(self.classes, dtype=self.style.dtype, kernel_init=initial, name='linear')
+        logits = blocks.in_order('weights', h, train, weights, biases=biases)
         return logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
 
 
@@ -73,17 +87,25 @@ class Parts(NamedTuple):
 
 
 class ResidualNetwork(nn.Module):
-    """`init(key, x)` gives the variables; `apply(variables, x, gates=None, train=False)` logits."""
+    """`init(key, x)` gives the variables; `apply(variables, x, gates=None, train=False)` logits.
+
+    `survival` is that of the last block in the training; where it is below 1 the gates of a
+    training step are its draws, and every other pass multiplies branches by `survival_rates`.
+    """
 
     stem_layer: blocks.Layer
     stages: tuple[StageSpec, ...]
     classes: int
     style: blocks.Style
     pool: bool = False
+    survival: float = 1.0
 
     def setup(self):
         self.stem = Stem(self.stem_layer, self.style, self.pool)
-        self.stage = [stacked(spec, self.style, self.is_initializing()) for spec in self.stages]
+        self.stage = [
+            stacked(spec, self.style, self.num_blocks, self.is_initializing())
+            for spec in self.stages
+        ]
         self.head = Head(self.classes, self.style)
 
     def __call__(self, x, gates=None, train: bool = False):
@@ -96,6 +118,9 @@ class ResidualNetwork(nn.Module):
             raise ValueError(
                 f'gates have shape {gates.shape}, and this net has L={self.num_blocks}'
             )
+        factors = self.branch_factors(train)
+        if factors is not None:
+            gates = jnp.asarray(factors) if gates is None else gates * factors
         h = self.stem(x, train)
         start = 0
         for spec, stage in zip(self.stages, self.stage, strict=True):
@@ -111,6 +136,19 @@ class ResidualNetwork(nn.Module):
         """L, the number of blocks."""
         return sum(spec.length for spec in self.stages)
 
+    @property
+    def survival_rates(self) -> np.ndarray:
+        """p_l (L,), float64: the probability that branch l = 1..L lives through a training step."""
+        return 1 - np.arange(1, self.num_blocks + 1) / self.num_blocks * (1 - self.survival)
+
+    @nn.nowrap
+    def branch_factors(self, train: bool = False) -> np.ndarray | None:
+        """The fixed factors c_l (L,) of the branches, float32; None where all are 1."""
+        factors = branch_scales.constants(self.style.scale, self.num_blocks)
+        if not train:
+            factors = factors * self.survival_rates
+        return None if (factors == 1).all() else factors.astype(np.float32)
+
     @nn.nowrap
     def parts(self, gradients: str | None = None) -> Parts:
         """The modules of which this network is made, with these gradients or its own."""
@@ -122,7 +160,7 @@ class ResidualNetwork(nn.Module):
         )
 
 
-def stacked(spec: StageSpec, style: blocks.Style, initializing: bool) -> nn.Module:
+def stacked(spec: StageSpec, style: blocks.Style, num_blocks: int, initializing: bool) -> nn.Module:
     """The blocks of a stage over their stacked variables: a scan, or one block as it is.
 
     A block that changes the shape of h is a stage of length 1, which no scan could carry.
@@ -146,4 +184,4 @@ def stacked(spec: StageSpec, style: blocks.Style, initializing: bool) -> nn.Modu
             unroll=spec.length if spec.length <= UNROLLED else 1,
             length=spec.length,
         )
-    return lifted(spec.layers, style, spec.shortcut)
+    return lifted(spec.layers, style, spec.shortcut, num_blocks)

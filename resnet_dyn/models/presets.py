@@ -7,7 +7,7 @@ shapes are those of He et al. 2015: 269,722 trainable values for ResNet-20, 25,5
 import jax.numpy as jnp
 
 from resnet_dyn import config
-from resnet_dyn.models import blocks, network
+from resnet_dyn.models import blocks, branch_scales, network
 
 Layer = blocks.Layer
 StageSpec = network.StageSpec
@@ -16,11 +16,14 @@ _IMAGENET_LENGTHS = ((2, 2, 2, 2), (3, 4, 6, 3), (3, 4, 6, 3), (3, 4, 23, 3), (3
 _IMAGENET_STAGES = dict(zip(config.IMAGENET_DEPTHS, _IMAGENET_LENGTHS, strict=True))
 
 
-def fully_connected(depth=10, width=100, classes=50, block='paper', norm='batch', **options):
+def fully_connected(
+    depth=10, width=100, classes=50, block='paper', norm='batch', survival=1.0, **options
+):
     """The net of eq 7 (norm `none`) and eq 20: a stem of one layer and depth - 1 blocks of one.
 
     `depth` is the paper's p, the classifier not counted, so L = depth - 1. Inputs are flattened.
-    `options` are those of `blocks.Style`: gamma, zero_init, dtype, gradients.
+    `options` are those of `blocks.Style`: gamma, zero_init, dtype, gradients, branch_scale and
+    branch_scale_init; `survival` is that of stochastic depth.
     """
     if depth < 2:
         raise ValueError(f'depth={depth} leaves no block: it must be at least 2')
@@ -28,11 +31,20 @@ def fully_connected(depth=10, width=100, classes=50, block='paper', norm='batch'
         stem_layer=Layer(width),
         stages=(StageSpec(depth - 1, (Layer(width),)),),
         classes=classes,
-        style=_style(block, norm, options),
+        style=_style('fully_connected', block, norm, options),
+        survival=_checked(survival),
     )
 
 
-def cifar_resnet(depth=20, block='preact', norm='batch', width_multiplier=1, classes=10, **options):
+def cifar_resnet(
+    depth=20,
+    block='preact',
+    norm='batch',
+    width_multiplier=1,
+    classes=10,
+    survival=1.0,
+    **options,
+):
     """The 6n+2 ResNet for small images: three stages of n blocks of two 3x3 convolutions.
 
     16/32/64 channels times `width_multiplier`, the stem too; shortcuts without parameters
@@ -53,11 +65,12 @@ def cifar_resnet(depth=20, block='preact', norm='batch', width_multiplier=1, cla
         stem_layer=Layer(16 * width_multiplier, 3),
         stages=tuple(stages),
         classes=classes,
-        style=_style(block, norm, options),
+        style=_style('cifar_resnet', block, norm, options),
+        survival=_checked(survival),
     )
 
 
-def imagenet_resnet(depth=50, block='postact', norm='batch', classes=1000, **options):
+def imagenet_resnet(depth=50, block='postact', norm='batch', classes=1000, survival=1.0, **options):
     """ResNet-18/34 with basic blocks, -50/101/152 with bottlenecks; projection shortcuts.
 
     The stride of a bottleneck sits on its 3x3 convolution, as in today's implementations.
@@ -77,13 +90,19 @@ def imagenet_resnet(depth=50, block='postact', norm='batch', classes=1000, **opt
         stem_layer=Layer(64, 7, 2),
         stages=tuple(stages),
         classes=classes,
-        style=_style(block, norm, options),
+        style=_style('imagenet_resnet', block, norm, options),
         pool=True,
+        survival=_checked(survival),
     )
 
 
-def from_config(model: config.Model, classes: int) -> network.ResidualNetwork:
-    """The module that a resolved `config.Model` names, for a data set of so many classes."""
+def from_config(
+    model: config.Model, classes: int, survival: float = 1.0
+) -> network.ResidualNetwork:
+    """The module that a resolved `config.Model` names, for a data set of so many classes.
+
+    `survival` is that of the last block in the training of the network.
+    """
     common = {
         'block': model.block,
         'norm': model.norm,
@@ -92,6 +111,9 @@ def from_config(model: config.Model, classes: int) -> network.ResidualNetwork:
         'zero_init': model.zero_init,
         'dtype': jnp.dtype(model.dtype),
         'gradients': model.convolution,
+        'branch_scale': model.branch_scale,
+        'branch_scale_init': model.branch_scale_init,
+        'survival': survival,
     }
     if model.family == 'fully_connected':
         return fully_connected(depth=model.depth, width=model.width, **common)
@@ -106,9 +128,20 @@ def _imagenet_layers(features: int, stride: int, bottleneck: bool) -> tuple[Laye
     return (Layer(features, 3, stride), Layer(features, 3))
 
 
-def _style(block: str, norm: str, options) -> blocks.Style:
+def _style(family: str, block: str, norm: str, options) -> blocks.Style:
     if block not in blocks.KINDS:
         raise ValueError(f'block={block!r} is none of {", ".join(blocks.KINDS)}')
     if norm not in config.NORMS:
         raise ValueError(f'norm={norm!r} is none of {", ".join(config.NORMS)}')
-    return blocks.Style(block, norm, **options)
+    style = blocks.Style(block, norm, **options)
+    if style.branch_scale not in branch_scales.KINDS:
+        kinds = ', '.join(branch_scales.KINDS)
+        raise ValueError(f'branch_scale={style.branch_scale!r} is none of {kinds}')
+    config.check_branch_scale(family, block, norm, style.branch_scale)
+    return style
+
+
+def _checked(survival: float) -> float:
+    if not 0 < survival <= 1:
+        raise ValueError(f'survival={survival} is no probability in (0, 1]')
+    return survival

@@ -194,16 +194,23 @@ def block(stage: Stage, params, h, gate):
 def addends(stage: Stage, params, h, gate):
     """What a block adds: (gate * branch(h), skip(h)), the latter None where there is no skip.
 
-    Gate None is open, and multiplies nothing. Others multiply in float32 or above, in which slopes
-    by gates are summed; the product has the branch's dtype.
+    Gate None is open, and multiplies nothing.
     """
     branch = stage.branch(params, h)
     if gate is not None:
-        wide = precise(branch)
-        branch = (jnp.asarray(gate, wide.dtype) * wide).astype(branch.dtype)
+        branch = times(gate, branch)
     if not stage.skippable:
         return branch, None
     return branch, h if stage.skip is None else stage.skip(params, h)
+
+
+def times(factor, branch):
+    """factor * branch, multiplied in float32 or above, in which slopes by factors are summed.
+
+    The product has the branch's dtype.
+    """
+    wide = precise(branch)
+    return (jnp.asarray(factor, wide.dtype) * wide).astype(branch.dtype)
 
 
 def join(stage: Stage, branch, skip):

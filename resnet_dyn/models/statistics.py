@@ -22,15 +22,17 @@ def estimated(model: network.ResidualNetwork, variables, batches_IB):
     """The variables of one network with the mean of the statistics of I batches (I, B, ...).
 
     Variables without norms come back as they are. The variance is the mean of those of the
-    batches, as in a running average.
+    batches, as in a running average. Of a network of stochastic depth they are those of the network
+    as it is when nothing is trained, each branch at its survival rate.
     """
     if STATISTICS not in variables:
         return variables
     nothing = jax.tree.map(jnp.zeros_like, variables[STATISTICS])
+    gates = None if model.survival == 1 else jnp.asarray(model.survival_rates, jnp.float32)
 
     def add(total, batch):
         _, new = model.apply(
-            {**variables, STATISTICS: nothing}, batch, train=True, mutable=[STATISTICS]
+            {**variables, STATISTICS: nothing}, batch, gates, train=True, mutable=[STATISTICS]
         )
         return jax.tree.map(jnp.add, total, new[STATISTICS]), None
 

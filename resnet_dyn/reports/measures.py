@@ -30,7 +30,7 @@ MEASURES: dict[str, Measure] = {
         gamma_profiles.Gammas,
         gamma_profiles.measure,
         gamma_profiles.cost,
-        (requirements.norms,),
+        (requirements.gammas,),
         NoOptions,
         Picture(gammas.profiles, 'Gammas'),
         (
@@ -38,10 +38,10 @@ MEASURES: dict[str, Measure] = {
                 'mean |gamma|',
                 lambda r: _nanmean(r.mean_SLN[..., -1]),
                 '.3f',
-                "mean over channels and blocks of |gamma| of each branch's last norm",
+                "mean over channels and blocks of |gamma| of each branch's last scale",
             ),
         ),
-        text='mean |gamma| over channels, by block and norm',
+        text='mean |gamma| over channels, by block and scale',
         examples=False,
     ),
     'depth': Measure(

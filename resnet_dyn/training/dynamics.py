@@ -1,6 +1,6 @@
 """What is recorded of one network while it trains: gammas, the weight norm, second moments.
 
-gammas         mean and standard deviation over channels of |gamma|, by block and norm
+gammas         mean and standard deviation over channels of |gamma|, by block and scale
 weight norm    sqrt(sum of w^2) over all kernels of the network
 moments        mean squares of g_l branch_l(h_l) and of skip_l(h_l) on a fixed probe batch of
                training inputs, statistics of that batch: their ratio is the block's power gain
@@ -26,9 +26,9 @@ def probe(split: splits.Split):
 def record(model: nn.Module, variables, data: step.Data) -> dict:
     """The record of one network on the probe inputs `data.split`, a dict of arrays:
 
-    weight_norm (), branch_moment (L,), skip_moment (L,); with norms also gamma_mean, gamma_std
-    (L,) of each branch's last norm; norm_gamma_mean, norm_gamma_std {norm_0: (L,), ...} of each
-    of its norms; stem_gamma_mean, stem_gamma_std () where the stem has a norm.
+    weight_norm (), branch_moment (L,), skip_moment (L,); with gammas also gamma_mean, gamma_std
+    (L,) of each branch's last scale; norm_gamma_mean, norm_gamma_std {norm_0: (L,), ...} of each
+    of its scales, branch_scale too; stem_gamma_mean, stem_gamma_std () where the stem has a norm.
     """
     inputs = batches.normalise(data.split, data.mean, data.std)
     moments = stack.second_moments(stack.from_model(model, variables, 'batch'), inputs)

@@ -123,7 +123,7 @@ def _read_once(folder, step, only, optimizer, expected) -> tuple[Variables, Meta
         if name not in recorded:
             raise errors.CheckpointError(
                 f'{folder} has no collection {name!r}: it has {", ".join(recorded)} '
-                "(gammas are there unless the model's norm is none)"
+                '(gammas are there where the model has norms, or trained scales of branches)'
             )
     trees = {name: _read_item(folder, name, recorded[name]) for name in only}
     if expected and (problem := _miscount(trees.get(OPTIMIZER, {}), step)):

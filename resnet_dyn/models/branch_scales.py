@@ -1,0 +1,78 @@
+"""What multiplies a whole branch, h -> merge(skip(h) + gate * scale_l * branch_l(h)), l = 1..L.
+
+    none         1
+    skipinit     alpha_l, trained, in the collection `gammas`    De & Smith 2020; ReZero
+    sqrt_depth   1 / sqrt(L)
+    depth        1 / L
+    sqrt_index   1 / sqrt(l)                                     l counts through all stages
+    fixup        alpha_l, trained, from 1                        Zhang et al. 2019, 1901.09321
+
+A branch of m layers of weights begins in fixup with its first m - 1 scaled by L^(-1 / (2m - 2)) and
+its last at 0, the classifier begins at 0, and a trained scalar bias, from 0, stands before each
+layer of weights and each ReLU but for the first weights of the network, as in the authors' code: 2m
+in a branch, of which a skip that changes the shape shares the one before the first weights. Here
+weights are drawn by fan-in, not by fan-out, and scalars are trained at the rate of all others, not
+at a tenth. Their blocks are our `postact`; in `preact` the biases stand by the same rule.
+
+What makes a kind is one row of `KINDS`; networks, blocks and stacks read it there.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax.numpy as jnp
+import numpy as np
+
+from resnet_dyn.models import stack as stack_lib
+
+
+class Kind(NamedTuple):
+    """How a kind of scale makes the branches of a network."""
+
+    constant: Callable | None = None  # of l (L,) and L, the fixed values (L,); None: all are 1
+    trained: bool = False  # whether a branch has a scalar of its own
+    initial: float | None = None  # value of the scalar; None: the one that is asked for
+    fixup: bool = False  # whether initial weights and biases are those of Zhang et al.
+
+
+KINDS = {
+    'none': Kind(),
+    'skipinit': Kind(trained=True),
+    'sqrt_depth': Kind(constant=lambda l, L: np.full(l.shape, L**-0.5)),
+    'depth': Kind(constant=lambda l, L: np.full(l.shape, 1 / L)),
+    'sqrt_index': Kind(constant=lambda l, L: l**-0.5),
+    'fixup': Kind(trained=True, initial=1.0, fixup=True),
+}
+
+
+def constants(kind: Kind, L: int) -> np.ndarray:
+    """The fixed values (L,) of the branches l = 1..L of a network, float64."""
+    return np.ones(L) if kind.constant is None else kind.constant(np.arange(1.0, L + 1), L)
+
+
+def initial_gains(kind: Kind, L: int, layers: int) -> tuple[float, ...]:
+    """What the initial weights of the `layers` of each of L branches are multiplied by."""
+    if not kind.fixup:
+        return (1.0,) * layers
+    return (L ** (-1 / (2 * layers - 2)),) * (layers - 1) + (0.0,)
+
+
+class Scale(nn.Module):
+    """gamma * branch, with one trained number, which is a scale like those of norms."""
+
+    initial: float
+
+    @nn.compact
+    def __call__(self, branch):
+        """branch (B, ..., C) -> the same shape and dtype; gamma (1,) is float32."""
+        gamma = self.variable('gammas', 'gamma', jnp.full, (1,), self.initial, jnp.float32)
+        return stack_lib.times(gamma.value[0], branch)
+
+
+class Bias(nn.Module):
+    """h + bias, with one trained number for all channels, from 0."""
+
+    @nn.compact
+    def __call__(self, h):
+        return h + self.param('bias', nn.initializers.zeros, (), jnp.float32).astype(h.dtype)
