@@ -46,7 +46,7 @@ class CriticalPoints(NamedTuple):
     hits_N: how many starts led to each.
     starts: how many starts were made.
     euler_holds: whether sum_k (-1)^k N_k = 1 + (-1)^{Lambda - 1}.
-    complete: whether that holds and no point was reached from one start only.
+    complete: whether that holds and every point, of one or more, was reached from several starts.
     """
 
     points_ND: np.ndarray
@@ -123,7 +123,8 @@ def find_critical_points(key, tensors, mixture, starts=2048, max_rounds=32, iter
         found = _merge(found, converged, _SAME_POINT[dtype])
         indices_N = _indices(found)
         euler_holds = bool(np.sum((-1) ** indices_N) == 1 + (-1) ** (Lambda - 1))
-        complete = euler_holds and bool((found.hits_N > 1).all())
+        reached_again = found.hits_N.size > 0 and bool((found.hits_N > 1).all())
+        complete = euler_holds and reached_again
         if complete:
             break
     order = np.argsort(found.energies_N)
