@@ -10,7 +10,9 @@ from typing import Any
 from resnet_dyn.analysis import effort as effort_lib
 from resnet_dyn.analysis import subjects
 from resnet_dyn.kernels import devices, interactions, reorder
+from resnet_dyn.models import builders
 from resnet_dyn.models import gammas as gammas_lib
+from resnet_dyn.theory import network_depth
 
 Requirement = Callable[[subjects.Subject, effort_lib.Effort, Any], str]
 
@@ -32,6 +34,28 @@ def gammas(subject: subjects.Subject, effort, options) -> str:
         'batch or rms, or with config.model.branch_scale=skipinit; of others, only blocks with '
         'params["gammas"] have them'
     )
+
+
+def law_of_gammas(subject: subjects.Subject, effort, options) -> str:
+    """Blocks and norms of ours for which the theory has a depth law, and no other scales."""
+    style = builders.style(subject.stacks[0])
+    if style is None:
+        return (
+            'the theory has a law for the blocks and norms of our networks alone; what the '
+            'functions of these do to their gammas is not known'
+        )
+    if (style.block, style.norm) not in network_depth.VARIANTS:
+        known = ', '.join(f'{block} with norm {norm}' for block, norm in network_depth.VARIANTS)
+        return (
+            f'the theory has no law for blocks of the kind {style.block} with norm {style.norm}: '
+            f'it has one for {known}'
+        )
+    if getattr(style, 'branch_scale', 'none') != 'none':
+        return (
+            f'the theory has no law for branches that are scaled too (branch_scale '
+            f'{style.branch_scale}): it has one for branch_scale none'
+        )
+    return ''
 
 
 def skips(subject: subjects.Subject, effort, options) -> str:

@@ -76,7 +76,7 @@ def measure(stack: stack_lib.ResidualStack, inputs, loss: Callable) -> Influence
     nudges = [jnp.zeros(stage.branch.shape, stage.branch.dtype) for stage in shapes]
     gradients, (first, seen) = jax.grad(run, has_aux=True)(nudges)
     cosines = [
-        (_directions(stage.branch, 2) * _directions(gradient, 2)).sum(-1).mean(1)
+        (directions(stage.branch, 2) * directions(gradient, 2)).sum(-1).mean(1)
         for stage, gradient in zip(seen, gradients, strict=True)
     ]
     return Influence(
@@ -103,7 +103,7 @@ def _block(stage, params, h, nudge):
     if skip is None:
         missing = jnp.full((), jnp.nan, stack_lib.precise(branch).dtype)
         return h, _Seen(branch, output, missing, missing)
-    angle_B = _angle(_directions(skip, 1), _directions(output, 1))
+    angle_B = _angle(directions(skip, 1), directions(output, 1))
     influence = (2 * jnp.sin(angle_B / 2) ** 2).mean()  # 1 - cos
     branch_B, skip_B = _polar(_rows(branch, 1))[0], _polar(_rows(skip, 1))[0]
     ratio_B = jnp.where(branch_B == 0, 0, branch_B / jnp.where(branch_B == 0, 1, skip_B))
@@ -116,14 +116,14 @@ def _angular_distances(states):
     distances_NN = jnp.full((depths[-1][-1] + 1,) * 2, jnp.nan, stack_lib.precise(states[0]).dtype)
     for shape in dict.fromkeys(h.shape[1:] for h in states):
         alike = [i for i, h in enumerate(states) if h.shape[1:] == shape]
-        units = _directions(jnp.concatenate([states[i] for i in alike]), 2)
+        units = directions(jnp.concatenate([states[i] for i in alike]), 2)
         rows = jax.lax.map(lambda unit, units=units: _angle(unit[None], units).mean(1), units)
         index = np.concatenate([depths[i] for i in alike])
         distances_NN = distances_NN.at[np.ix_(index, index)].set(rows / jnp.pi)
     return distances_NN
 
 
-def _directions(x, axes: int):
+def directions(x, axes: int):
     """Unit vectors of all that stands behind the first `axes` axes of x."""
     return _polar(_rows(x, axes))[1]
 

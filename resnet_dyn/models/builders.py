@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from resnet_dyn.models import blocks
 from resnet_dyn.models import stack as stack_lib
 
 ResidualStack, Stage = stack_lib.ResidualStack, stack_lib.Stage
@@ -106,6 +107,12 @@ def from_functions(
             couples_examples=couples_examples,
         )
     )
+
+
+def style(stack: ResidualStack) -> blocks.Style | None:
+    """What all blocks of a network of ours have in common; None for a stack of other functions."""
+    branch = stack.stages[0].branch if stack.stages else None
+    return branch.module.style if isinstance(branch, _Method) else None
 
 
 @dataclasses.dataclass(frozen=True)

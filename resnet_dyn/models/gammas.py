@@ -53,6 +53,12 @@ def of_stack(stack) -> dict | None:
     return found if everywhere else None
 
 
+def norms(block: Mapping) -> list:
+    """The gammas (C,) of one branch's norms, of those of `by_block`, in forward order."""
+    names = (name for name in block if name.startswith('norm_'))
+    return [block[name] for name in sorted(names, key=lambda name: int(name.split('_')[1]))]
+
+
 def last(gammas: Mapping) -> list:
     """The gamma (C,) that is closest to the end of each of the L branches, in forward order."""
     return [list(block.values())[-1] for block in by_block(gammas)]

@@ -1,6 +1,7 @@
 """The predicted depth of the virtual ensemble over training: gains, depth law, mean length.
 
-b_l^2 = E|branch|^2 / E|skip|^2;  incoherent law in the middle, both laws on the right
+`law` from measured gains, b_l^2 = E|branch|^2 / E|skip|^2, with the incoherent law in the middle
+and both laws on the right; `of_gammas` from gammas alone, with sigma recomputed and frozen.
 """
 
 import numpy as np
@@ -25,18 +26,47 @@ def law(records_T, heading: str, note: str):
     laws.set(title='Depth law, incoherent', ylabel='ε$_r$²')
     laws.set_xlabel('path length r (r − 1 branches used)')
     style.time_bar(fig, [gains, laws], steps_T)
-    for name, colour, line in (
-        ('incoherent', style.BLUE, '-'),
-        ('coherent', style.VERMILION, '--'),
-    ):
-        mean_ST = np.stack([getattr(record, f'{name}_mean_S') for record in records_T]).T
-        style.band(means, steps_T, mean_ST, colour, name, (1, lengths), linestyle=line)
-    means.axhline(
-        (lengths + 1) / 2, color=style.GREY, linestyle=':', linewidth=1, label='half depth'
-    )
-    means.set(title=f'Mean length, of at most {lengths}', ylabel='E[r]')
-    scales.lengths(means, 1, lengths)
-    scales.over_steps(means, steps_T)
+    _means(means, records_T, {'incoherent': 'incoherent', 'coherent': 'coherent'}, lengths)
     style.heading(fig, heading)
     style.footnote(fig, note)
     return fig
+
+
+@style.picture()
+def of_gammas(records_T, heading: str, note: str):
+    """The picture of `analysis.gamma_depth.GammaDepth` records, one a step, in order."""
+    steps_T = [int(record.step) for record in records_T]
+    gamma_TSL = np.stack([record.gamma_SL for record in records_T])
+    law_TSR = np.stack([record.recomputed_SR for record in records_T])
+    lengths = law_TSR.shape[-1]
+    fig = style.figure(11.0, 3.7)
+    gammas, laws, means = fig.subplots(1, 3)
+    style.lines_over_time(gammas, steps_T, gamma_TSL, bounds=(0, np.inf))
+    gammas.set(title='Last gamma of every block', xlabel='block')
+    gammas.set_ylabel('root mean square over channels')
+    scales.from_zero(gammas)
+    lengths_R = np.arange(1, lengths + 1)
+    style.lines_over_time(laws, steps_T, law_TSR, lengths_R, bounds=style.SHARE)
+    laws.set(title='Depth law, sigma recomputed', ylabel='P(r)')
+    laws.set_xlabel('path length r (r − 1 branches used)')
+    style.time_bar(fig, [gammas, laws], steps_T)
+    names = {'recomputed': 'sigma recomputed', 'frozen': 'sigma frozen'}
+    _means(means, records_T, names, lengths)
+    style.heading(fig, heading)
+    style.footnote(fig, note)
+    return fig
+
+
+def _means(axes, records_T, names: dict[str, str], lengths: int) -> None:
+    """E[r] of two laws of the records over the steps, by the names of their fields."""
+    steps_T = [int(record.step) for record in records_T]
+    looks = ((style.BLUE, '-'), (style.VERMILION, '--'))
+    for (field, label), (colour, line) in zip(names.items(), looks, strict=True):
+        mean_ST = np.stack([getattr(record, f'{field}_mean_S') for record in records_T]).T
+        style.band(axes, steps_T, mean_ST, colour, label, (1, lengths), linestyle=line)
+    axes.axhline(
+        (lengths + 1) / 2, color=style.GREY, linestyle=':', linewidth=1, label='half depth'
+    )
+    axes.set(title=f'Mean length, of at most {lengths}', ylabel='E[r]')
+    scales.lengths(axes, 1, lengths)
+    scales.over_steps(axes, steps_T)

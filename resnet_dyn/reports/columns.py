@@ -28,6 +28,24 @@ def fits(name: str, law, coherent: bool, of: str) -> tuple[Column, Column]:
     )
 
 
+GAMMA_DEPTH = (
+    Column(
+        'E[r] predicted from gammas, sigma recomputed',
+        lambda r: r.recomputed_mean_S,
+        '.2f',
+        'mean path length r, of at most L + 1, by the power gains of the gradient that the theory '
+        'gives to random weights and these gammas (root mean square over channels of the last norm '
+        'of each branch); sigma as these gammas make it; convolutions and skips that change the '
+        'shape taken for dense layers and identities',
+    ),
+    Column(
+        'E[r] predicted from gammas, sigma frozen',
+        lambda r: r.frozen_mean_S,
+        '.2f',
+        'the same with the sigmas of a network whose gammas are all 1',
+    ),
+)
+
 DEPTH = (
     *fits('incoherent', lambda r: r.incoherent_SR, False, 'the incoherent law of the gains'),
     *fits('coherent', lambda r: r.coherent_SR, True, 'the coherent law of the gains'),

@@ -10,6 +10,7 @@ import numpy as np
 from resnet_dyn.analysis import (
     block_influence,
     depth_measures,
+    gamma_depth,
     gamma_profiles,
     interaction_spectra,
     lesion_curves,
@@ -42,6 +43,20 @@ MEASURES: dict[str, Measure] = {
             ),
         ),
         text='mean |gamma| over channels, by block and scale',
+        examples=False,
+    ),
+    'gamma_depth': Measure(
+        gamma_depth.GammaDepth,
+        gamma_depth.measure,
+        gamma_depth.cost,
+        (requirements.norms, requirements.law_of_gammas),
+        NoOptions,
+        Picture(depth.of_gammas, 'Depth predicted from gammas alone'),
+        columns.GAMMA_DEPTH,
+        text=(
+            'the depth law that the theory predicts from gammas alone, E[r] of at most L + 1; '
+            'sigma recomputed and frozen'
+        ),
         examples=False,
     ),
     'depth': Measure(

@@ -12,6 +12,7 @@ Lemma 4    scale and depth  effective_depth      scale_window, scale_for_depth, 
 eq 19      slopes in C      effective_depth      log_weight_slopes, mean_depth_slope
 eq 20      batch norm       batch_norm_depth     activation_moments, branch_probabilities,
                                                  mean_depth, depth_law, ewens_moments, depth_bound
+                            network_depth        power_gains, mean_depth (from blocks and gammas)
 eq 21      two-path loss    gamma_growth         two_path_loss, hypotheses
 Theorem 3  gammas grow      gamma_growth         growth, growth_condition
 Theorem 4  scale, eq 25     gamma_growth         scale_gradient, stationary_scale

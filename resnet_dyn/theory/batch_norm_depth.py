@@ -32,6 +32,7 @@ from scipy.special import digamma, polygamma
 from resnet_dyn.theory import path_weights
 
 VARIANTS = ('nominal', 'rms', 'std', 'centred', 'preact')
+SIGMAS = ('recomputed', 'frozen')
 
 
 class ActivationMoments(typing.NamedTuple):
@@ -44,7 +45,11 @@ class ActivationMoments(typing.NamedTuple):
 
 
 def activation_moments(
-    p: int, variant: str = 'nominal', gamma: float | np.ndarray = 1.0, v1: float = 1.0
+    p: int,
+    variant: str = 'nominal',
+    gamma: float | np.ndarray = 1.0,
+    v1: float = 1.0,
+    mean1: float | None = None,
 ) -> ActivationMoments:
     """Second moments, means, sigmas and gains of all layers, sigma recomputed for these gammas.
 
@@ -57,13 +62,15 @@ def activation_moments(
       variant: one of `VARIANTS`; see the table at the top of this file.
       gamma: the norm scale of layers 2..p: one number, or an array of shape (p - 1,).
       v1: E N_1^2 > 0.
+      mean1: E N_1, of a first layer other than the paper's: sqrt(v1 / pi), 0 in `preact`, unless
+        given. A first layer whose own norm centres has 0.
 
     Returns:
       `ActivationMoments`.
 
     Raises:
-      ValueError: for an unknown variant, p not an integer >= 1, v1 <= 0, or gammas of another
-        shape or not finite.
+      ValueError: for an unknown variant, p not an integer >= 1, v1 <= 0, |mean1| >= sqrt(v1), or
+        gammas of another shape or not finite.
     """
     p = path_weights.checked_depth(p)
     gammas = _checked_gammas(gamma, p)
@@ -71,8 +78,10 @@ def activation_moments(
         raise ValueError(f'variant = {variant!r}: expected one of {", ".join(VARIANTS)}')
     if not 0 < v1 < math.inf:
         raise ValueError(f'v1 = {v1}: expected a finite second moment > 0')
+    if mean1 is not None and not abs(mean1) < math.sqrt(v1):
+        raise ValueError(f'mean1 = {mean1}: expected less than sqrt(v1) = {math.sqrt(v1)}')
     layer = _LAYERS[variant]
-    state, sigma2 = _first_layer(variant, float(v1)), math.nan
+    state, sigma2 = _first_layer(variant, float(v1), mean1), math.nan
     rows = [(state.second_moment, state.mean, sigma2)]
     for scale in gammas.tolist():
         state, sigma2 = layer(state, scale)
@@ -101,12 +110,12 @@ def branch_probabilities(
     Raises:
       ValueError: as `activation_moments`, and for another `sigma`.
     """
+    if sigma not in SIGMAS:
+        raise ValueError(f"sigma = {sigma!r}: expected 'recomputed' or 'frozen'")
     if sigma == 'recomputed':
         b2 = activation_moments(p, variant, gamma, v1).gains ** 2
-    elif sigma == 'frozen':
-        b2 = (activation_moments(p, variant, 1.0, v1).gains * _checked_gammas(gamma, p)) ** 2
     else:
-        raise ValueError(f"sigma = {sigma!r}: expected 'recomputed' or 'frozen'")
+        b2 = (activation_moments(p, variant, 1.0, v1).gains * _checked_gammas(gamma, p)) ** 2
     return b2 / (1 + b2)
 
 
@@ -217,8 +226,10 @@ class _Layer(typing.NamedTuple):
     data_variance: float
 
 
-def _first_layer(variant, v1):
+def _first_layer(variant, v1, mean1):
     """ReLU of a Gaussian (m^2 = K = v / pi); `preact` has a linear stem; `nominal` no mean."""
+    if mean1 is not None:
+        return _Layer(v1, math.nan if variant == 'nominal' else mean1, v1 - mean1**2)
     if variant == 'preact':
         return _Layer(v1, 0.0, v1)
     mean = math.nan if variant == 'nominal' else math.sqrt(v1 / math.pi)

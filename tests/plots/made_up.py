@@ -9,6 +9,7 @@ from resnet_dyn.plots import depth, gammas, influence, interactions, lesions, or
 
 PICTURES = {
     'gammas': gammas.profiles,
+    'gamma_depth': depth.of_gammas,
     'depth': depth.law,
     'singles': lesions.singles,
     'pairs': lesions.pairs,
@@ -22,6 +23,7 @@ PICTURES = {
 _SCORES = 'step full_loss_S full_error_S '
 FIELDS = {
     'gammas': 'step norms_N mean_SLN spread_SLN stem_mean_S stem_spread_S',
+    'gamma_depth': 'step gamma_SL recomputed_SR frozen_SR recomputed_mean_S frozen_mean_S',
     'depth': 'step gains_SL incoherent_SR coherent_SR incoherent_mean_S coherent_mean_S '
     'incoherent_std_S coherent_std_S',
     'singles': f'{_SCORES} loss_SL error_SL first_order_SL',
@@ -35,8 +37,10 @@ FIELDS = {
     'influence': 'step branch_over_skip_SL block_influence_SL gradient_cosine_SL '
     'angular_distance_SNN',
 }
+_MEAN_LENGTHS = ('coherent_mean_S', 'recomputed_mean_S', 'frozen_mean_S')
 OF_ZERO_BRANCHES = {  # by field; the others are those of the networks without blocks, any numbers
     'gains_SL',
+    'gamma_SL',
     'first_order_SL',
     'moebius_SR',
     'variance_S',
@@ -116,6 +120,6 @@ def _record(name, S, step, L, M, seed):
             return np.full(S, np.nan)
         shape = [sizes[axis] for axis in field.rpartition('_')[2]]
         found = draw.uniform(0.1, 1.0, shape).astype(np.float32)
-        return 1 + L * found if field.endswith('coherent_mean_S') else found
+        return 1 + L * found if field.endswith(_MEAN_LENGTHS) else found
 
     return SimpleNamespace(**{field: values(field) for field in FIELDS[name].split()})

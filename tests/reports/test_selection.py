@@ -53,8 +53,8 @@ def test_options_given_by_hand_are_those_of_the_request():
 @pytest.mark.parametrize(
     ('made', 'lost', 'why'),
     [
-        (subject(), {'gammas'}, 'no collection of gammas'),
-        (subject(shapes=False), {'gammas', 'reorder'}, ''),
+        (subject(), {'gammas', 'gamma_depth'}, 'no collection of gammas'),
+        (subject(shapes=False), {'gammas', 'gamma_depth', 'reorder'}, ''),
         (plain(), set(measures.MEASURES), ''),
     ],
     ids=['no gammas', 'no equal blocks', 'plain'],
