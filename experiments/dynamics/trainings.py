@@ -51,11 +51,12 @@ _BASES: Mapping[str, Values] = {
         'data.train_size': 10_000,
         'model.family': 'cifar_resnet',
         'model.depth': 20,
-        'train.epochs': 12.0,
-        'checkpoint.every': 117,
+        'train.epochs': 10.0,
+        'train.weight_decay': 5e-4,
+        'checkpoint.every': 78,
         'log.every': 39,
         'log.record': 39,
-        'log.evaluate': 234,
+        'log.evaluate': 195,
         **_CHECKPOINTS,
     },
 }
@@ -112,7 +113,7 @@ _VARIANTS: Mapping[str, Mapping[str, Values]] = {
         'main': {},
         'frozen': {'train.gammas': 'frozen'},
         'none-skipinit': {**_SKIPINIT, 'train.learning_rate': 0.02},
-        **_decays(('decay-all', 'decay-kernels')),
+        'decay-all': {'train.decay_gammas': 'all'},
     },
 }
 TASKS = tuple(_BASES)
