@@ -30,6 +30,7 @@ RESTATED = {'train.decay_gammas': {False: 'none', True: 'all'}}
 
 _GAUSSIANS = ('data.name', ('gaussians',))
 _NORMALISED = ('model.norm', ('batch', 'rms'))
+_WITH_SKIPS = ('model.block', ('preact', 'postact', 'paper'))
 _MOVING_GAMMAS = ('train.gammas', ('trained', 'only'))
 field = fields.field
 
@@ -206,6 +207,15 @@ class Train:
         'alone; other, all but those (Kim et al. 2022, arXiv:2205.07260)',
         choices=('none', 'all', 'branch', 'other'),
         only=_MOVING_GAMMAS,
+    )
+    survival: float = field(
+        1.0,
+        'stochastic depth (Huang et al. 2016, arXiv:1603.09382): the share of the batches in which '
+        'the last block is there; it falls linearly from 1 at the input, and all blocks are there, '
+        'scaled by their share, when a network is evaluated. 1: all are always there',
+        above=0.0,
+        high=1.0,
+        only=_WITH_SKIPS,
     )
     loss: str = field('cross_entropy', 'training loss', choices=('cross_entropy', 'hinge'))
     label_smoothing: float = field(
@@ -532,5 +542,6 @@ def _check_gammas(config: Config) -> None:
         if path in OF_GAMMAS and (value := fields.get(config, path)) != default:
             raise errors.ConfigError(
                 f'config.{path}={value} has no use without gammas, and a network of '
-                'config.model.norm=none has none: leave it out, or take the norm batch or rms'
+                'config.model.norm=none has none: leave it out, or take the norm batch or rms, or '
+                'a trained scale of the branches (config.model.branch_scale=skipinit)'
             )

@@ -157,6 +157,8 @@ def test_a_config_of_an_earlier_version_decays_the_gammas_that_it_did():
             },
             'decay_gammas=all has no use without',
         ),
+        ({'train__survival': 0.0}, r'must be in \(0\.0, 1\.0\]'),
+        ({'train__survival': 0.5, 'model__block': 'plain'}, 'survival=0.5 has no use with'),
         ({'data__label_noise': 1.0}, r'must be in \[0\.0, 1\.0\)'),
         ({'train__steps': 20, 'train__warmup': 20}, 'the whole run of 20'),
     ],

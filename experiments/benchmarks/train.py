@@ -97,7 +97,7 @@ def resnet_program(depth: int) -> program.Program:
         classes=10,
         source=datasets.Source('random images', '', ''),
     )
-    model = presets.from_config(cfg.model, dataset.classes)
+    model = presets.from_config(cfg.model, dataset.classes, cfg.train.survival)
     return program.Program(
         cfg, model, dataset, cfg.train.steps, seed_axis.mesh(1, jax.devices()[:1])
     )

@@ -110,7 +110,8 @@ class Run:
             return self._last[1]
         _, variables, meta = checkpoints.restore(self.workdir, step, expected=self._identity)
         if self._model is None:
-            self._model = presets.from_config(self.config.model, classes=meta['classes'])
+            survival = self.config.train.survival
+            self._model = presets.from_config(self.config.model, meta['classes'], survival)
         if looks and self._examples is None:
             self._load(meta)
         networks = [

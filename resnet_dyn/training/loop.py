@@ -72,7 +72,7 @@ def train(
     datasets.check_family(dataset, start.config.model.family)
     _check_batch(start.config, dataset)
     train = start.config.train
-    model = presets.from_config(start.config.model, dataset.classes)
+    model = presets.from_config(start.config.model, dataset.classes, train.survival)
     shape = dataset.train.inputs.shape[1:]
     values = state.trainable_values(model, train.gammas, shape)  # through the net
     with runs.prepare(start, dataset) as run:

@@ -154,6 +154,7 @@ def meta(run: Run, dataset: datasets.Dataset) -> dict[str, Any]:
     return {
         'run': identity(run.config, dataset.source.digest),
         'model': config.to_dict(run.config)['model'],
+        'survival': run.config.train.survival,
         **description.facts(dataset),
         'provenance': records.provenance(run.config, seed=run.config.seed),
     }
@@ -183,7 +184,8 @@ def open_run(
             f'seed={seed}: the run in {_absolute(workdir)} has {networks} networks, so it is one '
             f'of 0..{networks - 1}'
         )
-    model = presets.from_config(config.part('model', meta['model']), classes=meta['classes'])
+    part, survival = config.part('model', meta['model']), meta.get('survival', 1.0)
+    model = presets.from_config(part, meta['classes'], survival)
     return model, jax.tree.map(lambda leaf: jnp.asarray(leaf[seed]), variables), meta
 
 

@@ -26,6 +26,7 @@ _FORMS = {  # of what meta says, where it does
     **dict.fromkeys(('run', 'source', 'provenance', 'model', 'leaves', totals.META), dict),
     **dict.fromkeys(('input_shape', 'mean', 'std'), list),
     'classes': int,
+    'survival': float,
 }
 
 Variables = dict[str, Any]

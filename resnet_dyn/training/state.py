@@ -7,6 +7,7 @@ uninterrupted one.
     initial values   fold_in(key, INIT)
     order of epoch e permutation(fold_in(fold_in(key, ORDER), e))
     augmentation     fold_in(fold_in(key, AUGMENT), t)
+    surviving blocks fold_in(fold_in(key, SURVIVAL), t)
 """
 
 from collections.abc import Mapping
@@ -20,7 +21,7 @@ import optax
 
 from resnet_dyn import config
 
-INIT, ORDER, AUGMENT = 0, 1, 2
+INIT, ORDER, AUGMENT, SURVIVAL = 0, 1, 2, 3
 
 
 class State(NamedTuple):

@@ -1,7 +1,10 @@
 """One step of training, and one evaluation, of one network.
 
-    logits, statistics = model(variables, augment(normalise(inputs)))
+    logits, statistics = model(variables, augment(normalise(inputs)), gates)
     trainable_{t+1} = sgd(trainable_t, grad mean loss(logits, labels))
+
+The gates are those of stochastic depth: a block is there for the whole batch or not at all, open
+with the probability p_l of `model.survival_rates`; without it there are none.
 
 Nothing here knows of seeds: `seed_axis` and `program` take these functions over S networks.
 """
@@ -11,6 +14,7 @@ from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import lax
@@ -62,11 +66,15 @@ def train_step(
         inputs = batches.normalise(inputs, data.mean, data.std)
         if augment:
             inputs = batches.augment(_at(key, state.AUGMENT, t), inputs)
+        gates_L = None
+        if model.survival < 1:
+            gates_L = survivors(_at(key, state.SURVIVAL, t), model.survival_rates)
 
         def mean_loss(trainable):
             logits_BK, new = model.apply(
                 state.merged(variables, trainable),
                 inputs,
+                gates_L,
                 train=True,
                 mutable=['batch_stats'],
             )
@@ -81,6 +89,11 @@ def train_step(
         return variables, optimizer, Metrics(value, accuracy)
 
     return step
+
+
+def survivors(key: jax.Array, rates_L) -> jax.Array:
+    """The gates (L,) of a batch: 1 with the probability of the block, else 0."""
+    return jax.random.bernoulli(key, jnp.asarray(rates_L)).astype(jnp.float32)
 
 
 def evaluation(model: nn.Module, loss: losses.Loss) -> Callable:

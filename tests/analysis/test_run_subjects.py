@@ -61,6 +61,17 @@ def test_networks_look_at_test_examples_as_the_lines_of_a_notebook_do(tiny_run, 
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
+def test_networks_of_stochastic_depth_are_looked_at_with_their_branches_scaled(tiny_run, run):
+    cfg = fields.replace(run.config, {'train.survival': 0.4})
+    known = runs.Known(cfg, runs.read(tiny_run).identity)
+    running = effort.Settings(30, statistics='running')
+    subject = run_subjects.Run(tiny_run, running, known=known).subject(6)
+    _, variables, _ = runs.open_run(tiny_run, step=6, seed=1)
+    model, inputs = presets.from_config(cfg.model, 3, survival=0.4), subject.examples.inputs
+    found = stack.apply(subject.stacks[1], inputs, jnp.ones(3))
+    np.testing.assert_allclose(found, model.apply(variables, inputs), rtol=1e-5, atol=1e-6)
+
+
 def test_estimated_statistics_are_the_means_over_batches_of_what_each_batch_has(tiny_run, run):
     _, variables, meta = runs.open_run(tiny_run, step=0, seed=0)
     model = presets.from_config(run.config.model, 3)

@@ -275,15 +275,15 @@ def test_a_run_without_its_last_line_or_a_sound_last_checkpoint_is_not_finished(
 
 
 def test_open_run_gives_one_network_ready_to_apply(tmp_path, dataset):
-    run = begin(tmp_path, dataset)
-    model = presets.from_config(CONFIG.model, 5)
+    run = begin(tmp_path, dataset, changed(train__survival=0.5))
+    model = presets.from_config(CONFIG.model, 5, survival=0.5)
     variables = jax.device_get(state.initial_variables(model, state.keys(CONFIG), (7,)))
     finish(run, dataset, variables)
     for seed in range(2):
         opened_model, opened, meta = runs.open_run(tmp_path, seed=seed)
         assert opened_model == model
         one = jax.tree.map(operator.itemgetter(seed), variables)
-        expected = presets.fully_connected(depth=4, width=6, classes=5).apply(
+        expected = presets.fully_connected(4, width=6, classes=5, survival=0.5).apply(
             one, dataset.test.inputs
         )
         np.testing.assert_array_equal(model.apply(opened, dataset.test.inputs), expected)

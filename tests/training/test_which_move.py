@@ -16,6 +16,7 @@ FIELDS = {
         'train.gamma_rate': 10.0,
         'train.decay_gammas': 'branch',
     },
+    'stochastic depth': {'train.survival': 0.5, 'train.decay_gammas': 'other'},
 }
 
 
@@ -29,7 +30,7 @@ def make(tiny):
         if key not in made:
             cfg = seed_axis.settle(tiny({'seeds': 2, 'model.depth': 4, **changes}))
             dataset = datasets.load(cfg.data)
-            model = presets.from_config(cfg.model, dataset.classes)
+            model = presets.from_config(cfg.model, dataset.classes, cfg.train.survival)
             mesh = seed_axis.mesh(2, jax.devices()[:1])
             programs = program.Program(cfg, model, dataset, STEPS, mesh)
             made[key] = programs, programs.begin()
@@ -75,6 +76,21 @@ def test_only_the_gammas_and_the_classifier_move(make):
     momenta = {'kernel', 'bias', 'gamma'}
     names = state.to_trees(after)['optimizer']
     assert len([name for name in names if name.rpartition('.')[2] in momenta]) == 4
+
+
+def test_the_blocks_that_live_through_a_step_are_drawn_by_network_and_step(make):
+    programs, begun = make(FIELDS['stochastic depth'])
+    before = np.asarray(begun.state.variables['params']['stage_0']['norm_0']['bias'])
+    drawn = []
+    for t in range(6):
+        after = _after(programs, begun, t, t + 1).variables['params']['stage_0']['norm_0']['bias']
+        moved_SL = (after != before).any(-1)
+        for s in range(2):
+            key = jax.random.fold_in(jax.random.fold_in(jax.random.key(s), 3), t)
+            expected = jax.random.bernoulli(key, np.array([5 / 6, 4 / 6, 3 / 6]))
+            np.testing.assert_array_equal(moved_SL[s], expected)
+            drawn.append(tuple(moved_SL[s].tolist()))
+    assert len(set(drawn)) > 3
 
 
 @pytest.mark.parametrize('which', FIELDS)
