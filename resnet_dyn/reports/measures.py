@@ -49,7 +49,7 @@ MEASURES: dict[str, Measure] = {
         gamma_depth.GammaDepth,
         gamma_depth.measure,
         gamma_depth.cost,
-        (requirements.norms, requirements.law_of_gammas),
+        (requirements.gammas, requirements.law_of_gammas),
         NoOptions,
         Picture(depth.of_gammas, 'Depth predicted from gammas alone'),
         columns.GAMMA_DEPTH,
