@@ -112,7 +112,7 @@ _VARIANTS: Mapping[str, Mapping[str, Values]] = {
     'cifar10': {
         'main': {},
         'frozen': {'train.gammas': 'frozen'},
-        'none-skipinit': {**_SKIPINIT, 'train.learning_rate': 0.02},
+        'none-skipinit': {**_SKIPINIT, 'train.learning_rate': 0.05},
         'decay-all': {'train.decay_gammas': 'all'},
     },
 }
