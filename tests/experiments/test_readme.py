@@ -1,17 +1,19 @@
 """The README's numbers come from files alone: what is there is written, what is not stays."""
 
+import csv
 import json
 
 import numpy as np
 import pytest
 
-from experiments import readme, readme_rows
+from experiments import claim_rows, readme, readme_rows
 from experiments.benchmarks import results, timing
 from resnet_dyn import errors, records
 from resnet_dyn.analysis import archive, depth_measures, lesion_curves, orders, path_spectra
 
 DEVICE = {'platform': 'cpu', 'kind': 'cpu', 'count': 1, 'cpu_cores': 2}
 OLD = [f'| old claim | 1 | 2 | 3 | 4 <!-- {name} --> |' for name in readme_rows.SOURCES]
+CLAIMS = [f'| old claim | 1 | 2 | 3 | 4 <!-- {name} --> |' for name in claim_rows.SOURCES]
 
 
 @pytest.fixture
@@ -21,8 +23,12 @@ def root(tmp_path):
 
 
 def _write(root, rows):
-    table = '\n'.join(['', *readme.HEADER, *rows, ''])
-    text = f'# Title\n\n{readme.BEGIN}\n{table}\n{readme.END}\n\nThe end.\n'
+    lines = ['# Title', '']
+    for table in readme.TABLES:
+        own = rows if table.name == 'numbers' else CLAIMS
+        begin, end = table.markers
+        lines += [begin, '', *table.head, *own, '', end, '']
+    text = '\n'.join([*lines, 'The end.', ''])
     (root / 'README.md').write_text(text)
 
 
@@ -64,7 +70,7 @@ def test_rows_whose_source_is_not_there_stay_and_this_is_said(root):
     result, lines, text = run(root)
     assert text == before
     assert result.findings == ()
-    assert len(lines) == len(readme_rows.SOURCES)
+    assert len(lines) == len(readme.SOURCES)
     assert all('its rows stay as they are' in line for line in lines)
 
 
@@ -72,14 +78,14 @@ def test_a_source_replaces_its_own_rows_alone_and_a_second_run_changes_nothing(r
     seconds = timing.spread([0.2, 0.1, 0.4])
     benchmark('theory', {'rows': [{'name': name, 'seconds': seconds} for name in 'ab']})
     _, lines, text = run(root)
-    assert len(lines) == len(readme_rows.SOURCES) - 1
+    assert len(lines) == len(readme.SOURCES) - 1
     assert _rows(text, 'benchmark-theory') == [
         f'| {name}, seconds: median (range) | 0.2 (0.1 to 0.4) | 3 rounds | 2 CPU cores | '
         '`python -m launch.benchmark --what=theory --workdir=build/benchmarks` '
         '<!-- benchmark-theory --> |'
         for name in 'ab'
     ]
-    others = [line for line in OLD if 'benchmark-theory' not in line]
+    others = [*CLAIMS, *(line for line in OLD if 'benchmark-theory' not in line)]
     assert [line for line in text.splitlines() if 'old claim' in line] == others
     assert run(root)[2] == text
 
@@ -89,7 +95,8 @@ def test_rows_stand_in_the_order_of_their_sources_and_rows_of_none_stay_last(roo
     foreign = '| of another program | 1 | 2 | 3 | 4 <!-- other --> |'
     _write(root, [typed, foreign, *OLD[::-1]])
     _, lines, text = run(root)
-    rows = [line for line in text.splitlines() if line.startswith('| ')][1:]
+    numbers = text.partition('<!-- numbers: begin -->')[2]
+    rows = [line for line in numbers.splitlines() if line.startswith('| ')][1:]
     assert rows == [*OLD, typed, foreign]
     assert any('none, other' in line for line in lines)
 
@@ -102,8 +109,11 @@ def test_a_readme_without_the_marks_of_a_table_is_refused_and_left_alone(root):
 
 
 def test_every_row_of_this_readme_has_a_source_here():
-    _, rows, _ = readme._parts(readme.ROOT / 'README.md')
-    assert rows and set(rows) <= set(readme_rows.SOURCES)
+    path = readme.ROOT / 'README.md'
+    for table in readme.TABLES:
+        _, rows, _ = readme.rows_of(path.read_text(), table, path)
+        assert set(rows) <= set(table.sources)
+        assert rows or table.name == 'claims'
 
 
 def test_the_words_of_a_benchmark_are_made_of_the_sizes_that_it_measured(root, benchmark):
@@ -370,7 +380,7 @@ def test_a_source_that_holds_something_else_is_said_and_all_rows_stay(root, sour
         numbers = f'{{"format": {results.FORMAT}, "numbers": {{}}, "provenance": {{}}}}'
         path.write_text(numbers if content == 'numbers' else content)
     _, lines, text = run(root)
-    assert text == before and len(lines) == len(readme_rows.SOURCES)
+    assert text == before and len(lines) == len(readme.SOURCES)
     (line,) = [line for line in lines if line.startswith(f'{source}: ')]
     assert 'its rows stay as they are' in line and 'does not exist' not in line
 
@@ -381,3 +391,65 @@ def test_pictures_are_copied_to_docs(root):
     source.write_bytes(b'picture')
     run(root)
     assert (root / 'docs' / 'figure1.png').read_bytes() == b'picture'
+
+
+LINE = {
+    'claim': 'depth-grows',
+    'task': 'digits',
+    'verdict': 'depends on the measure',
+    'run': 'digits-main',
+    'title': 'change of k predicted from power gains, incoherent',
+    'estimate': '0.51234',
+    'low': '0.25',
+    'high': '0.775',
+    'n': '10',
+    'outcome': 'holds',
+}
+
+
+def _claims(root, folder, *lines):
+    path = root / 'build' / folder / 'claims.csv'
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, 'w', newline='') as file:
+        writer = csv.DictWriter(file, LINE)
+        writer.writeheader()
+        writer.writerows(LINE | line for line in lines)
+
+
+def test_claims_become_rows_a_task_with_the_counts_of_outcomes_and_two_intervals(root):
+    one = {'claim': 'gammas-grow', 'verdict': 'fails', 'outcome': 'fails', 'estimate': '-0.2'}
+    _claims(
+        root,
+        'dynamics',
+        one | {'low': '-0.3', 'high': '-0.1'},
+        {},
+        {'title': 'change of order of interaction', 'outcome': 'undecided'},
+        {'title': 'k of the gradient by energies S_k', 'outcome': 'fails', 'estimate': '-3'},
+        {'title': 'change of k in top-5', 'outcome': 'not measured', 'n': '0', 'low': 'nan'},
+    )
+    _, lines, text = run(root)
+    grow, depth = sorted(_rows(text, 'claims-digits'), key=len)
+    assert [line for line in lines if line.startswith('claims-digits')] == []
+    command = '`python -m launch.dynamics --workdir=build/dynamics` <!-- claims-digits --> |'
+    assert grow == f'| Gammas grow in training | digits | fails | -0.2 [-0.3, -0.1], 10 | {command}'
+    assert depth == (
+        '| Depth grows in training | digits | depends on the measure (1 holds, 1 fails, '
+        '1 undecided) | power gains: +0.512 [+0.25, +0.775], 10; gradient: -3 [+0.25, +0.775], 10 '
+        f'| {command}'
+    )
+    assert _rows(text, 'claims-gaussians') == [CLAIMS[0]]
+    assert any(
+        'claims-gaussians: ' in line and 'no claim about gaussians' in line for line in lines
+    )
+
+
+@pytest.mark.parametrize('text', ['', 'claim,task\ndepth-grows,cifar10\n'])
+def test_claims_of_another_version_are_said_and_their_rows_stay(root, text):
+    path = root / 'build' / 'dynamics_cifar' / 'claims.csv'
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    before = (root / 'README.md').read_text()
+    _, lines, after = run(root)
+    assert after == before
+    (line,) = [line for line in lines if line.startswith('claims-cifar10: ')]
+    assert '--data=cifar10' in line and 'its rows stay' in line
