@@ -50,7 +50,7 @@ def law_of_gammas(subject: subjects.Subject, effort, options) -> str:
             f'the theory has no law for blocks of the kind {style.block} with norm {style.norm}: '
             f'it has one for {known}'
         )
-    if getattr(style, 'branch_scale', 'none') != 'none':
+    if style.branch_scale != 'none':
         return (
             f'the theory has no law for branches that are scaled too (branch_scale '
             f'{style.branch_scale}): it has one for branch_scale none'

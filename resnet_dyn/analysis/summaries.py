@@ -59,6 +59,15 @@ def half_lost_at(record: lesion_curves.RandomLesions) -> np.ndarray:
     return _first_crossing(record.deleted_J, mean_SJ, target_S)
 
 
+def mean_of_there(values_SX) -> np.ndarray:
+    """The mean over all but networks of what is there; NaN for a network of which nothing is."""
+    values_SX = np.asarray(values_SX, np.float64).reshape(len(values_SX), -1)
+    there_SX = ~np.isnan(values_SX)
+    number_S = there_SX.sum(1)
+    total_S = np.where(there_SX, values_SX, 0).sum(1)
+    return np.where(number_S > 0, total_S / np.maximum(number_S, 1), np.nan)
+
+
 def over_choices(values_SJM) -> tuple[np.ndarray, np.ndarray]:
     """Mean over finite networks and all random choices (J,), and its standard error (J,).
 

@@ -55,8 +55,7 @@ def of_stack(stack) -> dict | None:
 
 def norms(block: Mapping) -> list:
     """The gammas (C,) of one branch's norms, of those of `by_block`, in forward order."""
-    names = (name for name in block if name.startswith('norm_'))
-    return [block[name] for name in sorted(names, key=lambda name: int(name.split('_')[1]))]
+    return [block[name] for name in in_order(block) if name != BRANCH_SCALE]
 
 
 def last(gammas: Mapping) -> list:

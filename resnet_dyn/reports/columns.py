@@ -109,3 +109,34 @@ INTERACTIONS = (
         'over all sub-networks (Walsh)',
     ),
 )
+
+DEPTH_USE = (
+    Column(
+        'sign changes at',
+        lambda r: r.sign_change_S,
+        '.2f',
+        'blocks before the last change of cos(branch, skip), mean over examples, from below 0 to 0 '
+        'or above (Csordas et al. 2025); none where there is none',
+    ),
+    Column(
+        'KL halves at',
+        lambda r: r.divergence_depth_S,
+        '.2f',
+        'blocks passed from which on KL(head at that depth || output) is below half of its largest '
+        '(Hu et al. 2025), linear between blocks, at depths whose shape the head takes',
+    ),
+    Column(
+        'top 5 agree at',
+        lambda r: r.overlap_depth_S,
+        '.2f',
+        'the same from which on their 5 likeliest classes (of K <= 5 all but one) have more than '
+        '0.3 of what is above chance in common',
+    ),
+    Column(
+        'later change',
+        lambda r: summaries.mean_of_there(r.later_change_SL),
+        '.3f',
+        'relative change of the branches behind a block that is left out, root mean square over '
+        'examples, mean over these and then over the blocks',
+    ),
+)

@@ -5,11 +5,10 @@ A new measure is a module of its own and one row here.
 
 import textwrap
 
-import numpy as np
-
 from resnet_dyn.analysis import (
     block_influence,
     depth_measures,
+    depth_use,
     gamma_depth,
     gamma_profiles,
     interaction_spectra,
@@ -21,6 +20,7 @@ from resnet_dyn.analysis import (
 )
 from resnet_dyn.analysis.measure import Column, Measure, NoOptions, Picture
 from resnet_dyn.plots import depth, gammas, influence, interactions, lesions, paths
+from resnet_dyn.plots import depth_use as depth_use_plots
 from resnet_dyn.plots import orders as order_plots
 from resnet_dyn.reports import columns
 
@@ -37,7 +37,7 @@ MEASURES: dict[str, Measure] = {
         (
             Column(
                 'mean |gamma|',
-                lambda r: _nanmean(r.mean_SLN[..., -1]),
+                lambda r: summaries.mean_of_there(r.mean_SLN[..., -1]),
                 '.3f',
                 "mean over channels and blocks of |gamma| of each branch's last scale",
             ),
@@ -258,29 +258,33 @@ MEASURES: dict[str, Measure] = {
         (
             Column(
                 '|branch| / |skip|',
-                lambda r: _nanmean(r.branch_over_skip_SL),
+                lambda r: summaries.mean_of_there(r.branch_over_skip_SL),
                 '.3f',
                 'size of what a branch adds over what its skip carries, mean over the blocks',
             ),
             Column(
                 'influence',
-                lambda r: _nanmean(r.block_influence_SL),
+                lambda r: summaries.mean_of_there(r.block_influence_SL),
                 '.3f',
                 '1 - cos(skip, output), mean over the blocks',
             ),
         ),
         text='what each block does to the signal and its gradient; angles between depths',
     ),
+    'depth_use': Measure(
+        depth_use.DepthUse,
+        depth_use.measure,
+        depth_use.cost,
+        (requirements.skips,),
+        NoOptions,
+        Picture(depth_use_plots.uses, 'Depth as it is asked of language models'),
+        columns.DEPTH_USE,
+        text=(
+            'depth as it is asked of language models: sign of cos(branch, skip), the head applied '
+            'early, later blocks without an earlier one'
+        ),
+    ),
 }
-
-
-def _nanmean(values_SX) -> np.ndarray:
-    """The mean over all but networks of what is there; NaN for a network of which nothing is."""
-    values_SX = np.asarray(values_SX, np.float64).reshape(len(values_SX), -1)
-    there_SX = ~np.isnan(values_SX)
-    number_S = there_SX.sum(1)
-    total_S = np.where(there_SX, values_SX, 0).sum(1)
-    return np.where(number_S > 0, total_S / np.maximum(number_S, 1), np.nan)
 
 
 def listed(width: int = 80) -> str:

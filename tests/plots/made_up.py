@@ -5,7 +5,16 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from resnet_dyn.plots import depth, gammas, influence, interactions, lesions, orders, paths
+from resnet_dyn.plots import (
+    depth,
+    depth_use,
+    gammas,
+    influence,
+    interactions,
+    lesions,
+    orders,
+    paths,
+)
 
 PICTURES = {
     'gammas': gammas.profiles,
@@ -19,6 +28,7 @@ PICTURES = {
     'paths': paths.spectrum,
     'interactions': interactions.spectra,
     'influence': influence.influences,
+    'depth_use': depth_use.uses,
 }
 _SCORES = 'step full_loss_S full_error_S '
 FIELDS = {
@@ -36,11 +46,14 @@ FIELDS = {
     'interactions': 'step walsh_SR moebius_SR variance_S shapley_loss_SL shapley_error_SL',
     'influence': 'step branch_over_skip_SL block_influence_SL gradient_cosine_SL '
     'angular_distance_SNN',
+    'depth_use': 'step cosine_SL divergence_SN overlap_SN chance change_SLL later_change_SL '
+    'sign_change_S divergence_depth_S overlap_depth_S',
 }
 _MEAN_LENGTHS = ('coherent_mean_S', 'recomputed_mean_S', 'frozen_mean_S')
 OF_ZERO_BRANCHES = {  # by field; the others are those of the networks without blocks, any numbers
     'gains_SL',
     'gamma_SL',
+    'cosine_SL',
     'first_order_SL',
     'moebius_SR',
     'variance_S',
@@ -105,12 +118,13 @@ def _record(name, S, step, L, M, seed):
         'possible_orders': np.array(float(math.factorial(L))),
         'paths_R': np.array([math.comb(L, k) for k in range(L + 1)], float),
         'probes': np.array(8),
+        'chance': np.array(0.5),
     }
     if name == 'gammas':
         sizes['N'] = 2
     if name == 'greedy':
         sizes['J'] = L + 1
-    if name == 'influence':
+    if name in ('influence', 'depth_use'):
         sizes['N'] = L + 1
 
     def values(field):
