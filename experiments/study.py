@@ -13,11 +13,14 @@ the end, and what `measure` says of it. Started again, a study goes on where it 
 that are finished are left as they are, the one that was cut goes on from its last checkpoint.
 """
 
+import contextlib
 import csv
 import io
 import pathlib
 import re
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent import futures
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -80,6 +83,7 @@ def run(
     stop: Callable[[], bool] = lambda: False,
     report: Callable[[str], None] = print,
     jobs: int = 1,
+    threads: int = 1,
 ) -> Result:
     """Trains the runs that are not trained yet, one after the other, and measures each.
 
@@ -94,40 +98,47 @@ def run(
       report: takes lines for people.
       jobs: with more than one, so many trainings at a time, each a process of its own whose lines
         go to `workdir/runs/<name>.log`.
+      threads: so many runs at a time in this process, each trained and measured: it pays where
+        compiling, which is of one core, is much of the time.
 
     A network that diverges is left out, a run of which all do has a row with the reason alone, and
     the others go on.
     Raises a UserError before anything is trained where one of the runs cannot start or go on.
     """
-    made = configs(study)
+    made, halted = configs(study), threading.Event()
     workdirs = {name: pathlib.Path(workdir) / 'runs' / name for name in made}
-    rows, diverged, failed, differ = [], {}, {}, differing(made)
+    differ = differing(made)
 
-    def result(finished: bool) -> Result:
-        return Result(finished, tuple(rows), workdirs, diverged, failed)
+    def stopped() -> bool:
+        return halted.is_set() or stop()
+
+    def finish(name: str) -> _Outcome | None:
+        outcome = None
+        try:
+            if not stopped():
+                one, where = made[name], workdirs[name]
+                outcome = _outcome(name, one, differ, where, measure, stopped, report)
+        finally:  # a run that was stopped, or that raised, stops the others
+            if outcome is None:
+                halted.set()
+        return outcome
 
     for name, one in made.items():
         runs.look(workdirs[name], one)
     if jobs > 1 and not side_by_side.train(made, workdirs, jobs, stop, report):
-        return result(False)
-    for name, one in made.items():
-        row = {'run': name} | {path: fields.get(one, path) for path in differ}
-        try:
-            if stop():
-                return result(False)
-            trained = loop.train(one, workdirs[name], stop=stop, report=report)
-            measured = measure(workdirs[name]) if trained.finished else None
-            if measured is None:
-                return result(False)
-            row |= final_metrics(workdirs[name]) | dict(measured)
-            if trained.diverged:
-                networks = ', '.join(map(str, trained.diverged))
-                diverged[name] = row[LEFT_OUT] = f'diverged: network {networks}'
-        except errors.NotFiniteError as error:
-            report(f'{name} is left out: {error}')
-            failed[name] = row[LEFT_OUT] = str(error)
-        rows.append(row)
-    return result(True)
+        return Result(False, (), workdirs, {}, {})
+    with contextlib.ExitStack() as stack:  # one thread: this one, which a second signal ends
+        pool = stack.enter_context(futures.ThreadPoolExecutor(threads)) if threads > 1 else None
+        outcomes = pool.map(finish, made) if pool else map(finish, made)
+        found = dict(zip(made, outcomes, strict=True))
+    done = {name: outcome for name, outcome in found.items() if outcome is not None}
+    return Result(
+        len(done) == len(made),
+        tuple(outcome.row for outcome in done.values()),
+        workdirs,
+        {name: outcome.diverged for name, outcome in done.items() if outcome.diverged},
+        {name: outcome.failed for name, outcome in done.items() if outcome.failed},
+    )
 
 
 def final_metrics(workdir) -> dict[str, Any]:
@@ -164,6 +175,30 @@ def write_csv(path, rows: Sequence[Row]) -> pathlib.Path:
     writer.writeheader()
     writer.writerows(flat)
     return records.write_text(path, lines.getvalue())
+
+
+class _Outcome(NamedTuple):
+    row: Row
+    diverged: str = ''
+    failed: str = ''
+
+
+def _outcome(name, one, differ, workdir, measure, stop, report) -> _Outcome | None:
+    """Trains one run and measures it; None where it was stopped."""
+    row = {'run': name} | {path: fields.get(one, path) for path in differ}
+    try:
+        trained = loop.train(one, workdir, stop=stop, report=report)
+        measured = measure(workdir) if trained.finished else None
+    except errors.NotFiniteError as error:
+        report(f'{name} is left out: {error}')
+        return _Outcome(row | {LEFT_OUT: str(error)}, failed=str(error))
+    if measured is None:
+        return None
+    row |= final_metrics(workdir) | dict(measured)
+    if not trained.diverged:
+        return _Outcome(row)
+    which = f'diverged: network {", ".join(map(str, trained.diverged))}'
+    return _Outcome(row | {LEFT_OUT: which}, diverged=which)
 
 
 def _columns(rows: Sequence[Row]) -> list[str]:

@@ -7,6 +7,7 @@ import contextlib
 import csv
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -147,6 +148,34 @@ def test_a_run_that_cannot_go_on_is_refused_before_any_is_trained(trained, tmp_p
     with pytest.raises(errors.RunError, match='deep is a file'):
         study.run(GAMMAS, tmp_path)
     assert not trained
+
+
+def test_threads_train_and_measure_so_many_runs_at_a_time_and_rows_keep_their_order(
+    trained, tmp_path
+):
+    met = threading.Barrier(2, timeout=10)
+
+    def measure(workdir):
+        if workdir.name != 'deep':
+            met.wait()  # for the other of the two, which is here at the same time
+        return {'length': len(workdir.name)}
+
+    found = study.run(GAMMAS, tmp_path, measure, threads=2)
+    assert found.finished and sorted(trained) == ['bare', 'deep', 'first']
+    assert [(row['run'], row['length']) for row in found.rows] == [
+        ('first', 5),
+        ('bare', 4),
+        ('deep', 4),
+    ]
+
+
+def test_what_one_thread_raises_is_raised_and_no_other_run_is_begun(trained, tmp_path):
+    def measure(workdir):
+        raise errors.RecordError('no space')
+
+    with pytest.raises(errors.RecordError, match='no space'):
+        study.run(GAMMAS, tmp_path, measure, threads=2)
+    assert 'deep' not in trained
 
 
 @pytest.mark.parametrize('name', ['first', 'bare', 'deep'])
