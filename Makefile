@@ -4,11 +4,13 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 FAST   ?=
+ROUGH  := $(filter-out 0,$(FAST))
+DYNAMICS := build/dynamics$(if $(ROUGH),_fast)
 # Test files side by side, one a core and at most 4 (each takes 2 to 3 GB); WORKERS=0: one process.
 WORKERS ?= $(shell n=$$(nproc 2>/dev/null || sysctl -n hw.ncpu); echo $$((n < 4 ? n : 4)))
 
 .DEFAULT_GOAL := help
-.PHONY: help env figure1 theorems numbers test slow lint pins clean
+.PHONY: help env figure1 dynamics theorems numbers test slow lint pins clean
 
 help:            ## what can be made
 	@grep -E '^[a-z0-9]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 12
@@ -27,7 +29,11 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $(STAMP)
 
 figure1: env     ## the paper's Figure 1 from scratch, into build/figure1 (FAST=1: 3 seeds, short)
-	$(BIN)/python -m launch.figure --name=figure1 --workdir=build/figure1 $(if $(filter-out 0,$(FAST)),--fast)
+	$(BIN)/python -m launch.figure --name=figure1 --workdir=build/figure1 $(if $(ROUGH),--fast)
+
+dynamics: env    ## depth over training with its controls, and the report, into build/dynamics (FAST=1)
+	$(BIN)/python -m launch.dynamics --workdir=$(DYNAMICS) $(if $(ROUGH),--fast) || test $$? = 3
+	$(BIN)/python -m launch.report --workdir=$(DYNAMICS)/report --what=none $(DYNAMICS)/runs/*/
 
 theorems: env    ## every theorem and erratum checked by numbers, into build/theorems
 	$(BIN)/python -m launch.theorems --workdir=build/theorems

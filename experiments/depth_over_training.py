@@ -147,13 +147,14 @@ def run(
     changes: Mapping[str, Any] | None = None,
     stop: Callable[[], bool] = lambda: False,
     report: Callable[[str], None] = print,
-    jobs: int = 1,
+    threads: int = 1,
 ) -> Result:
     """Trains, measures and judges what is not there yet in `workdir/runs/<task>-<control>`.
 
     Files: claims.csv, controls.csv, trajectories.csv, correlations.csv and runs.csv. `changes` by
-    dotted path are made to all runs. Started again, it goes on where it was: finished runs and
-    records are left as they are. Raises ConfigError for a task that is none.
+    dotted path are made to all runs, `threads` of which go at a time. Started again, it goes on
+    where it was: finished runs and records are left as they are. Raises ConfigError for a task that
+    is none.
     """
     workdir = pathlib.Path(workdir)
     for task in data:
@@ -168,7 +169,7 @@ def run(
             lambda folder: looks.take(folder, fast, stop, report),
             stop,
             report,
-            jobs,
+            threads=threads,
         )
         if not trained.finished:
             return Result(False)

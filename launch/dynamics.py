@@ -6,15 +6,16 @@
 
 Trains what is not trained, measures what is not measured, judges the claims by the rules that stand
 in experiments/depth_over_training.py, and writes claims.csv, controls.csv, trajectories.csv,
-correlations.csv and runs.csv. Started again, it goes on where it was. Config flags change all runs;
-what makes a control stays its own. A network that diverges is left out: the last lines then name
-it, and the exit status is 3.
+correlations.csv and runs.csv. Started again, it goes on where it was; programs that were compiled
+are kept in W/programs. Config flags change all runs; what makes a control stays its own. A network
+that diverges is left out: the last lines then name it, and the exit status is 3.
 """
 
 from absl import flags
 
 from launch import flags as config_flags
 from launch import main
+from resnet_dyn import backend
 
 flags.adopt_module_key_flags(config_flags)
 flags.adopt_module_key_flags(main)
@@ -23,18 +24,21 @@ _DATA = flags.DEFINE_list(
     'data', None, 'tasks, with commas between: gaussians, digits, cifar10; unset: the first two'
 )
 _FAST = flags.DEFINE_boolean('fast', False, 'few networks, steps and controls: a rough look')
-_JOBS = flags.DEFINE_integer('jobs', 1, 'trainings at a time, each a process', lower_bound=1)
+_THREADS = flags.DEFINE_integer(
+    'threads', 2, 'runs at a time: while one compiles, another computes', lower_bound=1
+)
 
 
 def dynamics(stop: main.Stop) -> int:
     workdir, changes = main.workdir(), config_flags.given()
+    backend.keep_programs(workdir / 'programs')
 
     from experiments import depth_over_training
     from resnet_dyn.reports import claims
 
     data = depth_over_training.DATA if _DATA.value is None else _DATA.value
     result = depth_over_training.run(
-        workdir, data, _FAST.value, changes, stop, main.say, _JOBS.value
+        workdir, data, _FAST.value, changes, stop, main.say, _THREADS.value
     )
     if not result.finished:
         return main.STOPPED

@@ -1,6 +1,6 @@
 """The one place that sets XLA's flags, before JAX starts; launchers, benchmarks and tests call it.
 
-The library itself never sets a global switch. `configure_cpu` must run before `import jax`.
+The library itself never sets a global switch. All of it must run before `import jax`.
 
 On jaxlib 0.10.2 XLA:CPU sends convolutions to YNNPACK, which makes a ResNet-20 training step
 about 2.2 times slower and the forward pass 1.4 times slower; the flag below turns that path off.
@@ -11,6 +11,7 @@ to work, and never over a value that the user has set.
 import importlib.metadata
 import importlib.util
 import os
+import pathlib
 
 _YNN_FLAG = '--xla_cpu_experimental_ynn_fusion_type='
 _SEEN_TO_WORK = ('0.10.2',)
@@ -26,6 +27,12 @@ def configure_cpu() -> bool:
         return False
     os.environ['XLA_FLAGS'] = f'{flags} {_YNN_FLAG}'.strip()
     return True
+
+
+def keep_programs(folder: pathlib.Path) -> None:
+    """Keeps compiled programs in a folder, for other runs and starts; what users set wins."""
+    os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', str(folder))
+    os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0.1')
 
 
 def _cpu_alone() -> bool:

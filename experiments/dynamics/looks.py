@@ -1,7 +1,7 @@
 """What is measured of each training, at which of its checkpoints; kept as records in its workdir.
 
 Main and frozen at every checkpoint, the other controls at a few; all sub-networks at both ends of
-main alone, since they cost 2^L. The records are those of `launch.analyze`.
+main alone and on few examples, since they cost 2^L. The records are those of `launch.analyze`.
 """
 
 import functools
@@ -16,20 +16,21 @@ from resnet_dyn.analysis import effort as effort_lib
 from resnet_dyn.analysis import run_subjects, trajectories
 from resnet_dyn.reports import measures, notes, selection
 
-EXAMPLES = 256
-FEW = 5  # checkpoints of a control
+EXAMPLES, FEWER = 200, 50  # the fewer where all sub-networks are scored
+FEW = 3  # checkpoints of a control
 OFTEN = ('main', 'frozen')
 EVERY = ('gammas', 'gamma_depth', 'depth', 'depth_use', 'paths', 'random', 'growth', 'singles')
-SOME = ('gammas', 'gamma_depth', 'depth', 'depth_use', 'paths', 'random')
+SOME = ('gammas', 'gamma_depth', 'depth', 'paths')
 ENDS = ('interactions',)
 OPTIONS = {'paths': {'probes': 4}, 'random': {'draws': 8}}
 
 
 class Look(NamedTuple):
-    """Measures, and the steps at which they are made."""
+    """Measures, the steps at which they are made, and on how many test examples."""
 
     what: tuple[str, ...]
     steps: tuple[int, ...]
+    examples: int = EXAMPLES
 
 
 class _Stopped(Exception):
@@ -42,7 +43,7 @@ def planned(name: str, steps: Sequence[int], fast: bool = False) -> tuple[Look, 
     ends = (steps[0], steps[-1])
     here = tuple(steps) if control in OFTEN and not fast else few(steps)
     looks = [Look(EVERY if control == 'main' else SOME, here)]
-    return (*looks, Look(ENDS, ends)) if control == 'main' else tuple(looks)
+    return (*looks, Look(ENDS, ends, FEWER)) if control == 'main' else tuple(looks)
 
 
 def few(steps: Sequence[int], number: int = FEW) -> tuple[int, ...]:
@@ -58,12 +59,12 @@ def take(
     report: Callable[[str], None] = print,
 ) -> Mapping[str, Any] | None:
     """Makes the records of a run that are not there yet; None where it was stopped."""
-    settings = effort_lib.Settings(examples=EXAMPLES, examples_at_once=EXAMPLES)
-    run = run_subjects.Run(workdir, settings)
-    effort = effort_lib.of_settings(settings, run.how)
+    steps = run_subjects.Run(workdir, effort_lib.Settings()).steps
     try:
-        for look in planned(workdir.name, run.steps, fast):
-            _follow(run, look, effort, stop, report)
+        for look in planned(workdir.name, steps, fast):
+            settings = effort_lib.Settings(examples=look.examples, examples_at_once=look.examples)
+            run = run_subjects.Run(workdir, settings)
+            _follow(run, look, effort_lib.of_settings(settings, run.how), stop, report)
     except _Stopped:
         return None
     return {}
