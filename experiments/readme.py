@@ -3,11 +3,11 @@
     make numbers
     python -m launch.numbers --workdir=build
 
-Reads build/figure1/figure1.npz, build/cifar (a run and its analysis), build/benchmarks/*.json,
-build/theorems/ and the claims.csv of build/dynamics and build/dynamics_cifar, and writes the tables
-between the markers of README.md. A row ends in a comment that names its source, and a source
-replaces its own rows alone: the rows of one that is not there stay as they are, which is said.
-Copies the pictures to docs/.
+Reads figure1/figure1.npz, initial_depth/initial_depth.npz, cifar (a run and its analysis),
+benchmarks/*.json, theorems/ and the claims.csv of dynamics and dynamics_cifar, all in build/, and
+writes the tables between the markers of README.md. A row ends in a comment that names its source,
+and a source replaces its own rows alone: the rows of one that is not there stay as they are, which
+is said. Copies the pictures to docs/.
 """
 
 import functools

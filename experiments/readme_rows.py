@@ -14,6 +14,7 @@ import numpy as np
 
 from experiments import ensemble_rows, words
 from experiments import figure1 as figure
+from experiments import initial_depth as initial
 from experiments.benchmarks import results, timing
 from resnet_dyn import errors, records
 from resnet_dyn.analysis import archive
@@ -87,6 +88,14 @@ def figure1(workdir: pathlib.Path) -> Iterator[Row]:
             len(norms_ST),
             origin,
         )
+
+
+def initial_depth(workdir: pathlib.Path) -> Iterator[Row]:
+    """Depth before training beside theory."""
+    path = workdir / 'initial_depth' / 'initial_depth.npz'
+    record, origin = records.load(path, initial.InitialDepth)
+    for claim, number in initial.numbers(record):
+        yield row(claim, number, record.signal_NCSP.shape[2], origin)
 
 
 def cifar(workdir: pathlib.Path) -> Iterator[Row]:
@@ -278,6 +287,7 @@ def theorems(workdir: pathlib.Path) -> Iterator[Row]:
 
 SOURCES = {
     'figure1': figure1,
+    'initial-depth': initial_depth,
     'cifar': cifar,
     'cifar-over-training': cifar_over_training,
     'cifar-ensemble': ensemble,
