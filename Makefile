@@ -22,9 +22,9 @@ $(STAMP): pyproject.toml constraints.txt
 	  { echo "$(PYTHON) is older than Python 3.11: make env PYTHON=python3.11"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	if $(BIN)/python -m pip install -q --disable-pip-version-check uv; then \
-	  $(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -e '.[test]'; \
+	  $(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -e '.[test,report]'; \
 	else \
-	  $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[test]'; \
+	  $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[test,report]'; \
 	fi
 	touch $(STAMP)
 
@@ -52,7 +52,7 @@ lint: env
 	$(BIN)/ruff format --check .
 
 pins: env        ## the constraints anew, for all Pythons, without addresses
-	$(BIN)/uv pip compile -q --universal --python-version 3.11 --upgrade --extra test \
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --upgrade --extra test --extra report \
 	  --no-emit-index-url --no-emit-find-links --no-annotate --no-header \
 	  pyproject.toml -o constraints.txt
 

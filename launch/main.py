@@ -34,9 +34,10 @@ _HELP = flags.DEFINE_boolean('help', False, 'show this help', short_name='?')
 
 
 def run(
-    job: Callable[[Stop], int],
+    job: Callable[..., int],
     argv: Sequence[str] | None = None,
     define: Callable[[], str] | None = None,
+    words: bool = False,
 ) -> NoReturn:
     """Parses the flags, calls `job(stop)` and exits with the status that it returns.
 
@@ -44,19 +45,27 @@ def run(
     second signal ends the process at once. JAX must not have been imported yet: a job imports it
     when it runs, which keeps `--help` and flag errors quick. `define()` defines further flags, once
     those that are there have been read, and may refuse at once what these say; what it returns
-    is shown in the help.
+    is shown in the help. With `words` the command takes more than flags, anywhere between
+    them, and it is `job(stop, words)`.
     """
     argv = list(sys.argv if argv is None else argv)
     with views.guarded():
         try:
             backend.configure_cpu()
+            flags.FLAGS.set_gnu_getopt(words)
             more, stop = '', _stop_on_signals()
             if define is not None:
                 _read(argv, known_only=True)
                 more = define()
-            if _parse(argv, more):
-                sys.exit(job(stop))
-            sys.exit(DONE)
+            rest = _parse(argv, more)
+            if rest is None:
+                sys.exit(DONE)
+            if rest and not words:
+                raise flags.Error(
+                    f'{rest[0]!r} is no flag: values are given as --name=value (see '
+                    f'{_program(argv)} --help)'
+                )
+            sys.exit(job(stop, rest) if words else job(stop))
         except Exception as error:
             if not _for_the_user(error):
                 raise
@@ -123,19 +132,14 @@ def say(line: str) -> None:
     print(line, flush=True)
 
 
-def _parse(argv: list[str], more: str = '') -> bool:
-    """Parses; shows the help, `more` in it, and returns False where that was asked for."""
+def _parse(argv: list[str], more: str = '') -> list[str] | None:
+    """The words that are no flags; None where the help, `more` in it, is asked for and shown."""
     rest = _read(argv)
     if _HELP.value:
         print(f'{(sys.modules["__main__"].__doc__ or "").strip()}\n{more}\nFlags:')
         print(flags.FLAGS.main_module_help())
-        return False
-    if len(rest) > 1:
-        raise flags.Error(
-            f'{rest[1]!r} is no flag: values are given as --name=value (see {_program(argv)} '
-            '--help)'
-        )
-    return True
+        return None
+    return rest[1:]
 
 
 def _read(argv: list[str], known_only: bool = False) -> list[str]:

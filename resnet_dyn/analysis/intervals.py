@@ -39,6 +39,18 @@ def mean(values_S, level: float = LEVEL) -> Interval:
     return _student(_finite(values_S), "Student's t over networks (scipy.stats.t)", level)
 
 
+def means(values_SX, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`mean` of many numbers at once, values (S, X): estimates, half widths and n, each (X,)."""
+    values_SX = np.asarray(values_SX, np.float64)
+    finite_SX = np.isfinite(values_SX)
+    n_X = finite_SX.sum(0)
+    some_X, most_X = np.maximum(n_X, 1), np.maximum(n_X - 1, 1)
+    centre_X = np.where(finite_SX, values_SX, 0).sum(0) / some_X
+    squares_X = np.where(finite_SX, (values_SX - centre_X) ** 2, 0).sum(0)
+    half_X = stats.t.ppf((1 + level) / 2, most_X) * np.sqrt(squares_X / most_X / some_X)
+    return np.where(n_X > 0, centre_X, np.nan), np.where(n_X > 1, half_X, np.nan), n_X
+
+
 def difference(
     first_S, second_S, seeds: Sequence[int], other_seeds: Sequence[int], level: float = LEVEL
 ) -> Interval:

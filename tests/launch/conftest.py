@@ -98,7 +98,7 @@ def called(loaded):
             pytest.raises(SystemExit) as exit,
         ):
             job, define = getattr(module, launcher), getattr(module, 'define', None)
-            main.run(job, [f'launch/{launcher}.py', *flags], define)
+            main.run(job, [f'launch/{launcher}.py', *flags], define, words=launcher == 'report')
         for number, handler in handlers.items():
             signal.signal(number, handler)
         return exit.value.code, out.getvalue(), err.getvalue()

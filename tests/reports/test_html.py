@@ -1,0 +1,209 @@
+"""The report as a file: what stands in it, what must not, and its numbers against the series."""
+
+import csv
+import html
+import html.parser
+import json
+import re
+
+import numpy as np
+import pytest
+
+from resnet_dyn.analysis import intervals
+from resnet_dyn.reports import series
+from resnet_dyn.reports.html import comparison, curves, long_form, markup, page, reading
+from resnet_dyn.reports.html import data as data_lib
+
+EVIL = '<img src=x onerror=alert(1)>'
+ENDS = '</script><script>alert(2)</script>\u2028<!--'
+
+
+class Parsed(html.parser.HTMLParser):
+    """The elements of a page, the text of its scripts by id, and all that it might ask for."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.elements, self.scripts, self.addresses, self.ids = [], {}, [], []
+        self._script = None
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attributes):
+        given = dict(attributes)
+        self.elements.append(tag)
+        self.ids += [given['id']] if 'id' in given else []
+        self.addresses += [given[name] for name in ('src', 'href', 'action') if name in given]
+        self._script = given.get('id', len(self.scripts)) if tag == 'script' else None
+
+    def handle_endtag(self, tag):
+        self._script = None
+
+    def handle_data(self, text):
+        if self._script is not None:
+            self.scripts[self._script] = self.scripts.get(self._script, '') + text
+
+    def json(self, id):
+        return json.loads(self.scripts[id])
+
+
+@pytest.fixture
+def two(reported):
+    """Two runs of the same folder name in different parents, and one called like an attack."""
+    folders = [reported('a/batch', 1), reported('b/batch', 2), reported(EVIL, 3, lost=True)]
+    return reading.read(comparison.names(folders))
+
+
+def test_the_page_is_one_file_that_asks_for_nothing(two):
+    text = page.render(two, made_by='python -m launch.report')
+    found = Parsed(text)
+    assert [address for address in found.addresses if not address.startswith('#')] == []
+    assert {address[1:] for address in found.addresses} <= set(found.ids)
+    assert len(set(found.ids)) == len(found.ids)
+    assert 'img' not in found.elements and 'link' not in found.elements
+    assert not re.search(r'@import|url\(\s*["\']?http', text)
+    assert text.count('window.vegaEmbed=') == 1  # the bundle
+    assert "default-src 'none'" in text
+    assert len(text.encode()) < 1_000_000
+    assert not re.search(r'"\$schema"', found.scripts['specifications'])
+
+
+def test_names_of_folders_and_commands_are_text_wherever_they_stand(two):
+    text = page.render(two, made_by=ENDS)
+    found = Parsed(text)
+    assert 'onerror' not in {name for tag in found.elements for name in (tag,)}
+    assert EVIL not in text and ENDS not in text
+    assert html.escape(EVIL) in text and html.escape(ENDS) in text
+    assert found.elements.count('script') == 4
+    assert found.json('data')['runs'] == ['a/batch', 'b/batch', EVIL]
+
+
+def test_data_can_end_no_script():
+    said = markup.data('x', {ENDS: [EVIL, '&amp;']})
+    assert said.lower().count('<script') == 1 and said.lower().count('</script>') == 1
+    assert '\u2028' not in said and '<!--' not in said
+    assert Parsed(said).json('x') == {ENDS: [EVIL, '&amp;']}
+    with pytest.raises(ValueError, match='JSON'):
+        markup.data('x', float('nan'))
+
+
+def test_text_is_escaped_and_markup_is_not():
+    cell = markup.element('b', '<', title='"')
+    assert cell == '<b title="&quot;">&lt;</b>'
+    assert '<td><b title' in markup.table(['a'], [['x', cell]])
+    assert markup.element('input', value=0, checked=True) == '<input value="0" checked>'
+    assert markup.element('p', class_=None, open=False) == '<p></p>'
+
+
+def test_the_numbers_of_the_page_are_those_of_the_series(two):
+    found = json.loads(json.dumps(data_lib.of(two.runs), allow_nan=False))
+    run = two.runs['b/batch']
+    numbers = [tuple(row[:2]) for row in found['numbers']]
+    rows = {row[1]: row for row in found['series'] if row[0] == 1}
+    assert {numbers[place] for place in rows} == set(run.series)
+    one = run.series['depth', 'E[r] coherent']
+    _, _, steps, means, halves, n = rows[numbers.index(('depth', 'E[r] coherent'))]
+    assert (steps, n) == (one.steps_T.tolist(), 2)
+    for place, step in enumerate(steps):
+        exact = intervals.mean(one.at(step))
+        assert means[place] == pytest.approx(exact.estimate, rel=5e-4)  # four digits
+        assert halves[place] == pytest.approx(exact.high - exact.estimate, rel=5e-2)  # two
+
+
+def test_a_law_of_the_page_is_that_of_its_record(two):
+    found = data_lib.of(two.runs)
+    titles = [title for title, _ in found['curves']]
+    place = titles.index('gradient, |G_k|²')
+    rows = [row for row in found['bands'] if row[:2] == [0, place]]
+    assert [row[2] for row in rows] == [0, 2, 6] and place < found['laws']
+    record = two.runs['a/batch'].records['paths'][1][1]
+    squares_SR = record.sum_norm_SR.astype(float) ** 2
+    shares_SR = squares_SR / squares_SR.sum(1, keepdims=True)
+    assert rows[1][3] == [0, 1, 2, 3]
+    np.testing.assert_allclose(rows[1][4], shares_SR.mean(0), rtol=5e-4)
+
+
+def test_a_lost_network_is_null_or_left_out_and_the_others_stay(two):
+    found = data_lib.of(two.runs)
+    law = [title for title, _ in found['curves']].index('predicted, incoherent')
+    row = next(row for row in found['bands'] if row[:3] == [2, law, 6])
+    record = two.runs[EVIL].records['depth'][-1][1]
+    assert row[5:] == [None, 1]  # one network: no interval
+    np.testing.assert_allclose(row[4], record.incoherent_SR[0], rtol=5e-4)
+    text = page.render(two)
+    assert 'network 1 (seed 1), not finite from step 0' in text
+
+
+def test_the_csv_has_the_numbers_of_the_page_and_of_each_network(two, tmp_path):
+    path = long_form.write(tmp_path / 'out' / 'report.csv', two.runs)
+    with open(path, newline='') as file:
+        rows = list(csv.DictReader(file))
+    assert tuple(rows[0]) == long_form.HEAD
+    run = two.runs['a/batch']
+    where = {'run': 'a/batch', 'measure': 'depth', 'number': 'E[r] incoherent', 'step': '2'}
+    some = {row['seed']: row for row in rows if where.items() <= row.items()}
+    values_S = run.series['depth', 'E[r] incoherent'].at(2)
+    exact = intervals.mean(values_S)
+    assert list(some) == ['0', '1', 'mean']
+    np.testing.assert_allclose([float(some[s]['value']) for s in '01'], values_S, rtol=1e-7)
+    said = [float(some['mean'][name]) for name in ('value', 'low', 'high', 'n')]
+    np.testing.assert_allclose(said, [exact.estimate, exact.low, exact.high, 2], rtol=1e-7)
+    curve = next(one for one in curves.ROWS if one.measure == 'random')
+    points = [row for row in rows if row['number'] == curve.title and row['run'] == 'a/batch']
+    assert [row['x'] for row in points] == ['0', '1', '2', '3'] * 3
+    error_J = 100 * run.records['random'][0][1].error_SJM.mean((0, 2), dtype=float)
+    np.testing.assert_allclose([float(row['value']) for row in points[:4]], error_J, rtol=1e-6)
+
+
+def test_differences_are_paired_by_seed_and_changes_by_network(two):
+    key = ('depth', 'E[r] incoherent')
+    found = comparison.ends(two.runs, key)
+    first, second = (two.runs[name].series[key] for name in ('a/batch', 'b/batch'))
+    assert found['a/batch'].difference is None
+    assert found['b/batch'].change == intervals.mean(second.at(6) - second.at(0))
+    assert found['b/batch'].difference == intervals.difference(
+        second.at(6), first.at(6), (0, 1), (0, 1)
+    )
+
+
+def test_runs_are_called_by_what_tells_them_apart(tmp_path):
+    folders = [tmp_path / path for path in ('a/main', 'b/main', 'c', 'x/a/main', 'c')]
+    assert list(comparison.names(folders)) == [
+        f'{tmp_path.name}/a/main', 'b/main', 'c', 'x/a/main'
+    ]  # fmt: skip
+    assert list(comparison.names([tmp_path / 'a\udcff'])) == ['a\\udcff']
+
+
+def test_what_cannot_be_read_is_said_and_the_rest_is_there(reported, tmp_path):
+    good, bad = reported('good'), reported('bad')
+    record = next((good / 'records').glob('depth-00000002*'))
+    record.write_bytes(record.read_bytes()[:100])
+    (bad / 'config.json').write_text('{')
+    found = reading.read(comparison.names([good, bad, tmp_path]))
+    assert list(found.runs) == ['good']
+    assert [step for step, *_ in found.runs['good'].records['depth']] == [0, 6]
+    assert record.name in found.problems['good'][0]
+    assert 'config.json' in found.problems['bad'][0]
+    assert 'no config.json' in found.problems[tmp_path.name][0]
+    assert record.name in page.render(found)
+
+
+def test_intervals_of_many_numbers_are_those_of_each():
+    values_SX = np.random.default_rng(0).normal(size=(5, 6))
+    values_SX[1, 1], values_SX[:, 2], values_SX[1:, 3], values_SX[:, 4] = np.nan, np.inf, np.nan, 3
+    found = zip(*intervals.means(values_SX), strict=True)
+    for values_S, (mean, half, n) in zip(values_SX.T, found, strict=True):
+        exact = intervals.mean(values_S)
+        np.testing.assert_allclose([mean, n], [exact.estimate, exact.n], rtol=1e-12)
+        np.testing.assert_allclose(half, exact.high - exact.estimate, rtol=1e-9)
+
+
+def test_runs_that_share_nothing_are_compared_by_what_each_has(reported, tiny_run):
+    bare = series.read(tiny_run)
+    found = {'with': series.read(reported('with')), 'bare': bare._replace(records={})}
+    rows = data_lib.of(found)
+    assert {row[0] for row in rows['bands']} == {0}
+    assert {row[0] for row in rows['series']} == {0, 1}
+    text = page.render(reading.Reading(found, {}, {}))
+    assert {'chart-trajectories', 'chart-laws', 'chart-curves'} <= set(Parsed(text).ids)
+    only = page.render(reading.Reading({'bare': found['bare']}, {}, {}))
+    assert 'chart-laws' not in Parsed(only).ids
