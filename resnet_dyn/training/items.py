@@ -17,6 +17,7 @@ import pathlib
 import re
 import sys
 import tempfile
+import threading
 import zlib
 from collections.abc import Mapping
 from typing import Any
@@ -33,6 +34,8 @@ _PLAIN = re.compile(r'[A-Za-z0-9_./=+,@ -]*')
 _OS_ERROR = re.compile(r"os_error_code='(\d+)'")  # as tensorstore says what the disk told it
 _DESCRIPTORS = pathlib.Path('/proc/self/fd')
 _TEMPORARY = pathlib.Path('/tmp')
+# orbax numbers its operations by process: two at a time take one another's folders for their own
+_ONE_AT_A_TIME = threading.Lock()
 
 
 class FormatError(Exception):
@@ -113,7 +116,7 @@ def _asking():
     """A stack for what is to be closed; what goes wrong in it is an OSError or a FormatError."""
     _hush()
     try:
-        with contextlib.ExitStack() as stack:
+        with _ONE_AT_A_TIME, contextlib.ExitStack() as stack:
             yield stack
     except OSError:
         raise

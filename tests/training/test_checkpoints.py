@@ -4,6 +4,7 @@ import ctypes
 import os
 import struct
 import sys
+from concurrent import futures
 
 import jax
 import jax.numpy as jnp
@@ -57,6 +58,14 @@ def contents(folder):
         path: (path.stat().st_mtime_ns, path.stat().st_size)
         for path in [folder, *folder.rglob('*')]
     }
+
+
+def test_runs_of_one_process_are_saved_side_by_side(tmp_path):
+    """Without a lock orbax fails here at once: it numbers its operations by process."""
+    with futures.ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda name: save(tmp_path / name, *range(5)), 'ab'))
+    for name in 'ab':
+        assert checkpoints.steps(tmp_path / name) == [*range(5)]
 
 
 def test_the_newest_step_comes_back_without_the_optimizer(tmp_path):
