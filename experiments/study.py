@@ -99,7 +99,8 @@ def run(
       jobs: with more than one, so many trainings at a time, each a process of its own whose lines
         go to `workdir/runs/<name>.log`.
       threads: so many runs at a time in this process, each trained and measured: it pays where
-        compiling, which is of one core, is much of the time.
+        compiling, which is of one core, is much of the time. What a training says then begins
+        with the name of its run.
 
     A network that diverges is left out, a run of which all do has a row with the reason alone, and
     the others go on.
@@ -116,8 +117,9 @@ def run(
         outcome = None
         try:
             if not stopped():
+                say = report if threads == 1 else lambda line: report(f'{name}: {line}')
                 one, where = made[name], workdirs[name]
-                outcome = _outcome(name, one, differ, where, measure, stopped, report)
+                outcome = _outcome(name, one, differ, where, measure, stopped, say)
         finally:  # a run that was stopped, or that raised, stops the others
             if outcome is None:
                 halted.set()

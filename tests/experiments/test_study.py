@@ -69,6 +69,7 @@ def trained(monkeypatch):
             lines.write(one.train.steps - 1, loss=[9.0, 9.0], of_old=[9.0, 9.0])
             lines.write(one.train.steps, loss=[1.0, 2.0], images_per_second=9.0)
             lines.write(one.train.steps, test_accuracy=accuracy)
+        report('trained')
         if one.model.depth > 20:
             raise errors.NotFiniteError('all of its networks diverged')
         diverged = {1: 5} if None in accuracy else {}
@@ -160,7 +161,9 @@ def test_threads_train_and_measure_so_many_runs_at_a_time_and_rows_keep_their_or
             met.wait()  # for the other of the two, which is here at the same time
         return {'length': len(workdir.name)}
 
-    found = study.run(GAMMAS, tmp_path, measure, threads=2)
+    lines = []
+    found = study.run(GAMMAS, tmp_path, measure, report=lines.append, threads=2)
+    assert sorted(lines) == ['bare: trained', 'deep: trained', 'first: trained']
     assert found.finished and sorted(trained) == ['bare', 'deep', 'first']
     assert [(row['run'], row['length']) for row in found.rows] == [
         ('first', 5),

@@ -63,9 +63,9 @@ def contents(folder):
 def test_runs_of_one_process_are_saved_side_by_side(tmp_path):
     """Without a lock orbax fails here at once: it numbers its operations by process."""
     with futures.ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda name: save(tmp_path / name, *range(5)), 'ab'))
+        list(pool.map(lambda name: save(tmp_path / name, *range(3)), 'ab'))
     for name in 'ab':
-        assert checkpoints.steps(tmp_path / name) == [*range(5)]
+        assert checkpoints.steps(tmp_path / name) == [0, 1, 2]
 
 
 def test_the_newest_step_comes_back_without_the_optimizer(tmp_path):
