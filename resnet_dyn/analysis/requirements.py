@@ -9,7 +9,7 @@ from typing import Any
 
 from resnet_dyn.analysis import effort as effort_lib
 from resnet_dyn.analysis import subjects
-from resnet_dyn.kernels import devices, interactions, reorder
+from resnet_dyn.kernels import devices, growth, interactions, reorder
 from resnet_dyn.models import builders
 from resnet_dyn.models import gammas as gammas_lib
 from resnet_dyn.theory import network_depth
@@ -73,6 +73,16 @@ def examples_apart(subject: subjects.Subject, effort, options) -> str:
     if not subject.couples_examples:
         return ''
     return 'the examples of these networks meet (couples_examples), and have no gradients apart'
+
+
+def weights(subject: subjects.Subject, effort, options) -> str:
+    """Weights among the parameters, for a step to move."""
+    if growth.weights(subject.stacks[0]):
+        return ''
+    return (
+        'these networks have no weights among their parameters, arrays of at least two axes in a '
+        'block: give those that functions close over as params'
+    )
 
 
 def equal_blocks(subject: subjects.Subject, effort, options) -> str:

@@ -3,6 +3,8 @@
 k = 0..L counts the branches of a path, r = k + 1 the first layer too.
 """
 
+import numpy as np
+
 from resnet_dyn.analysis import summaries
 from resnet_dyn.analysis.measure import Column
 
@@ -138,5 +140,41 @@ DEPTH_USE = (
         '.3f',
         'relative change of the branches behind a block that is left out, root mean square over '
         'examples, mean over these and then over the blocks',
+    ),
+)
+
+GROWTH = (
+    Column(
+        'Theorem 3, condition',
+        lambda r: summaries.mean_of_there(r.condition_SL),
+        '.3f',
+        '|Σ x| / Σ |x| over examples, x the slope of the loss by the scale of a branch, mean over '
+        'the blocks; in [0, 1], and 0 where Theorem 3 speaks',
+    ),
+    Column(
+        'Theorem 3, blocks that grow',
+        lambda r: summaries.mean_of_there(np.where(np.isnan(r.drive_SL), np.nan, r.drive_SL > 0)),
+        '.2f',
+        'share of the blocks with |g_p|² + g_p·g_m > 0, p the paths through the branch: their '
+        'scales then grow after a step of the weights',
+    ),
+    Column(
+        'Theorem 4, |cos(w, g)|',
+        lambda r: np.abs(r.cosine_S),
+        '.3f',
+        'of all kernels and their gradient: 0 where Theorem 4 speaks',
+    ),
+    Column(
+        'Theorem 4, bracket by length',
+        lambda r: r.bracket_S,
+        '.2f',
+        'g·Σ r g_r / |g|², the bracket of eq 25 over all path lengths r; all scales of branches '
+        'together then grow if it is positive and the condition 0',
+    ),
+    Column(
+        'Theorem 4, bracket of all weights',
+        lambda r: r.scale_bracket_S,
+        '.2f',
+        'the same for the common scale of all kernels, 1 + w·Hg / |g|²; norms held as they are',
     ),
 )

@@ -11,6 +11,7 @@ from resnet_dyn.analysis import (
     depth_use,
     gamma_depth,
     gamma_profiles,
+    growth,
     interaction_spectra,
     lesion_curves,
     orders,
@@ -21,6 +22,7 @@ from resnet_dyn.analysis import (
 from resnet_dyn.analysis.measure import Column, Measure, NoOptions, Picture
 from resnet_dyn.plots import depth, gammas, influence, interactions, lesions, paths
 from resnet_dyn.plots import depth_use as depth_use_plots
+from resnet_dyn.plots import growth as growth_plots
 from resnet_dyn.plots import orders as order_plots
 from resnet_dyn.reports import columns
 
@@ -283,6 +285,16 @@ MEASURES: dict[str, Measure] = {
             'depth as it is asked of language models: sign of cos(branch, skip), the head applied '
             'early, later blocks without an earlier one'
         ),
+    ),
+    'growth': Measure(
+        growth.Growth,
+        growth.measure,
+        growth.cost,
+        (requirements.skips, requirements.examples_apart, requirements.weights),
+        NoOptions,
+        Picture(growth_plots.theorems, 'What a step of the weights does to scales'),
+        columns.GROWTH,
+        text="Theorem 3's condition by block and Theorem 4's bracket, along the real gradient",
     ),
 }
 

@@ -9,6 +9,7 @@ from resnet_dyn.plots import (
     depth,
     depth_use,
     gammas,
+    growth,
     influence,
     interactions,
     lesions,
@@ -29,6 +30,7 @@ PICTURES = {
     'interactions': interactions.spectra,
     'influence': influence.influences,
     'depth_use': depth_use.uses,
+    'growth': growth.theorems,
 }
 _SCORES = 'step full_loss_S full_error_S '
 FIELDS = {
@@ -48,6 +50,8 @@ FIELDS = {
     'angular_distance_SNN',
     'depth_use': 'step cosine_SL divergence_SN overlap_SN chance change_SLL later_change_SL '
     'sign_change_S divergence_depth_S overlap_depth_S',
+    'growth': 'step slope_SL condition_SL drive_SL first_condition_S bracket_S scale_bracket_S '
+    'cosine_S gradient_norm_S weight_norm_S',
 }
 _MEAN_LENGTHS = ('coherent_mean_S', 'recomputed_mean_S', 'frozen_mean_S')
 OF_ZERO_BRANCHES = {  # by field; the others are those of the networks without blocks, any numbers

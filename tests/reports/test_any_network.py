@@ -130,8 +130,9 @@ def test_a_network_from_functions_alone_goes_through_whatever_it_admits():
         lambda h: h[:, :3],
     )
     found, said = analyze(net, tuple(measures.MEASURES))
-    assert list(found) == [name for name in ADMITTED if name != 'gammas']
+    assert list(found) == [name for name in ADMITTED if name not in ('gammas', 'growth')]
     assert 'gammas is left out: these networks have no collection of gammas' in said
+    assert 'growth is left out: these networks have no weights among their parameters' in said
 
 
 def test_a_network_that_is_not_finite_is_left_out_and_all_of_them_are_an_error():
