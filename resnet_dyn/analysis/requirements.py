@@ -50,10 +50,11 @@ def law_of_gammas(subject: subjects.Subject, effort, options) -> str:
             f'the theory has no law for blocks of the kind {style.block} with norm {style.norm}: '
             f'it has one for {known}'
         )
-    if style.branch_scale != 'none':
+    if style.branch_scale != 'none' or builders.has_factors(subject.stacks[0]):
         return (
-            f'the theory has no law for branches that are scaled too (branch_scale '
-            f'{style.branch_scale}): it has one for branch_scale none'
+            'the theory has no law for branches that are scaled too, here by branch_scale '
+            f'{style.branch_scale} or the rates of stochastic depth: it has one for branch_scale '
+            'none and survival 1'
         )
     return ''
 

@@ -164,7 +164,7 @@ def _shares(values_SR):
     with np.errstate(over='ignore'):
         total_S1 = values_SR.sum(1, keepdims=True)
     total_S1 = np.where(np.isfinite(total_S1), total_S1, np.nan)
-    return np.where(total_S1 == 0, 0.0, values_SR / np.where(total_S1 == 0, 1, total_S1))
+    return values_SR / np.where(total_S1 == 0, np.nan, total_S1)
 
 
 def _first_crossing(x_J, values_SJ, target_S) -> np.ndarray:

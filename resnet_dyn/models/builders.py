@@ -112,7 +112,13 @@ def from_functions(
 def style(stack: ResidualStack) -> blocks.Style | None:
     """What all blocks of a network of ours have in common; None for a stack of other functions."""
     branch = stack.stages[0].branch if stack.stages else None
+    branch = branch.branch if isinstance(branch, _Scaled) else branch
     return branch.module.style if isinstance(branch, _Method) else None
+
+
+def has_factors(stack: ResidualStack) -> bool:
+    """Whether branches of a network of ours are multiplied by what is fixed."""
+    return any(isinstance(stage.branch, _Scaled) for stage in stack.stages)
 
 
 @dataclasses.dataclass(frozen=True)

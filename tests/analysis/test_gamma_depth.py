@@ -61,6 +61,14 @@ def test_kinds_without_a_law_are_refused_with_those_that_have_one(options, why):
     assert why in found and bool(why) == ('preact with norm rms' in found)
 
 
+@pytest.mark.parametrize(
+    'options', [{'branch_scale': 'skipinit'}, {'branch_scale': 'depth'}, {'survival': 0.5}]
+)
+def test_branches_that_are_scaled_too_have_no_law(options):
+    seen = subject(presets.fully_connected(3, 4, 3, **options), seeds=(0,))
+    assert 'scaled too' in requirements.law_of_gammas(seen, None, None)
+
+
 def test_what_other_functions_do_to_gammas_is_not_known():
     net = stack.from_functions(lambda x: x, [lambda h: h], lambda h: h[:, :3])
     seen = subjects.of_networks(net, INPUTS, LABELS)

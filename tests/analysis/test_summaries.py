@@ -43,14 +43,14 @@ def test_one_random_choice_has_no_error_and_networks_of_nan_no_numbers():
     assert np.isnan(summaries.over_choices(np.full((2, 3, 4), np.nan))).all()
 
 
-def test_shares_of_nothing_are_zero_and_of_nan_are_nan_without_a_warning():
+def test_shares_of_nothing_and_of_nan_are_nan_without_a_warning():
     root_SR = np.array([[0.0, 0.0, 0.0], [2.0, 0.0, 0.0], [np.nan, 1.0, 1.0]])
     record = SimpleNamespace(root_energy_SR=root_SR, paths_R=np.ones(3))
-    np.testing.assert_array_equal(summaries.mean_length(record), [0, 0, np.nan])
-    np.testing.assert_array_equal(summaries.short_share(record), [0, 1, np.nan])
+    np.testing.assert_array_equal(summaries.mean_length(record), [np.nan, 0, np.nan])
+    np.testing.assert_array_equal(summaries.short_share(record), [np.nan, 1, np.nan])
     walsh_SR = np.array([[3.0, 0.0, 0.0], [np.nan] * 3, [0.0, 1.0, np.inf]])
     record = SimpleNamespace(walsh_SR=walsh_SR)
-    np.testing.assert_array_equal(summaries.alone_share(record), [0, np.nan, np.nan])
+    np.testing.assert_array_equal(summaries.alone_share(record), [np.nan] * 3)
 
 
 def test_path_numbers_are_of_the_shares_of_the_energy():

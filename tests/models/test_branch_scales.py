@@ -7,6 +7,8 @@ import pytest
 import random_variables
 
 from resnet_dyn import config, errors
+from resnet_dyn.analysis import depth_measures
+from resnet_dyn.kernels import lesions, masks
 from resnet_dyn.models import (
     blocks,
     branch_scales,
@@ -16,6 +18,7 @@ from resnet_dyn.models import (
     stack,
     statistics,
 )
+from resnet_dyn.theory import path_weights
 
 FIXED = {
     'sqrt_depth': [0.5] * 4,
@@ -160,33 +163,75 @@ def test_ten_norms_are_counted_not_spelt():
     assert gammas.in_order(names) == expected
 
 
-def test_fixup_begins_with_branches_and_logits_of_zero():
-    model, x = presets.cifar_resnet(8, 'postact', 'none', branch_scale='fixup'), images()
-    variables = jax.jit(model.init)(jax.random.key(0), x)
-    whole = stack.from_model(model, variables)
-    assert (jax.jit(model.apply)(variables, x) == 0).all()
-    assert (stack.second_moments(whole, x).branch == 0).all()
-    values = jax.tree_util.tree_leaves_with_path(variables)
-    assert all((leaf == 0).all() for path, leaf in values if path[-1].key == 'bias')
-    assert all((leaf == 1).all() for path, leaf in values if path[0].key == 'gammas')
+def equal_blocks(length, layers):
+    """One stage of equal blocks of fixup, postact."""
+    style = blocks.Style('postact', 'none', branch_scale='fixup')
+    first = blocks.Layer(layers[0].features, layers[0].kernel)
+    return network.ResidualNetwork(first, (network.StageSpec(length, layers),), 3, style)
 
 
 @pytest.mark.parametrize(('kernels', 'power'), [((3, 3), -1 / 2), ((1, 3, 1), -1 / 4)])
-def test_fixup_draws_the_weights_of_its_paper(kernels, power):
-    Layer, Spec = blocks.Layer, network.StageSpec
-    stages = (Spec(5, tuple(Layer(32, kernel) for kernel in kernels)),)
-    style = blocks.Style('postact', 'none', branch_scale='fixup')
-    model = network.ResidualNetwork(Layer(32, 1), stages, 3, style)
-    params = jax.jit(model.init)(jax.random.key(0), np.zeros((1, 2, 2, 3)))['params']
-    assert (params['head']['linear']['kernel'] == 0).all()
-    *first, last = (
-        np.asarray(params['stage_0'][f'linear_{j}']['kernel']) for j in range(len(kernels))
-    )
-    assert (last == 0).all()
+def test_fixup_begins_with_the_values_of_its_paper(kernels, power):
+    model = equal_blocks(5, tuple(blocks.Layer(32, kernel) for kernel in kernels))
+    x = images()[:, :2, :2]
+    variables = jax.jit(model.init)(jax.random.key(0), x)
+    params = variables['params']
+    own = params['stage_0']
+    *first, last = (np.asarray(own[f'linear_{j}']['kernel']) for j in range(len(kernels)))
     for kernel in first:
         deviation = (2 / np.prod(kernel.shape[1:-1])) ** 0.5 * 5**power
         # five standard errors of a standard deviation
         np.testing.assert_allclose(kernel.std(), deviation, rtol=5 * (2 * kernel.size) ** -0.5)
+    assert (last == 0).all() and (params['head']['linear']['kernel'] == 0).all()
+    values = jax.tree_util.tree_leaves_with_path(variables)
+    assert all((leaf == 0).all() for path, leaf in values if path[-1].key == 'bias')
+    assert all((leaf == 1).all() for path, leaf in values if path[0].key == 'gammas')
+    whole = stack.from_model(model, variables)
+    assert (stack.second_moments(whole, x).branch == 0).all()
+    assert (stack.apply(whole, x, np.ones(5)) == 0).all()
+
+
+def begun(model, x, seed):
+    """The initial values of fixup, drawn by NumPy; stems of one seed are the same."""
+    starts = {'bias': 0, 'gamma': 1}
+    variables = random_variables.of(model, x, seed)
+    params = variables['params']
+    for j, gain in enumerate(branch_scales.initial_gains(model.style.scale, model.num_blocks, 2)):
+        params['stage_0'][f'linear_{j}']['kernel'] *= np.float32(gain)
+    stem = params['stem']['linear']['kernel']
+    stem[:] = np.random.default_rng(seed).normal(0, 0.5, stem.shape)
+    params['head']['linear']['kernel'] *= 0
+    return jax.tree_util.tree_map_with_path(
+        lambda path, leaf: leaf * 0 + starts.get(path[-1].key, leaf), variables
+    )
+
+
+def moved(length):
+    """How far two steps of descent of all weights move the logits through the branches."""
+    model, x = equal_blocks(length, (blocks.Layer(64),) * 2), vectors()
+
+    def loss(variables):
+        return -jax.nn.log_softmax(model.apply(variables, x))[:, 0].mean()
+
+    def descended(path, leaf, slope):
+        return leaf - 0.1 * slope if path[-1].key == 'kernel' else leaf
+
+    @jax.jit
+    def run(variables):
+        for _ in range(2):
+            slopes = jax.grad(loss)(variables)
+            variables = jax.tree_util.tree_map_with_path(descended, variables, slopes)
+        return model.apply(variables, x) - model.apply(variables, x, jnp.zeros(length))
+
+    squares = [np.mean(run(begun(model, x, seed)) ** 2) for seed in range(8)]
+    return np.mean(squares) ** 0.5
+
+
+def test_updates_move_a_fixup_network_as_far_whatever_its_depth():
+    shallow, deep = moved(4), moved(32)
+    assert shallow > 0
+    # of a block sqrt(5 / 64), of 4 blocks and 8 networks 5 %; unscaled it is the factor 8 of blocks
+    assert 0.8 < deep / shallow < 1.25
 
 
 @pytest.mark.parametrize(
@@ -298,3 +343,32 @@ def test_a_config_names_the_scale_and_its_start():
     model = presets.from_config(config.part('model', values), 3, survival=0.5)
     assert model.style.branch_scale_init == 0.5
     assert model.survival_rates[-1] == 0.5
+
+
+@pytest.mark.parametrize('block', ['preact', 'postact', 'paper'])
+def test_lesions_are_free_where_trained_scales_are_zero(block):
+    model, x = dense('skipinit', block=block), vectors()
+    variables = random_variables.of(model, x)
+    variables['gammas']['stage_0']['branch_scale']['gamma'][:] = 0
+    whole, all_ML = stack.from_model(model, variables), masks.all_masks(4)
+    found = lesions.score(whole, x, np.arange(4) % 3, all_ML, ('loss', 'logits'))
+    for values in found.values():
+        np.testing.assert_array_equal(values, np.broadcast_to(values[-1], values.shape))
+
+
+def test_gains_of_sqrt_depth_are_equal_and_depth_is_the_theorys():
+    """A preact net without norms: He's weights keep E|W relu(h)|^2 = E|h|^2, so b_l = 1/sqrt(L).
+
+    With a norm gains would be unequal: its branches all have one size, and the skip grows.
+    """
+    L, networks = 9, 4
+    model = presets.fully_connected(L + 1, 1024, 3, 'preact', 'none', branch_scale='sqrt_depth')
+    x = np.random.default_rng(0).normal(size=(64, 256)).astype(np.float32)
+    nets = [stack.from_model(model, random_variables.of(model, x, s)) for s in range(networks)]
+    gains_SL = np.stack([depth_measures.gains(stack.second_moments(net, x)) for net in nets])
+    # of one network and block sqrt(7 / 1024) / 2 = 4 % where all examples are alike, 0.7 % of all
+    np.testing.assert_allclose(np.sqrt((gains_SL**2).mean()), L**-0.5, rtol=0.02)
+    record = depth_measures.from_gains(0, gains_SL)
+    coherent, _ = path_weights.depth_moments(path_weights.log_path_weights(L**-0.5, L + 1))
+    np.testing.assert_allclose(record.incoherent_mean_S.mean(), 1 + L / (L + 1), rtol=0.02)
+    np.testing.assert_allclose(record.coherent_mean_S.mean(), coherent, rtol=0.02)
