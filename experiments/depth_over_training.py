@@ -54,7 +54,7 @@ of 2, 3 and 8, of every control and paired by seed with main, are in controls.cs
 verdict, to see what makes a difference.
 
 What a control is, and why its rate: norm none takes 0.0003 (larger ones diverge), none with a
-branch scale that starts at the identity 0.01 (gaussians), 0.02 (digits) or 0.05 (cifar10).
+branch scale that starts at the identity 0.01 (gaussians) or 0.05 (images).
 `gamma-0` starts the last gamma of each branch at 0, `gamma-0.1` all gammas at 0.1.
 `decay-kernels` is the twin of decay-branch, -other and -all: 5e-4 on kernels, and on no gamma, on
 those of each branch's last norm, on the others, on all. Where main decays its kernels (cifar10), it

@@ -16,13 +16,13 @@ from resnet_dyn.analysis import effort as effort_lib
 from resnet_dyn.analysis import run_subjects, trajectories
 from resnet_dyn.reports import measures, notes, selection
 
-EXAMPLES, FEWER = 200, 50  # the fewer where all sub-networks are scored
+EXAMPLES, IMAGES, FEWER = 200, 64, 50  # images cost more; the fewer for all sub-networks
 FEW = 3  # checkpoints of a control
 OFTEN = ('main', 'frozen')
 EVERY = ('gammas', 'gamma_depth', 'depth', 'depth_use', 'paths', 'random', 'growth', 'singles')
 SOME = ('gammas', 'gamma_depth', 'depth', 'paths')
 ENDS = ('interactions',)
-OPTIONS = {'paths': {'probes': 4}, 'random': {'draws': 8}}
+OPTIONS = {'paths': {'probes': 2}, 'random': {'draws': 8}}
 
 
 class Look(NamedTuple):
@@ -30,19 +30,21 @@ class Look(NamedTuple):
 
     what: tuple[str, ...]
     steps: tuple[int, ...]
-    examples: int = EXAMPLES
+    examples: int
 
 
 class _Stopped(Exception):
     """Work was left in the middle; whole records are on disk."""
 
 
-def planned(name: str, steps: Sequence[int], fast: bool = False) -> tuple[Look, ...]:
+def planned(
+    name: str, steps: Sequence[int], fast: bool = False, examples: int = EXAMPLES
+) -> tuple[Look, ...]:
     """The looks at a run of this name that has checkpoints at these steps."""
     control = name.partition('-')[2] or name
     ends = (steps[0], steps[-1])
     here = tuple(steps) if control in OFTEN and not fast else few(steps)
-    looks = [Look(EVERY if control == 'main' else SOME, here)]
+    looks = [Look(EVERY if control == 'main' else SOME, here, examples)]
     return (*looks, Look(ENDS, ends, FEWER)) if control == 'main' else tuple(looks)
 
 
@@ -59,9 +61,10 @@ def take(
     report: Callable[[str], None] = print,
 ) -> Mapping[str, Any] | None:
     """Makes the records of a run that are not there yet; None where it was stopped."""
-    steps = run_subjects.Run(workdir, effort_lib.Settings()).steps
+    known = run_subjects.Run(workdir, effort_lib.Settings())
+    flat = known.config.model.family == 'fully_connected'
     try:
-        for look in planned(workdir.name, steps, fast):
+        for look in planned(workdir.name, known.steps, fast, EXAMPLES if flat else IMAGES):
             settings = effort_lib.Settings(examples=look.examples, examples_at_once=look.examples)
             run = run_subjects.Run(workdir, settings)
             _follow(run, look, effort_lib.of_settings(settings, run.how), stop, report)
