@@ -128,7 +128,7 @@ DEPTH_USE = (
         '(Hu et al. 2025), linear between blocks, at depths whose shape the head takes',
     ),
     Column(
-        'top 5 agree at',
+        'top-5 agree at',
         lambda r: r.overlap_depth_S,
         '.2f',
         'the same from which on their 5 likeliest classes (of K <= 5 all but one) have more than '
