@@ -22,7 +22,8 @@ $(STAMP): pyproject.toml constraints.txt
 	  { echo "$(PYTHON) is older than Python 3.11: make env PYTHON=python3.11"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	if $(BIN)/python -m pip install -q --disable-pip-version-check uv; then \
-	  $(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -e '.[test,report]'; \
+	  $(BIN)/uv pip install -q --compile-bytecode --python $(BIN)/python -c constraints.txt \
+	    -e '.[test,report]'; \
 	else \
 	  $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[test,report]'; \
 	fi
@@ -42,10 +43,10 @@ numbers: env     ## the table and the pictures of the README, from what stands i
 	$(BIN)/python -m launch.numbers --workdir=build
 
 test: lint       ## ruff, the layering test and the whole suite
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 slow: env        ## the tests that take minutes
-	$(BIN)/python -m pytest -m slow
+	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(BIN)/python -m pytest -m slow
 
 lint: env
 	$(BIN)/ruff check .

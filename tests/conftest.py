@@ -1,4 +1,9 @@
-"""For every test: four simulated CPU devices, no silent rank promotion, cached compiles; a run."""
+"""For every test: four simulated CPU devices, no silent rank promotion, cached compiles; a run.
+
+Most of the suite's time goes into compiling, much of that into what LLVM does for speed alone. That
+is left out: the programs and XLA's own passes are those that users have, and what changes is the
+last bits. `JAX_DISABLE_MOST_OPTIMIZATIONS=0 make test` leaves nothing out, nor does `make slow`.
+"""
 
 import os
 import pathlib
@@ -6,21 +11,20 @@ import shutil
 
 import pytest
 
-os.environ.setdefault('JAX_PLATFORMS', 'cpu')
-
 from resnet_dyn import backend
 
+# Read by JAX when it is imported, here and in the processes that tests start.
+SETTINGS = {
+    'JAX_PLATFORMS': 'cpu',
+    'JAX_NUM_CPU_DEVICES': '4',
+    'JAX_NUMPY_RANK_PROMOTION': 'raise',
+    'JAX_DISABLE_MOST_OPTIMIZATIONS': '1',
+    'JAX_COMPILATION_CACHE_DIR': str(pathlib.Path(__file__).parent.parent / '.jax_cache'),
+    'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
+    'JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES': '0',
+}
+os.environ.update({name: os.environ.get(name, value) for name, value in SETTINGS.items()})
 backend.configure_cpu()
-
-import jax  # noqa: E402
-
-_CACHE = pathlib.Path(__file__).parent.parent / '.jax_cache'
-
-jax.config.update('jax_num_cpu_devices', 4)
-jax.config.update('jax_numpy_rank_promotion', 'raise')
-jax.config.update('jax_compilation_cache_dir', str(_CACHE))
-jax.config.update('jax_persistent_cache_min_compile_time_secs', 0)
-jax.config.update('jax_persistent_cache_min_entry_size_bytes', 0)
 
 TINY = {
     'seeds': 2,
@@ -37,6 +41,28 @@ TINY = {
     'log.tensorboard': False,
 }
 
+# Begun first where files are run side by side, so that nobody waits for one of them at the end.
+LONGEST = (
+    'test_verify_theorems',
+    'test_analyze',
+    'test_path_gradients',
+    'test_launch_train',
+    'test_loop',
+    'test_path_weights',
+    'test_figure1',
+    'test_lesions',
+    'test_readme_example',
+    'test_program',
+    'test_fuzz',
+    'test_any_network',
+    'test_kac_rice',
+    'test_checkpoint_damage',
+)
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.path.stem not in LONGEST)
+
 
 @pytest.fixture(scope='session')
 def tiny_run(tmp_path_factory):
@@ -47,6 +73,44 @@ def tiny_run(tmp_path_factory):
     workdir = tmp_path_factory.mktemp('tiny') / 'run'
     loop.train(config.parse(TINY), workdir, report=lambda line: None)
     return workdir
+
+
+@pytest.fixture(scope='module')
+def optimised():
+    """Programs compiled in full: for tests that run them for longer than they compile them."""
+    import jax
+
+    before = jax.config.jax_disable_most_optimizations
+    jax.config.update('jax_disable_most_optimizations', False)
+    yield
+    jax.config.update('jax_disable_most_optimizations', before)
+
+
+@pytest.fixture(scope='session')
+def _programs():
+    """Those that were made, by all that they are made of."""
+    return {}
+
+
+@pytest.fixture(scope='module')
+def shared_programs(_programs):
+    """Runs that differ in nothing that a program is made of share one, and compile once."""
+    from resnet_dyn import config, fields
+    from resnet_dyn.training import program
+
+    neutral = {leaf.path: leaf.default for leaf in config.leaves() if leaf.metadata['neutral']}
+    make = program.Program
+
+    def shared(cfg, model, dataset, total_steps, mesh):
+        alike = fields.replace(cfg, neutral)
+        key = (alike, dataset.source.digest, total_steps, tuple(mesh.devices.flat))
+        if key not in _programs:
+            _programs[key] = make(cfg, model, dataset, total_steps, mesh)
+        return _programs[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(program, 'Program', shared)
+        yield
 
 
 @pytest.fixture(scope='module')

@@ -31,7 +31,7 @@ def test_laws_are_those_of_the_root_mean_square_gammas_of_each_network(sigma):
         first = rms(net.stem_params['gammas']['norm']['gamma'])
         np.testing.assert_allclose(record.gamma_SL[s], gammas_L, rtol=1e-6)
         expected = network_depth.mean_depth('paper', 'batch', gammas_L, first, sigma=sigma)
-        np.testing.assert_allclose(getattr(record, f'{sigma}_mean_S')[s], expected, rtol=1e-6)
+        np.testing.assert_allclose(getattr(record, f'{sigma}_mean_S')[s], expected, rtol=1e-5)
         law_R = getattr(record, f'{sigma}_SR')[s]
         assert law_R.shape == (4,) and law_R @ [1, 2, 3, 4] == pytest.approx(expected)
 

@@ -10,6 +10,8 @@ import pytest
 from experiments import figure1, study, words
 from resnet_dyn import errors, records
 
+pytestmark = pytest.mark.usefixtures('shared_programs')
+
 TINY: dict[str, Any] = {
     'seeds': 2,
     'train.steps': 8,

@@ -3,7 +3,6 @@
 import contextlib
 import importlib
 import io
-import os
 import pathlib
 import signal
 import subprocess
@@ -17,13 +16,6 @@ from launch import flags as _  # noqa: F401  for good: what a call imports first
 from launch import main
 
 TOP = pathlib.Path(__file__).parent.parent.parent
-ENVIRONMENT = {
-    **os.environ,
-    'JAX_PLATFORMS': 'cpu',
-    'JAX_COMPILATION_CACHE_DIR': str(TOP / '.jax_cache'),
-    'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
-    'JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES': '0',
-}
 SHORT = (
     '--config.seeds=2',
     '--config.data.classes=3',
@@ -43,11 +35,10 @@ SHORT = (
 def start():
     """start('train', '--workdir=W', ...): the running process, its output in pipes."""
 
-    def start(launcher, *flags, **environment):
+    def start(launcher, *flags):
         return subprocess.Popen(
             [sys.executable, '-m', f'launch.{launcher}', *flags],
             cwd=TOP,
-            env=ENVIRONMENT | environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -28,7 +28,9 @@ import pytest
 from resnet_dyn import config, fields
 from resnet_dyn.training import checkpoints, metrics
 
-SEED, QUICK, MANY = 20, 20, 1000
+pytestmark = pytest.mark.usefixtures('shared_programs')
+
+SEED, QUICK, MANY = 20, 12, 1000
 STOP, HANG = 4.0, 60.0  # seconds after which a start is told to stop, and called a hang
 TINY = {
     'seeds': '2',

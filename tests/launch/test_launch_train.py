@@ -12,6 +12,8 @@ import pytest
 from resnet_dyn import config
 from resnet_dyn.training import checkpoints, loop, metrics
 
+pytestmark = pytest.mark.usefixtures('shared_programs')
+
 LONG = (
     '--config.seeds=2',
     '--config.data.classes=4',
@@ -242,19 +244,18 @@ def test_a_run_killed_at_20_random_moments_ends_as_if_it_was_not(start, called, 
 def _interrupt(start, called, tmp_path, kills):
     """A run told to stop once, killed -9 so often, and let finish, against one left in peace."""
     peace, disturbed = tmp_path / 'peace', tmp_path / 'disturbed'
-    devices = {'JAX_NUM_CPU_DEVICES': str(jax.device_count())}  # as in this process, to the bit
     began = time.perf_counter()
     assert called('train', f'--workdir={peace}', *LONG)[0] == 0
     length = time.perf_counter() - began
     moments = random.Random(1)  # whose first kill comes after some steps
-    with start('train', f'--workdir={disturbed}', *LONG, **devices) as process:
+    with start('train', f'--workdir={disturbed}', *LONG) as process:
         _wait_for_a_line(process)
         process.terminate()
         out, _ = process.communicate()
     assert process.returncode == 42 and 'all saved' in out
     assert checkpoints.steps(disturbed)
     for _ in range(kills):
-        with start('train', f'--workdir={disturbed}', *LONG, **devices) as process:
+        with start('train', f'--workdir={disturbed}', *LONG) as process:
             if moments.random() < 0.8:
                 _wait_for_a_line(process)
                 time.sleep(moments.uniform(0, length / 20))

@@ -7,6 +7,8 @@ import pytest
 
 from resnet_dyn.theory import critical_points, spin_glass
 
+pytestmark = pytest.mark.usefixtures('optimised')
+
 # Exact mean numbers (Kac-Rice at finite Lambda): total, then by index 0, 1, 2.
 EXACT = {
     ('pure 3', 3): [10.55235974119758, 3.1380899353, 4.2761798706, 3.1380899353],
@@ -18,7 +20,7 @@ EXACT = {
     ('half 2 + half 3', 4): [14.07649519893256, 2.9043067538, 4.1339408457, 4.1339408457],
 }
 MIXTURES = {'pure 3': {3: 1.0}, 'pure 4': {4: 1.0}, 'half 2 + half 3': {2: 0.5, 3: 0.5}}
-SAMPLES = {3: 100, 4: 80, 6: 25}
+SAMPLES = {3: 60, 4: 50, 6: 15}
 
 
 @pytest.fixture(autouse=True)

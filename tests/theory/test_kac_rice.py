@@ -111,7 +111,7 @@ def test_counts_by_index_agree_with_220_digit_arithmetic(name, Lambda, index):
 
 
 @pytest.mark.parametrize('mixture', VARIED)
-@pytest.mark.parametrize('Lambda', [2, 3, 8, 9])
+@pytest.mark.parametrize('Lambda', [2, 3, 6, 7])
 def test_indices_add_up_to_the_total_and_alternate_to_the_euler_characteristic(mixture, Lambda):
     counts = [expected_critical_points(mixture, Lambda, index) for index in range(Lambda)]
     total = expected_critical_points(mixture, Lambda)
@@ -123,8 +123,8 @@ def test_indices_add_up_to_the_total_and_alternate_to_the_euler_characteristic(m
 @pytest.mark.parametrize('below', [-1.8, -0.4, 0.0, 0.7])
 @pytest.mark.parametrize('mixture', VARIED)
 def test_indices_add_up_below_an_energy_too(mixture, below):
-    logs = [expected_critical_points(mixture, 7, index, below, log=True) for index in range(7)]
-    total = expected_critical_points(mixture, 7, below=below, log=True)
+    logs = [expected_critical_points(mixture, 5, index, below, log=True) for index in range(5)]
+    total = expected_critical_points(mixture, 5, below=below, log=True)
     assert np.logaddexp.reduce(logs) == pytest.approx(total, abs=1e-12 * max(1, abs(total)))
 
 
@@ -182,14 +182,19 @@ def test_levels_on_the_circle_follow_rice(mixture, below):
         assert count == pytest.approx(expected, rel=1e-9)
 
 
+@functools.cache
+def drawn_eigenvalues(Lambda, draws):
+    matrices = np.random.default_rng(0).normal(size=(draws, Lambda, Lambda))
+    return np.linalg.eigvalsh((matrices + matrices.transpose(0, 2, 1)) / 2)
+
+
 @pytest.mark.parametrize('mixture', [{3: 1.0}, {2: 0.5, 3: 0.5}, {1: 0.5, 2: 0.3, 5: 0.2}])
 @pytest.mark.parametrize('below', [-1.4, -0.5])
 def test_levels_agree_with_monte_carlo_over_eigenvalues(mixture, below):
     Lambda, draws = 6, 100_000
     slope, curvature, variance = complexity.moments(mixture)
     total = slope + curvature
-    matrices = np.random.default_rng(0).normal(size=(draws, Lambda, Lambda))
-    eigenvalues = np.linalg.eigvalsh((matrices + matrices.transpose(0, 2, 1)) / 2)
+    eigenvalues = drawn_eigenvalues(Lambda, draws)
     shift = math.sqrt(2 * curvature) * slope / total * eigenvalues
     gap = math.sqrt(Lambda) * below - shift
     spread = math.sqrt(variance / total)

@@ -9,6 +9,8 @@ import pytest
 from resnet_dyn import errors
 from resnet_dyn.training import checkpoints, items, loop, metrics, runs
 
+pytestmark = pytest.mark.usefixtures('shared_programs')
+
 FULL = OSError(errno.ENOSPC, 'No space left on device')
 
 

@@ -14,6 +14,8 @@ from resnet_dyn.data import datasets
 from resnet_dyn.models import presets, seed_axis
 from resnet_dyn.training import checkpoints, loop, metrics, optimizer, program, recorder, state
 
+pytestmark = pytest.mark.usefixtures('shared_programs')
+
 STEPS = 20
 CHANGES = {
     'seeds': 2,
@@ -23,23 +25,6 @@ CHANGES = {
     'log.evaluate': 10,
     'checkpoint.every': 6,
 }
-
-
-@pytest.fixture(scope='module', autouse=True)
-def _shared_programs():
-    """Runs that differ in nothing that a program is made of share one, and compile once."""
-    neutral = {leaf.path: leaf.default for leaf in config.leaves() if leaf.metadata['neutral']}
-    make, made = program.Program, {}
-
-    def shared(cfg, model, dataset, total_steps, mesh):
-        key = (fields.replace(cfg, neutral), total_steps, dataset.source.digest)
-        if key not in made:
-            made[key] = make(cfg, model, dataset, total_steps, mesh)
-        return made[key]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(program, 'Program', shared)
-        yield
 
 
 @pytest.fixture(scope='module')

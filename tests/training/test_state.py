@@ -26,7 +26,7 @@ def test_initial_values_are_those_of_init_and_differ_by_seed(tiny):
     for s in range(2):
         expected = model.init(jax.random.fold_in(keys_S[s], state.INIT), np.zeros((1, 6), 'f'))
         jax.tree.map(
-            lambda a, b, s=s: np.testing.assert_allclose(a[s], b, rtol=1e-6), found, dict(expected)
+            lambda a, b, s=s: np.testing.assert_allclose(a[s], b, 1e-5, 1e-6), found, dict(expected)
         )
     kernel = found['params']['stem']['linear']['kernel']
     assert np.abs(kernel[0] - kernel[1]).max() > 0.1
