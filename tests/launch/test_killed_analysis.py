@@ -1,0 +1,143 @@
+"""launch.analyze killed at any moment: no finished record is made again, and the numbers are those
+of an analysis that was left in peace.
+"""
+
+import os
+import pathlib
+import random
+import shutil
+import time
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+from resnet_dyn.analysis import trajectories
+
+pytestmark = pytest.mark.usefixtures('sketched')
+
+MEASURES = ('gammas', 'depth', 'singles')
+FLAGS = (f'--what={",".join(MEASURES)}', '--examples=20')
+
+
+class Kept(NamedTuple):
+    """A file as the disk has it: one that is written again, even with the same bytes, differs."""
+
+    inode: int
+    written: int
+    data: bytes
+
+
+class Killed(SystemExit):
+    """The end of a process, from within: nothing that a launcher does on its way out follows."""
+
+
+def records_of(workdir):
+    """What a reader takes for records: all files of their name."""
+    found = {}
+    for path in (workdir / 'records').glob('*.npz'):
+        about = path.stat()
+        found[path.name] = Kept(about.st_ino, about.st_mtime_ns, path.read_bytes())
+    return found
+
+
+def numbers(workdir):
+    """The bytes of every array of every record, and of every table."""
+    found = {path.name: path.read_bytes() for path in (workdir / 'tables').glob('*')}
+    for path in (workdir / 'records').glob('*.npz'):
+        with np.load(path) as arrays:
+            for name in set(arrays.files) - {'record_json'}:
+                found[path.name, name] = arrays[name].dtype.str, arrays[name].tobytes()
+    return found
+
+
+def assert_kept(before, after):
+    assert {name: after.get(name) for name in before} == before
+
+
+def dies_at(patch, moment):
+    """From here on, the `moment`-th step of writing files is the last: half a file, or no rename.
+
+    Two steps a file; `write_bytes` of records and of the pictures that are sketched.
+    """
+    write, replace, left = pathlib.Path.write_bytes, os.replace, iter(range(moment))
+
+    def write_bytes(path, data):
+        if next(left, None) is None:
+            write(path, bytes(data)[: len(data) // 2])
+            raise Killed
+        return write(path, data)
+
+    def replaced(*paths):
+        if next(left, None) is None:
+            raise Killed
+        return replace(*paths)
+
+    patch.setattr(pathlib.Path, 'write_bytes', write_bytes)
+    patch.setattr(os, 'replace', replaced)
+
+
+def test_an_analysis_that_dies_at_any_write_makes_no_record_twice_and_ends_in_the_same_numbers(
+    called, copied_run, tmp_path, monkeypatch
+):
+    peace = shutil.copytree(copied_run, tmp_path / 'peace')
+    assert called('analyze', f'--workdir={peace}', *FLAGS)[0] == 0
+    made, measured = [], trajectories._measured
+
+    def counted(request, subject, effort, left_out, name):
+        made.append((subject.origin.step, name))
+        return measured(request, subject, effort, left_out, name)
+
+    monkeypatch.setattr(trajectories, '_measured', counted)
+    moments, status, deaths, before = random.Random(0), None, 0, {}
+    while status != 0:
+        with monkeypatch.context() as patch:
+            dies_at(patch, 6 + moments.randrange(24))  # 6: it is asked first if it may write
+            status, _, err = called('analyze', f'--workdir={copied_run}', *FLAGS)
+        assert (status, err) in ((0, ''), (None, ''))
+        after = records_of(copied_run)
+        assert_kept(before, after)
+        before, deaths = after, deaths + (status is None)
+    assert numbers(copied_run) == numbers(peace)
+    records = len(MEASURES) * 4
+    assert len(before) == len(set(made)) == records
+    assert len(made) <= records + deaths
+
+
+@pytest.mark.slow
+def test_an_analysis_killed_at_20_random_moments_ends_in_the_same_numbers(
+    called, start, short, tmp_path
+):
+    peace, disturbed = tmp_path / 'peace', tmp_path / 'disturbed'
+    many = ('--config.checkpoint.every=1', '--config.train.steps=60')
+    assert called('train', f'--workdir={peace}', *short, *many)[0] == 0
+    shutil.copytree(peace, disturbed)
+    began = time.perf_counter()
+    assert called('analyze', f'--workdir={peace}', *FLAGS)[0] == 0
+    length = time.perf_counter() - began
+    moments, before, grown = random.Random(0), {}, 0
+    for _ in range(20):
+        with start('analyze', f'--workdir={disturbed}', *FLAGS) as process:
+            if moments.random() < 0.8:
+                _wait_for_a_visit(process)
+                time.sleep(moments.uniform(0, length / 20))
+            else:
+                time.sleep(moments.uniform(0, length))
+            process.kill()
+            _, err = process.communicate()
+        assert process.returncode in (-9, 0) and 'Traceback' not in err
+        after = records_of(disturbed)
+        assert_kept(before, after)
+        grown += len(after) > len(before)
+        before = after
+    status, _, err = called('analyze', f'--workdir={disturbed}', *FLAGS)
+    assert (status, err) == (0, '')
+    assert_kept(before, records_of(disturbed))
+    assert numbers(disturbed) == numbers(peace)
+    assert grown > 5  # the kills came in the middle of work
+
+
+def _wait_for_a_visit(process):
+    for line in process.stdout:
+        if line.startswith('step ') and 'measured' in line:
+            return
