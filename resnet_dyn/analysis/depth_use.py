@@ -42,24 +42,14 @@ class DepthUse(NamedTuple):
 def measure(subject: subjects.Subject, effort: effort_lib.Effort, options=None) -> DepthUse:
     """L + 1 forward passes."""
     sums = effort_lib.totals(_sums, subject, effort)
-    return from_sums(subject.origin.step, sums, subject.examples.number, subject.outputs)
-
-
-def cost(L: int, options=None) -> effort_lib.Cost:
-    """A forward pass of the whole network, and one without each block."""
-    return effort_lib.Cost(L + 1)
-
-
-def from_sums(step: int, sums: depth_use.Sums, examples: int, classes: int) -> DepthUse:
-    """The record of sums over examples, arrays of NumPy led by S."""
     cosine_SL, divergence_SN, overlap_SN = (
-        (total / examples).astype(np.float32) for total in sums[:3]
+        (total / subject.examples.number).astype(np.float32) for total in sums[:3]
     )
-    chance = depth_use.top(classes) / classes
+    chance = depth_use.top(subject.outputs) / subject.outputs
     change_SLL = _ratios(sums.change_LL, sums.branch_L)
     beyond_SN = (overlap_SN - chance) / (1 - chance)
     return DepthUse(
-        step=np.array(step),
+        step=np.array(subject.origin.step),
         cosine_SL=cosine_SL,
         divergence_SN=divergence_SN,
         overlap_SN=overlap_SN,
@@ -72,6 +62,11 @@ def from_sums(step: int, sums: depth_use.Sums, examples: int, classes: int) -> D
         ),
         overlap_depth_S=np.array([from_on(-curve_N, -OVERLAP) for curve_N in beyond_SN]),
     )
+
+
+def cost(L: int, options=None) -> effort_lib.Cost:
+    """A forward pass of the whole network, and one without each block."""
+    return effort_lib.Cost(L + 1)
 
 
 def sign_change(cosine_L) -> float:

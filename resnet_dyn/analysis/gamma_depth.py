@@ -37,13 +37,13 @@ def measure(subject: subjects.Subject, effort=None, options=None) -> GammaDepth:
     gamma_SL, found = [], {sigma: [] for sigma in batch_norm_depth.SIGMAS}
     for stack in subject.stacks:
         style, collection = builders.style(stack), gammas.of_stack(stack)
-        gamma_L = np.array([_root_mean_square(gamma) for gamma in gammas.last(collection)])
-        layers = len(gammas.by_block(collection)[0])  # each with its norm, and no other scale
+        norms = [gammas.norms(block) for block in gammas.by_block(collection)]
+        gamma_L = np.array([_root_mean_square(block[-1]) for block in norms])
         first = collection.get('stem', {}).get('norm')
         first = 1.0 if first is None else _root_mean_square(first['gamma'])
         for sigma, laws in found.items():
             q_L = network_depth.branch_probabilities(
-                style.block, style.norm, gamma_L, first, layers, sigma=sigma
+                style.block, style.norm, gamma_L, first, layers=len(norms[0]), sigma=sigma
             )
             laws.append(batch_norm_depth.depth_law(q_L))
         gamma_SL.append(gamma_L)

@@ -53,6 +53,11 @@ def of_stack(stack) -> dict | None:
     return found if everywhere else None
 
 
+def norms(block: Mapping) -> list:
+    """The gammas (C,) of one branch's norms, of those of `by_block`, in forward order."""
+    return [block[name] for name in in_order(block) if name != BRANCH_SCALE]
+
+
 def last(gammas: Mapping) -> list:
     """The gamma (C,) that is closest to the end of each of the L branches, in forward order."""
     return [list(block.values())[-1] for block in by_block(gammas)]

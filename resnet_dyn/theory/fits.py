@@ -10,6 +10,7 @@ to its fit: the paper's theory is a good description of a network where that is 
 Host functions in NumPy float64.
 """
 
+import functools
 import math
 from typing import NamedTuple
 
@@ -68,10 +69,16 @@ def fit_beta(weights_R, coherent: bool = True) -> Fit:
 
 def _log_law(log_beta: float, N: int, coherent: bool) -> np.ndarray:
     """log eps_r^2(beta), (N + 1,)."""
+    log_R = (2 if coherent else 1) * _log_binomials(N) + 2 * np.arange(N + 1) * log_beta
+    log_R -= log_R.max()
+    return log_R - np.log(np.exp(log_R).sum())
+
+
+@functools.lru_cache(maxsize=16)
+def _log_binomials(N: int) -> np.ndarray:
+    """log C(N, k), (N + 1,)."""
     k_R = np.arange(N + 1)
-    binomials_R = special.gammaln(N + 1) - special.gammaln(k_R + 1) - special.gammaln(N - k_R + 1)
-    log_R = (2 if coherent else 1) * binomials_R + 2 * k_R * log_beta
-    return log_R - special.logsumexp(log_R)
+    return special.gammaln(N + 1) - special.gammaln(k_R + 1) - special.gammaln(N - k_R + 1)
 
 
 def _checked(weights_R) -> np.ndarray:

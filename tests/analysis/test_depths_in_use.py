@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from resnet_dyn.analysis import depth_use, effort, subjects
-from resnet_dyn.kernels import depth_use as kernel
 from resnet_dyn.models import stack
 
 NAN = np.nan
@@ -36,23 +35,6 @@ def test_the_sign_changes_last_from_below_zero(cosines, expected):
 )
 def test_a_curve_is_below_its_threshold_from_a_depth_on(curve, expected):
     np.testing.assert_allclose(depth_use.from_on(np.array(curve), 2.0), expected)
-
-
-def test_depths_are_where_half_of_the_divergence_is_gone_and_where_overlap_is_beyond_chance():
-    """Two networks, 4 examples, 10 classes: 5 of 10 are in common by chance."""
-    sums = kernel.Sums(
-        cosine_L=np.array([[-4.0, 2, 4], [4, 2, -4]]),
-        divergence_N=4 * np.array([[4, 3, 1.5, 0], [1e-9, 2e-9, 0, 0]]),
-        overlap_N=4 * np.array([[0.5, 0.6, 0.7, 1], [1, 1, 1, 1]]),
-        change_LL=np.ones((2, 3, 3)),
-        branch_L=np.ones((2, 3)),
-    )
-    record = depth_use.from_sums(7, sums, examples=4, classes=10)
-    assert (record.step, record.chance) == (7, 0.5)
-    np.testing.assert_allclose(record.cosine_SL, [[-1, 0.5, 1], [1, 0.5, -1]])
-    np.testing.assert_allclose(record.sign_change_S, [1, NAN])
-    np.testing.assert_allclose(record.divergence_depth_S, [1 + 2 / 3, 0], rtol=1e-6)
-    np.testing.assert_allclose(record.overlap_depth_S, [1.5, 0], rtol=1e-6)
 
 
 INPUTS = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)

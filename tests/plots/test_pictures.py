@@ -291,57 +291,6 @@ def test_influences_are_drawn_by_block_and_angles_as_an_image():
     )
 
 
-def test_depth_from_gammas_has_both_sigmas():
-    made = records('gamma_depth')
-    fig = draw('gamma_depth', made)
-    for sigma in ('recomputed', 'frozen'):
-        mean_T = stacked(made, f'{sigma}_mean_S').mean(1)
-        np.testing.assert_allclose(line(panel(fig, 'Mean length'), f'sigma {sigma}')[1], mean_T)
-    law_TSR = stacked(made, 'recomputed_SR')
-    np.testing.assert_allclose(curves(panel(fig, 'Depth law')), law_TSR.mean(1))
-
-
-def test_depth_use_is_drawn_by_block_and_depth_and_what_is_missing_is_grey():
-    made = records('depth_use')
-    made[-1].change_SLL[:] = np.where(np.triu(np.ones((9, 9)), 1), made[-1].change_SLL, np.nan)
-    made[-1].sign_change_S[:] = np.nan  # no cosine is below 0 any more
-    fig = draw('depth_use', made)
-    for title, field in (
-        ('Branch along', 'cosine_SL'),
-        ('Head applied', 'divergence_SN'),
-        ('Its likeliest', 'overlap_SN'),
-        ('Without one', 'later_change_SL'),
-    ):
-        np.testing.assert_allclose(curves(panel(fig, title))[:3], stacked(made, field).mean(1))
-    image = panel(fig, 'Of each later branch, step 100').images[0].get_array()
-    assert image.mask.sum() == 45 and not image.mask[0, 1]
-    np.testing.assert_allclose(image[0, 1], made[-1].change_SLL[:, 0, 1].mean(), rtol=1e-6)
-    depths = panel(fig, 'Depth that is used')
-    overlap_T = stacked(made, 'overlap_depth_S').mean(1)
-    np.testing.assert_allclose(line(depths, 'overlap')[1], overlap_T)
-    assert np.isnan(line(depths, 'sign of the cosine')[1]).tolist() == [False, False, True]
-    assert 'not finite' not in footnote(fig)
-
-
-def test_growth_shows_the_size_of_its_hypotheses_and_the_share_of_blocks_that_grow():
-    made = records('growth')
-    for record in made:
-        record.drive_SL[:, :3] *= -1
-        record.cosine_S[:] *= -1
-    fig = draw('growth', made)
-    hypotheses = panel(fig, 'Hypotheses')
-    for label, values_TS in (
-        ('Theorem 3, blocks', stacked(made, 'condition_SL').mean(-1)),
-        ('Theorem 3, first layer', stacked(made, 'first_condition_S')),
-        ('Theorem 4, |cos(w, g)|', -stacked(made, 'cosine_S')),
-    ):
-        np.testing.assert_allclose(line(hypotheses, label)[1], values_TS.mean(1))
-    share_T = line(panel(fig, 'Blocks driven to grow'), 'drive above 0')[1]
-    np.testing.assert_allclose(share_T, [2 / 3] * 3)
-    bracket_T = stacked(made, 'scale_bracket_S').mean(1)
-    np.testing.assert_allclose(line(panel(fig, 'Theorem 4'), 'of all weights')[1], bracket_T)
-
-
 @pytest.mark.parametrize('name', PICTURES)
 def test_networks_whose_branches_are_zero_have_a_picture_without_a_warning(name):
     fig = draw(name, of_zero_branches(name))

@@ -1,6 +1,9 @@
 """The report as a file: what stands in it, what must not, and its numbers against the series."""
 
+import base64
 import csv
+import dataclasses
+import gzip
 import html
 import html.parser
 import json
@@ -42,8 +45,8 @@ class Parsed(html.parser.HTMLParser):
         if self._script is not None:
             self.scripts[self._script] = self.scripts.get(self._script, '') + text
 
-    def json(self, id):
-        return json.loads(self.scripts[id])
+    def data(self):
+        return json.loads(gzip.decompress(base64.b64decode(self.scripts['data'])))
 
 
 @pytest.fixture
@@ -74,14 +77,14 @@ def test_names_of_folders_and_commands_are_text_wherever_they_stand(two):
     assert EVIL not in text and ENDS not in text
     assert html.escape(EVIL) in text and html.escape(ENDS) in text
     assert found.elements.count('script') == 4
-    assert found.json('data')['runs'] == ['a/batch', 'b/batch', EVIL]
+    assert found.data()['runs'] == ['a/batch', 'b/batch', EVIL]
 
 
 def test_data_can_end_no_script():
     said = markup.data('x', {ENDS: [EVIL, '&amp;']})
     assert said.lower().count('<script') == 1 and said.lower().count('</script>') == 1
     assert '\u2028' not in said and '<!--' not in said
-    assert Parsed(said).json('x') == {ENDS: [EVIL, '&amp;']}
+    assert json.loads(Parsed(said).scripts['x']) == {ENDS: [EVIL, '&amp;']}
     with pytest.raises(ValueError, match='JSON'):
         markup.data('x', float('nan'))
 
@@ -101,7 +104,8 @@ def test_the_numbers_of_the_page_are_those_of_the_series(two):
     rows = {row[1]: row for row in found['series'] if row[0] == 1}
     assert {numbers[place] for place in rows} == set(run.series)
     one = run.series['depth', 'E[r] coherent']
-    _, _, steps, means, halves, n = rows[numbers.index(('depth', 'E[r] coherent'))]
+    _, _, grid, means, halves, n = rows[numbers.index(('depth', 'E[r] coherent'))]
+    steps = found['grids'][grid]
     assert (steps, n) == (one.steps_T.tolist(), 2)
     for place, step in enumerate(steps):
         exact = intervals.mean(one.at(step))
@@ -118,7 +122,7 @@ def test_a_law_of_the_page_is_that_of_its_record(two):
     record = two.runs['a/batch'].records['paths'][1][1]
     squares_SR = record.sum_norm_SR.astype(float) ** 2
     shares_SR = squares_SR / squares_SR.sum(1, keepdims=True)
-    assert rows[1][3] == [0, 1, 2, 3]
+    assert rows[1][3] == 0  # k counts up from there
     np.testing.assert_allclose(rows[1][4], shares_SR.mean(0), rtol=5e-4)
 
 
@@ -171,6 +175,21 @@ def test_runs_are_called_by_what_tells_them_apart(tmp_path):
         f'{tmp_path.name}/a/main', 'b/main', 'c', 'x/a/main'
     ]  # fmt: skip
     assert list(comparison.names([tmp_path / 'a\udcff'])) == ['a\\udcff']
+
+
+def test_of_many_runs_the_first_few_of_each_task_are_shown(tiny_run):
+    run = series.read(tiny_run)
+    names = [f'{task}-{name}' for task in 'ab' for name in ('main', 'x', 'y', 'z', 'w')]
+    data = {'a': 'gaussians', 'b': 'digits'}
+    some = {}
+    for name in names:
+        other = dataclasses.replace(run.config.data, name=data[name[0]])
+        some[name] = run._replace(config=dataclasses.replace(run.config, data=other))
+    few = ['a-main', 'a-x', 'a-y', 'b-main', 'b-x', 'b-y']
+    assert comparison.shown(some) == few
+    assert comparison.shown({name: some[name] for name in names[:8]}) == names[:8]
+    differ, common = comparison.settings(some)
+    assert list(differ) == ['data.name'] and common['model.norm'] == 'batch'
 
 
 def test_what_cannot_be_read_is_said_and_the_rest_is_there(reported, tmp_path):

@@ -36,6 +36,7 @@ def test_a_report_in_a_browser(reported, tmp_path):
         seen.run(slide('laws', 0))
         at_start = seen.run(LINES)
         assert len(at_end) == len(at_start) > 0
+        assert all(line.count('L') == 3 for line in at_start)  # k = 0..3: one checkpoint alone
         assert all(before != after for before, after in zip(at_end, at_start, strict=True))
         titles = "document.querySelector('#chart-laws svg').textContent"
         assert 'at step 0' in seen.run(titles)
@@ -44,6 +45,8 @@ def test_a_report_in_a_browser(reported, tmp_path):
         seen.wait(f'{titles} !== {both!r}')
         assert both.index('batch') < both.index(EVIL)  # in the order in which they were named
         assert 'batch' not in seen.run(titles) and EVIL in seen.run(titles)
+        column = "document.querySelector('#numbers .by-run tr > :nth-child(2)')"
+        assert seen.run(f'getComputedStyle({column}).display') == 'none'
         assert seen.run("document.querySelectorAll('img, [onerror]').length") == 0
         assert seen.requests == [file.as_uri()]
         assert seen.complaints == []

@@ -221,17 +221,6 @@ def test_a_uniform_gamma_cannot_deepen_a_self_consistent_ensemble_beyond_the_har
     assert depths[-1] < 1 + harmonic
 
 
-@pytest.mark.parametrize('variant', batch_norm_depth.VARIANTS)
-def test_the_mean_of_the_first_layer_is_that_of_a_relu_or_of_a_linear_stem_unless_given(variant):
-    moments = batch_norm_depth.activation_moments
-    usual = 0.0 if variant == 'preact' else math.sqrt(2.0 / math.pi)
-    told = moments(9, variant, GAMMAS[0], 2.0, usual)
-    for found, expected in zip(told, moments(9, variant, GAMMAS[0], 2.0), strict=True):
-        np.testing.assert_allclose(found, expected, rtol=1e-12)
-    with pytest.raises(ValueError, match=r'mean1 = -2\.0: expected less than sqrt\(v1\) = 2\.0'):
-        moments(9, variant, 1.0, 4.0, -2.0)
-
-
 # --- bad input
 
 

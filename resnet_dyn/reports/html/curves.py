@@ -23,6 +23,7 @@ class Curve(NamedTuple):
     title: str
     x: str  # what stands below the axis
     values: Callable[[Any], Values]
+    fixed: bool = False  # the same at all steps
 
 
 class Band(NamedTuple):
@@ -95,7 +96,7 @@ LAWS = (
     Curve('depth', 'predicted, incoherent', _LENGTH, _shares(lambda r: r.incoherent_SR)),
     Curve('depth', 'predicted, coherent', _LENGTH, _shares(lambda r: r.coherent_SR)),
     Curve('gamma_depth', 'from gammas alone', _LENGTH, _shares(lambda r: r.recomputed_SR)),
-    Curve('depth', 'all paths alike', _LENGTH, _all_paths),
+    Curve('depth', 'all paths alike', _LENGTH, _all_paths, fixed=True),
 )
 
 CURVES = (
@@ -125,8 +126,11 @@ ROWS = LAWS + CURVES
 
 def of(run: series.RunSeries, curve: Curve) -> Iterator[Band]:
     """The curve at each step of the run that has a record of its measure."""
-    for step, record, _ in run.records.get(curve.measure, ()):
+    found = run.records.get(curve.measure, ())
+    for step, record, _ in found[:1] if curve.fixed else found:
         x_X, y_SX = curve.values(record)
+        if not y_SX.size:
+            continue
         yield Band(step, x_X, *intervals.means(y_SX))
 
 

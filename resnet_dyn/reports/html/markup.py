@@ -3,6 +3,8 @@
 What is HTML already is a `Markup`; anything else that goes into a page is text, and is escaped.
 """
 
+import base64
+import gzip
 import html
 import json
 from collections.abc import Iterable, Sequence
@@ -58,6 +60,13 @@ def details(summary: Any, *content: Any, open: bool = False) -> Markup:
 def paragraph(*content: Any) -> Markup:
     """<p>."""
     return element('p', *content)
+
+
+def packed(id: str, value: Any) -> Markup:
+    """JSON for the script of the page as gzip in base64: for what is large. As `data` else."""
+    said = json.dumps(value, separators=(',', ':'), allow_nan=False)
+    small = base64.b64encode(gzip.compress(said.encode(), mtime=0)).decode()
+    return Markup(f'<script type="text/plain" id="{html.escape(id)}">{small}</script>')
 
 
 def data(id: str, value: Any) -> Markup:

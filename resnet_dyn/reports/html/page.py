@@ -68,7 +68,7 @@ def render(
                 for one in parts
             ),
         ),
-        markup.data('data', numbers),
+        markup.packed('data', numbers),
         markup.data('specifications', specs),
         *(Markup(f'<script>{script}</script>') for script in scripts),
     ]

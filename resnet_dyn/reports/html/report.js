@@ -2,9 +2,14 @@
 (async () => {
   'use strict';
 
-  const read = (id) => JSON.parse(document.getElementById(id).textContent);
-  const data = read('data');
-  const specs = read('specifications');
+  const textOf = (id) => document.getElementById(id).textContent;
+  const unpacked = (base64) => {
+    const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream('gzip'));
+    return new Response(stream).json();
+  };
+  const data = await unpacked(textOf('data'));
+  const specs = JSON.parse(textOf('specifications'));
   const boxes = [...document.querySelectorAll('#choice input[type=checkbox]')];
   const chosen = () => boxes.filter((box) => box.checked).map((box) => Number(box.value));
 
@@ -24,16 +29,16 @@
     });
 
   const rows = {
-    series: data.series.map(([r, number, steps, means, halves, n]) => ({
+    series: data.series.map(([r, number, grid, means, halves, n]) => ({
       r,
-      rows: points(steps, means, halves, n, (step) => ({
-        number, step, last: steps[steps.length - 1] || 1,
+      rows: points(data.grids[grid], means, halves, n, (step) => ({
+        number, step, last: data.grids[grid].at(-1) || 1,
       })),
     })),
     bands: bands(),
-    gammas: data.gammas.map(([r, block, number, steps, means]) => ({
+    gammas: data.gammas.map(([r, block, number, grid, means]) => ({
       r,
-      rows: steps.map((step, i) => ({ block, number, step, mean: means[i] })),
+      rows: data.grids[grid].map((step, i) => ({ block, number, step, mean: means[i] })),
     })),
   };
   rows.laws = rows.bands.filter((band) => band.law);
@@ -42,7 +47,8 @@
   function bands() {
     const next = new Map();
     const found = [];
-    for (const [r, number, step, xs, means, halves, n] of [...data.bands].reverse()) {
+    for (const [r, number, step, x, means, halves, n] of [...data.bands].reverse()) {
+      const xs = Array.isArray(x) ? x : means.map((_, i) => x + i);
       const place = data.steps.indexOf(step);
       const key = `${r} ${number}`;
       const until = next.has(key) ? next.get(key) : data.steps.length;
@@ -101,7 +107,10 @@
     views[name] = embedded.view;
   }
   const meaning = document.getElementById('meaning');
-  const explain = (_, number) => { meaning.textContent = `${data.numbers[number][2]}.`; };
+  const explain = (_, number) => {
+    const [measure, title, said] = data.numbers[number];
+    meaning.textContent = `${measure}: ${title}: ${said}.`;
+  };
   views.trajectories.addSignalListener('number', explain);
   explain('number', views.trajectories.signal('number'));
   hide(chosen());

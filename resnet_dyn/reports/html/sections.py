@@ -137,13 +137,13 @@ def provenance(runs: comparison.Runs, descriptions: Mapping[str, Mapping[str, An
     ]
     for name, run in runs.items():
         starts = _starts(descriptions.get(name, {}))
-        made = [row for measure, found in run.records.items() for row in _made(measure, found)]
-        heads = ['measure', 'steps', 'settings', 'command', 'code and versions', 'date', 'seconds']
+        made = list(_made(run))
+        heads = ['measured', 'records at steps', 'code and versions', 'device', 'date', 'seconds']
         parts.append(
             markup.details(
                 name,
                 paragraph(element('code', run.workdir)),
-                table(['trained, steps', 'command', 'code', 'device', 'date'], starts),
+                table(['trained', 'steps', 'code', 'device', 'date'], starts),
                 table(heads, made) if made else paragraph('No records.'),
             )
         )
@@ -203,7 +203,7 @@ def _findings(one: claims.Verdict) -> Markup:
             f'{found.run}{f" less {found.other}" if found.other else ""}',
             f'{found.measure}: {found.title}',
             f'{found.estimate:+.4g}' if found.n else '',
-            f'[{found.low:+.4g}, {found.high:+.4g}]' if np.isfinite(found.low) else '',
+            element('span', _bounds(found), class_='whole'),
             found.n,
             found.method,
             _badge(found.outcome),
@@ -217,14 +217,18 @@ def _findings(one: claims.Verdict) -> Markup:
     )
 
 
+def _bounds(found: claims.Finding) -> str:
+    return f'[{found.low:+.4g}, {found.high:+.4g}]' if np.isfinite(found.low) else ''
+
+
 def _starts(description: Mapping[str, Any]) -> list[list[Any]]:
     """A row for each start of the training, as config.json has them."""
     steps = [0, description.get('total_steps', '')]
     starts = description.get('segments') or [{**description, 'steps': steps}]
     return [
         [
-            ' to '.join(map(str, start.get('steps', ()))),
             element('code', start.get('command', '')),
+            ' to '.join(map(str, start.get('steps', ()))),
             _code(start),
             _device(start),
             start.get('date', ''),
@@ -233,18 +237,32 @@ def _starts(description: Mapping[str, Any]) -> list[list[Any]]:
     ]
 
 
-def _made(measure: str, found: Sequence[tuple]) -> Iterable[list[Any]]:
-    """A row for all records of a measure that one command made with one set of settings."""
-    groups: dict[tuple, list[tuple[int, Mapping[str, Any]]]] = {}
-    for step, _, origin in found:
-        key = (origin.get('command', ''), _settings(origin), _code(origin))
-        groups.setdefault(key, []).append((step, origin))
-    for (command, settings, code), some in groups.items():
-        steps = [step for step, _ in some]
-        seconds = sum(origin.get('wall_time') or 0 for _, origin in some)
-        date = max(str(origin.get('date', '')) for _, origin in some)
-        said = ', '.join(f'{step:,}' for step in steps)
-        yield [measure, said, settings, element('code', command), code, date, f'{seconds:.1f}']
+def _made(run: series.RunSeries) -> Iterable[list[Any]]:
+    """A row for all records of a run that one command made."""
+    by_command: dict[tuple[str, str], list[tuple[str, int, Mapping[str, Any]]]] = {}
+    for measure, found in run.records.items():
+        for step, _, origin in found:
+            key = (origin.get('command', ''), _code(origin))
+            by_command.setdefault(key, []).append((measure, step, origin))
+    for (command, code), some in by_command.items():
+        steps: dict[tuple[str, str], list[str]] = {}
+        for measure, step, origin in some:
+            steps.setdefault((measure, _settings(origin)), []).append(f'{step:,}')
+        lines = [
+            element('li', f'{measure} at {", ".join(at)}{f": {settings}" if settings else ""}')
+            for (measure, settings), at in steps.items()
+        ]
+        date = max(str(origin.get('date', '')) for *_, origin in some)
+        seconds = sum(origin.get('wall_time') or 0 for *_, origin in some)
+        records = element('ul', *lines)
+        yield [
+            element('code', command),
+            records,
+            code,
+            _device(some[-1][2]),
+            date,
+            f'{seconds:.1f}',
+        ]
 
 
 def _settings(origin: Mapping[str, Any]) -> str:
