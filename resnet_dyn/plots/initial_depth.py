@@ -99,7 +99,7 @@ def _references(axes, depths_P, law: str) -> None:
     p = np.geomspace(min(depths_P), max(depths_P), 50)
     for formula, of in REFERENCES[law].items():
         axes.plot(p, of(p), ':', color=style.INK, linewidth=0.8, zorder=1)
-        end = {'xytext': (3, 0), 'textcoords': 'offset points', 'va': 'center', 'fontsize': 7}
+        end = {'xytext': (8, 0), 'textcoords': 'offset points', 'va': 'center', 'fontsize': 7}
         axes.annotate(formula, (p[-1], of(p)[-1]), annotation_clip=True, **end)
 
 
@@ -111,6 +111,7 @@ def _note(record) -> str:
         f'Markers: mean of {seeds} networks ± 1 standard deviation, widths {widths} (the narrowest '
         f'empty), {int(record.examples):,} inputs N(0, 1), statistics of norms of that batch. '
         'One net serves several p, as its first p layers; where a branch is scaled by L each p has '
-        'its own. Nets without norms and scales are missing where their signal, which doubles at '
-        'each block, is beyond float32.'
+        'its own. Theory has one σ a layer, rms one a unit: hence its gradient. Nets without '
+        'norms and scales are missing where their signal, which doubles at each block, is beyond '
+        'float32.'
     )
