@@ -80,7 +80,7 @@ def optimised():
     """Programs compiled in full: for tests that run them for longer than they compile them."""
     import jax
 
-    before = jax.config.jax_disable_most_optimizations
+    before = jax.config.read('jax_disable_most_optimizations')
     jax.config.update('jax_disable_most_optimizations', False)
     yield
     jax.config.update('jax_disable_most_optimizations', before)
