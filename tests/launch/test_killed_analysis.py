@@ -55,23 +55,26 @@ def assert_kept(before, after):
     assert {name: after.get(name) for name in before} == before
 
 
-def dies_at(patch, moment):
-    """From here on, the `moment`-th step of writing files is the last: half a file, or no rename.
+def dies_at(patch, moment, deaths):
+    """From here on, the step of writing files after `moment` others is the last.
 
-    Two steps a file; `write_bytes` of records and of the pictures that are sketched.
+    A step is `write_bytes`, which leaves half a file, or the renaming to its name of one that is
+    whole. Adds (step, kind of file) to `deaths`.
     """
     write, replace, left = pathlib.Path.write_bytes, os.replace, iter(range(moment))
 
     def write_bytes(path, data):
         if next(left, None) is None:
             write(path, bytes(data)[: len(data) // 2])
+            deaths.append(('half', 'record' if '.npz' in path.name else 'other'))
             raise Killed
         return write(path, data)
 
-    def replaced(*paths):
+    def replaced(source, target):
         if next(left, None) is None:
+            deaths.append(('unnamed', 'record' if '.npz' in target.name else 'other'))
             raise Killed
-        return replace(*paths)
+        return replace(source, target)
 
     patch.setattr(pathlib.Path, 'write_bytes', write_bytes)
     patch.setattr(os, 'replace', replaced)
@@ -89,19 +92,29 @@ def test_an_analysis_that_dies_at_any_write_makes_no_record_twice_and_ends_in_th
         return measured(request, subject, effort, left_out, name)
 
     monkeypatch.setattr(trajectories, '_measured', counted)
-    moments, status, deaths, before = random.Random(0), None, 0, {}
-    while status != 0:
+    status, deaths, before = None, [], {}
+    for moment in _moments():
         with monkeypatch.context() as patch:
-            dies_at(patch, 6 + moments.randrange(24))  # 6: it is asked first if it may write
+            dies_at(patch, moment, deaths)
             status, _, err = called('analyze', f'--workdir={copied_run}', *FLAGS)
         assert (status, err) in ((0, ''), (None, ''))
         after = records_of(copied_run)
         assert_kept(before, after)
-        before, deaths = after, deaths + (status is None)
+        before = after
+        if status == 0:
+            break
     assert numbers(copied_run) == numbers(peace)
     records = len(MEASURES) * 4
     assert len(before) == len(set(made)) == records
-    assert len(made) <= records + deaths
+    assert len(made) <= records + len(deaths)
+    assert {('half', 'record'), ('unnamed', 'record'), ('half', 'other')} <= set(deaths)
+
+
+def _moments():
+    """After so many steps a start dies: at the first ones after 3 probes, then at random."""
+    yield from range(3, 9)
+    rng = random.Random(0)
+    yield from (rng.randrange(3, 40) for _ in range(40))
 
 
 @pytest.mark.slow
