@@ -34,7 +34,8 @@ figure1: env     ## the paper's Figure 1 from scratch, into build/figure1 (FAST=
 
 dynamics: env    ## depth over training with its controls, and the report, into build/dynamics (FAST=1)
 	$(BIN)/python -m launch.dynamics --workdir=$(DYNAMICS) $(if $(ROUGH),--fast) || test $$? = 3
-	$(BIN)/python -m launch.report --workdir=$(DYNAMICS)/report --what=none $(DYNAMICS)/runs/*/ || test $$? = 3
+	$(BIN)/python -m launch.report --workdir=$(DYNAMICS)/report --what=none \
+	  $(DYNAMICS)/runs/*-main/ $(DYNAMICS)/runs/*-frozen/ $(DYNAMICS)/runs/*/ || test $$? = 3
 
 theorems: env    ## every theorem and erratum checked by numbers, into build/theorems
 	$(BIN)/python -m launch.theorems --workdir=build/theorems

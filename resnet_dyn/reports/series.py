@@ -113,7 +113,9 @@ def _of_training(workdir: pathlib.Path) -> Iterator[Series]:
                 yield Series(TRAINING, title, meaning, form, steps_T, values_ST)
     steps_T, branch_TSL = _of_lines(lines, 'branch_moment')
     if len(steps_T):
-        depths_ST = _depths(branch_TSL / _of_lines(lines, 'skip_moment')[1]).T
+        with np.errstate(divide='ignore', invalid='ignore'):  # blocks without a skip
+            powers_TSL = branch_TSL / _of_lines(lines, 'skip_moment')[1]
+        depths_ST = _depths(powers_TSL).T
         title, form, meaning = _PROBE_DEPTH
         yield Series(TRAINING, title, meaning, form, steps_T, depths_ST)
 

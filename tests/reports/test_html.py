@@ -187,6 +187,11 @@ def test_of_many_runs_the_first_few_of_each_task_are_shown(tiny_run):
         some[name] = run._replace(config=dataclasses.replace(run.config, data=other))
     few = ['a-main', 'a-x', 'a-y', 'b-main', 'b-x', 'b-y']
     assert comparison.shown(some) == few
+    assert comparison.shown(dict(sorted(some.items(), reverse=True))) == [
+        'b-z', 'b-y', 'b-main', 'a-z', 'a-y', 'a-main'
+    ]  # fmt: skip
+    assert comparison.baselines(some) == {name: f'{name[0]}-main' for name in names}
+    assert set(comparison.baselines({name: some[name] for name in names[1:4]}).values()) == {'a-x'}
     assert comparison.shown({name: some[name] for name in names[:8]}) == names[:8]
     differ, common = comparison.settings(some)
     assert list(differ) == ['data.name'] and common['model.norm'] == 'batch'

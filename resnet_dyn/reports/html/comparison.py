@@ -1,7 +1,7 @@
 """Runs side by side in numbers: names, configs, what each measure says at the end and of change.
 
-Every interval is one over networks (`analysis.intervals`); differences to the first run are paired
-by seed where the runs share any.
+Every interval is one over networks (`analysis.intervals`); differences to another run are paired by
+seed where the two share any.
 """
 
 import pathlib
@@ -20,11 +20,11 @@ _OF_A_TASK = 3
 
 
 class Ends(NamedTuple):
-    """What a number is in one run: at its last step, what it changed, and less the first run."""
+    """What a number is in one run: at its last step, what it changed, and less its baseline."""
 
     last: intervals.Interval
     change: intervals.Interval | None  # None where there is one step alone
-    difference: intervals.Interval | None  # None for the first run, or where it has no such number
+    difference: intervals.Interval | None  # None for a baseline, or where it has no such number
 
 
 def names(folders: Iterable[pathlib.Path]) -> dict[str, pathlib.Path]:
@@ -68,30 +68,39 @@ def numbers(runs: Runs) -> dict[Key, series.Series]:
     return dict(sorted(found.items(), key=lambda item: order.index(item[0][0])))
 
 
+def baselines(runs: Runs) -> dict[str, str]:
+    """What each run is compared with: the main run of its task, where there is none the first."""
+    found = dict.fromkeys(runs, next(iter(runs)))
+    for some in claims.tasks(runs).values():
+        if main := next(filter(claims.is_main, some), None):
+            found |= dict.fromkeys(some, main)
+    return found
+
+
 def ends(runs: Runs, key: Key) -> dict[str, Ends]:
     """What a number is in each run that has it."""
-    (first, *_), found = runs.values(), {}
-    of_first = first.series.get(key)
+    baseline, found = baselines(runs), {}
     for name, run in runs.items():
-        one = run.series.get(key)
+        one, other = run.series.get(key), runs[baseline[name]]
         if one is None:
             continue
         last_S, change, difference = one.values_ST[:, -1], None, None
         if len(one.steps_T) > 1:
             change = intervals.mean(last_S - one.values_ST[:, 0])
-        if run is not first and of_first is not None:
-            difference = intervals.difference(
-                last_S, of_first.values_ST[:, -1], run.seeds, first.seeds
-            )
+        if run is not other and key in other.series:
+            of_other_S = other.series[key].values_ST[:, -1]
+            difference = intervals.difference(last_S, of_other_S, run.seeds, other.seeds)
         found[name] = Ends(intervals.mean(last_S), change, difference)
     return found
 
 
 def shown(runs: Runs) -> list[str]:
-    """The runs that are shown at first: all, or the first few of each task."""
+    """The runs that are shown at first: all, or the main and the first few others of each task."""
     if len(runs) <= SHOWN:
         return list(runs)
-    some = [name for task in claims.tasks(runs).values() for name in list(task)[:_OF_A_TASK]]
+    some = []
+    for task in claims.tasks(runs).values():
+        some += sorted(task, key=claims.is_main, reverse=True)[:_OF_A_TASK]
     return [name for name in runs if name in some[:SHOWN]]
 
 

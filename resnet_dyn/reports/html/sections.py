@@ -88,7 +88,7 @@ def verdicts(found: Sequence[claims.Verdict]) -> Section:
 
 
 def ends(runs: comparison.Runs) -> Section:
-    """The numbers of all runs side by side: at the end, their change, less the first run."""
+    """The numbers of all runs side by side: at the end, their change, less those of a baseline."""
     numbers = comparison.numbers(runs)
     found = {key: comparison.ends(runs, key) for key in numbers}
     head = ['', *(f'{name}, n = {len(run.seeds)}' for name, run in runs.items())]
@@ -104,7 +104,7 @@ def ends(runs: comparison.Runs) -> Section:
                 rows.append([_named(one), *cells])
         return table(head, rows, class_='by-run')
 
-    first = next(iter(runs))
+    baselines = ' or '.join(dict.fromkeys(comparison.baselines(runs).values()))
     parts = [
         paragraph(
             f"Mean over networks ± half of its {LEVEL} interval (Student's t; of differences by "
@@ -115,7 +115,7 @@ def ends(runs: comparison.Runs) -> Section:
         markup.details('Change from the first to the last step', sheet('change', '+')),
     ]
     if len(runs) > 1:
-        summary = f'Less {first}, at the last step'
+        summary = f'Less {baselines}, at the last step'
         parts.append(markup.details(summary, sheet('difference', '+'), open=len(runs) <= 4))
     return Section('numbers', 'Numbers side by side', _together(parts))
 
