@@ -25,6 +25,7 @@ PICTURES = {
     'figure1/figure1.png': 'figure1.png',
     **{f'cifar/pictures/{name}.png': f'{name}.png' for name in SHOWN},
     'theorems/counts.png': 'counts.png',
+    'initial_depth/initial_depth.png': 'initial_depth.png',
 }
 SOURCES = {
     **{name: functools.partial(readme_rows.read, name) for name in readme_rows.SOURCES},
