@@ -7,13 +7,15 @@ import gzip
 import html
 import html.parser
 import json
+import math
 import re
+import types
 
 import numpy as np
 import pytest
 
 from resnet_dyn.analysis import intervals
-from resnet_dyn.reports import series
+from resnet_dyn.reports import measures, series
 from resnet_dyn.reports.html import comparison, curves, long_form, markup, page, reading
 from resnet_dyn.reports.html import data as data_lib
 
@@ -124,6 +126,18 @@ def test_a_law_of_the_page_is_that_of_its_record(two):
     shares_SR = squares_SR / squares_SR.sum(1, keepdims=True)
     assert rows[1][3] == 0  # k counts up from there
     np.testing.assert_allclose(rows[1][4], shares_SR.mean(0), rtol=5e-4)
+
+
+def test_every_curve_is_of_a_measure_and_has_a_row_a_network():
+    sizes = {'S': 2, 'L': 3, 'R': 4, 'J': 4, 'M': 5, 'N': 4}
+    for curve in curves.ROWS:
+        made = {}
+        for field in measures.MEASURES[curve.measure].record._fields:
+            axes = re.search(r'_([SLRJMN]+)$', field)
+            shape = [sizes[axis] for axis in axes[1]] if axes else []
+            made[field] = 1.0 + np.arange(math.prod(shape)).reshape(shape)
+        x_X, y_SX = curve.values(types.SimpleNamespace(**made))
+        assert y_SX.shape == (1 if curve.fixed else 2, len(x_X)), curve.title
 
 
 def test_a_lost_network_is_null_or_left_out_and_the_others_stay(two):

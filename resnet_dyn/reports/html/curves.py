@@ -115,6 +115,8 @@ CURVES = (
     Curve('depth_use', 'top-5 overlap of the two', _PASSED, _from(0, 'overlap_SN')),
     Curve('depth_use', 'cos(branch, skip)', _BLOCK, _from(1, 'cosine_SL')),
     Curve('depth_use', 'change of later branches without it', _BLOCK, _from(1, 'later_change_SL')),
+    Curve('growth', "Theorem 3's condition, 0 where it holds", _BLOCK, _from(1, 'condition_SL')),
+    Curve('growth', 'drive of the scale: above 0 it grows', _BLOCK, _from(1, 'drive_SL')),
     Curve('interactions', 'share of the variance by order of interaction', 'order', _walsh),
     Curve('interactions', 'Shapley value of a block, loss', _BLOCK, _from(1, 'shapley_loss_SL')),
     Curve('influence', '|branch| / |skip|', _BLOCK, _from(1, 'branch_over_skip_SL')),
