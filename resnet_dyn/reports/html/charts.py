@@ -24,9 +24,9 @@ _INTERVAL = [
 ]
 
 
-def trajectories(titles: Sequence[str], shown: Sequence[str]) -> dict:
-    """One number over the steps of training, a line a run; the number is chosen."""
-    number = _chosen('number', titles, 'Number')
+def trajectories(titles: Sequence[str], first: int, shown: Sequence[str]) -> dict:
+    """One number over the steps of training, a line a run; it is chosen, `first` to begin with."""
+    number = _chosen('number', titles, 'Number', first=first)
     scale = alt.param(
         name='scale',
         value='linear',
@@ -143,7 +143,7 @@ def gammas(scales: Sequence[str], shown: Sequence[str]) -> dict:
 
 
 def _panels(layers, control, more: list, steps: Sequence[int]) -> dict:
-    """A panel a run, each with its own x: depths and lengths differ."""
+    """A panel a run, each with its own axes: depths, lengths and sizes differ."""
     layers = layers.properties(width=FACET_WIDTH, height=FACET_HEIGHT)
     chart = layers.facet(
         facet=alt.Facet(
@@ -153,7 +153,7 @@ def _panels(layers, control, more: list, steps: Sequence[int]) -> dict:
             header=alt.Header(labelFontWeight='bold', labelLimit=280),
         ),
         columns=COLUMNS,
-    ).resolve_scale(x='independent')
+    ).resolve_scale(x='independent', y='independent')
     if steps:
         chart = chart.properties(title=_title(_AT_STEP))
         more = [*more, _labels('steps', steps)]
@@ -187,13 +187,19 @@ def _legend():
     )
 
 
-def _chosen(name: str, labels: Sequence[str], said: str, places: Sequence[int] | None = None):
+def _chosen(
+    name: str,
+    labels: Sequence[str],
+    said: str,
+    places: Sequence[int] | None = None,
+    first: int | None = None,
+):
     """The place of one of the labels, chosen from a list: of all, or of those at `places`."""
     places = list(range(len(labels)) if places is None else places)
     bind = alt.binding_select(
         options=places, labels=[labels[place] for place in places], name=f'{said} '
     )
-    return alt.param(name=name, value=places[0], bind=bind)
+    return alt.param(name=name, value=places[0] if first is None else first, bind=bind)
 
 
 def _checkpoint(steps: Sequence[int]):

@@ -93,7 +93,7 @@ def _charts(numbers: Mapping[str, Any], shown: Sequence[str]):
     steps = numbers['steps']
     specs, places = {}, []
     band = "Lines are means over networks, bands their 95 % intervals (Student's t)."
-    specs['trajectories'] = charts.trajectories(titles, shown)
+    specs['trajectories'] = charts.trajectories(titles, _first(numbers['numbers']), shown)
     meaning = element('span', id='meaning')
     places.append(sections.chart('trajectories', 'Over training', band, meaning))
     laws = [title for title, _ in numbers['curves'][: numbers['laws']]]
@@ -107,7 +107,7 @@ def _charts(numbers: Mapping[str, Any], shown: Sequence[str]):
                 '(|G_k|²: what all paths of a length add up to; S_k: what they are each), of the '
                 'forward signal (|u_k|²), and the laws predicted from measured power gains '
                 '(incoherent, coherent: eq 13) or from gammas alone. Move the checkpoint: each '
-                'law is that of its newest record. ' + band,
+                'law is that of its newest record. ' + band + ' Bands of shares end at 0 and 1.',
             )
         )
     if numbers['gammas']:
@@ -133,6 +133,12 @@ def _charts(numbers: Mapping[str, Any], shown: Sequence[str]):
             )
         )
     return specs, places
+
+
+def _first(numbers: Sequence[Sequence[str]]) -> int:
+    """The place of the number that is shown first: one of depth, where there is one."""
+    places = [place for place, (measure, *_) in enumerate(numbers) if measure == 'depth']
+    return places[0] if places else 0
 
 
 def _contents(parts: Sequence[sections.Section], runs: comparison.Runs) -> list[Markup]:

@@ -41,7 +41,14 @@
       rows: data.grids[grid].map((step, i) => ({ block, number, step, mean: means[i] })),
     })),
   };
-  rows.laws = rows.bands.filter((band) => band.law);
+  rows.laws = rows.bands.filter((band) => band.law).map(({ r, rows: shares }) => ({
+    r,
+    rows: shares.map((row) => ({
+      ...row,
+      low: row.low === null ? null : Math.max(row.low, 0),
+      high: row.high === null ? null : Math.min(row.high, 1),
+    })),
+  }));
 
   // A curve stands from its step until the next step of the same curve and run.
   function bands() {
