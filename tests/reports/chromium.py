@@ -44,7 +44,7 @@ def found() -> str | None:
 def opened(path):
     """The page of a file, once its scripts say that they are ready."""
     ours, its = os.pipe(), os.pipe()  # what it says, what it hears
-    with tempfile.TemporaryDirectory() as profile:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         command = [found(), *_FLAGS, f'--user-data-dir={profile}', 'about:blank']
         actions = [
             (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),

@@ -59,7 +59,7 @@ def two(reported):
 
 
 def test_the_page_is_one_file_that_asks_for_nothing(two):
-    text = page.render(two, made_by='python -m launch.report')
+    text = page.render(two, made_by=('python -m launch.report', 'today'))
     found = Parsed(text)
     assert [address for address in found.addresses if not address.startswith('#')] == []
     assert {address[1:] for address in found.addresses} <= set(found.ids)
@@ -73,7 +73,7 @@ def test_the_page_is_one_file_that_asks_for_nothing(two):
 
 
 def test_names_of_folders_and_commands_are_text_wherever_they_stand(two):
-    text = page.render(two, made_by=ENDS)
+    text = page.render(two, made_by=(ENDS, 'today'))
     found = Parsed(text)
     assert 'onerror' not in {name for tag in found.elements for name in (tag,)}
     assert EVIL not in text and ENDS not in text
@@ -147,6 +147,7 @@ def test_a_lost_network_is_null_or_left_out_and_the_others_stay(two):
     record = two.runs[EVIL].records['depth'][-1][1]
     assert row[5:] == [None, 1]  # one network: no interval
     np.testing.assert_allclose(row[4], record.incoherent_SR[0], rtol=5e-4)
+    assert data_lib.rounded([np.nan, np.inf, 1.0, 0.123456]) == [None, None, 1, 0.1235]
     text = page.render(two)
     assert 'network 1 (seed 1), not finite from step 0' in text
 
@@ -174,7 +175,9 @@ def test_the_csv_has_the_numbers_of_the_page_and_of_each_network(two, tmp_path):
 
 def test_differences_are_paired_by_seed_and_changes_by_network(two):
     key = ('depth', 'E[r] incoherent')
-    found = comparison.ends(two.runs, key)
+    compared = comparison.references(two.runs)
+    assert compared == {'b/batch': 'a/batch', EVIL: 'a/batch'}
+    found = comparison.ends(two.runs, key, compared)
     first, second = (two.runs[name].series[key] for name in ('a/batch', 'b/batch'))
     assert found['a/batch'].difference is None
     assert found['b/batch'].change == intervals.mean(second.at(6) - second.at(0))
@@ -193,20 +196,16 @@ def test_runs_are_called_by_what_tells_them_apart(tmp_path):
 
 def test_of_many_runs_the_first_few_of_each_task_are_shown(tiny_run):
     run = series.read(tiny_run)
-    names = [f'{task}-{name}' for task in 'ab' for name in ('main', 'x', 'y', 'z', 'w')]
+    names = [f'{task}-{name}' for task in 'ab' for name in ('x', 'y', 'z', 'main', 'w')]
     data = {'a': 'gaussians', 'b': 'digits'}
     some = {}
     for name in names:
         other = dataclasses.replace(run.config.data, name=data[name[0]])
         some[name] = run._replace(config=dataclasses.replace(run.config, data=other))
-    few = ['a-main', 'a-x', 'a-y', 'b-main', 'b-x', 'b-y']
-    assert comparison.shown(some) == few
-    assert comparison.shown(dict(sorted(some.items(), reverse=True))) == [
-        'b-z', 'b-y', 'b-main', 'a-z', 'a-y', 'a-main'
-    ]  # fmt: skip
-    assert comparison.baselines(some) == {name: f'{name[0]}-main' for name in names}
-    assert set(comparison.baselines({name: some[name] for name in names[1:4]}).values()) == {'a-x'}
+    assert comparison.shown(some) == ['a-x', 'a-y', 'a-main', 'b-x', 'b-y', 'b-main']
     assert comparison.shown({name: some[name] for name in names[:8]}) == names[:8]
+    compared = comparison.references(some)
+    assert compared['a-z'] == 'a-main' and compared['b-x'] == 'b-main' and 'b-main' not in compared
     differ, common = comparison.settings(some)
     assert list(differ) == ['data.name'] and common['model.norm'] == 'batch'
 

@@ -1,7 +1,7 @@
 """Runs side by side in numbers: names, configs, what each measure says at the end and of change.
 
-Every interval is one over networks (`analysis.intervals`); differences to another run are paired by
-seed where the two share any.
+Every interval is one over networks (`analysis.intervals`); differences between runs are paired by
+seed where they share any.
 """
 
 import pathlib
@@ -20,11 +20,11 @@ _OF_A_TASK = 3
 
 
 class Ends(NamedTuple):
-    """What a number is in one run: at its last step, what it changed, and less its baseline."""
+    """What a number is in one run: at its last step, what it changed, and less another run."""
 
     last: intervals.Interval
     change: intervals.Interval | None  # None where there is one step alone
-    difference: intervals.Interval | None  # None for a baseline, or where it has no such number
+    difference: intervals.Interval | None  # None where there is nothing to compare it with
 
 
 def names(folders: Iterable[pathlib.Path]) -> dict[str, pathlib.Path]:
@@ -68,39 +68,46 @@ def numbers(runs: Runs) -> dict[Key, series.Series]:
     return dict(sorted(found.items(), key=lambda item: order.index(item[0][0])))
 
 
-def baselines(runs: Runs) -> dict[str, str]:
-    """What each run is compared with: the main run of its task, where there is none the first."""
-    found = dict.fromkeys(runs, next(iter(runs)))
+def references(runs: Runs) -> dict[str, str]:
+    """What each run is compared with: the main run of its task, else the first of all runs.
+
+    A run that would be compared with itself is left out.
+    """
+    found = {}
     for some in claims.tasks(runs).values():
-        if main := next(filter(claims.is_main, some), None):
-            found |= dict.fromkeys(some, main)
-    return found
+        mains = [name for name in some if claims.is_main(name)]
+        found |= dict.fromkeys(some, mains[0] if mains else next(iter(runs)))
+    return {name: found[name] for name in runs if found[name] != name}
 
 
-def ends(runs: Runs, key: Key) -> dict[str, Ends]:
-    """What a number is in each run that has it."""
-    baseline, found = baselines(runs), {}
+def ends(runs: Runs, key: Key, compared: Mapping[str, str]) -> dict[str, Ends]:
+    """What a number is in each run that has it; `compared` as `references` says."""
+    found = {}
     for name, run in runs.items():
-        one, other = run.series.get(key), runs[baseline[name]]
+        one = run.series.get(key)
         if one is None:
             continue
         last_S, change, difference = one.values_ST[:, -1], None, None
         if len(one.steps_T) > 1:
             change = intervals.mean(last_S - one.values_ST[:, 0])
-        if run is not other and key in other.series:
-            of_other_S = other.series[key].values_ST[:, -1]
-            difference = intervals.difference(last_S, of_other_S, run.seeds, other.seeds)
+        other = runs[compared[name]] if name in compared else None
+        if other is not None and key in other.series:
+            other_S = other.series[key].values_ST[:, -1]
+            difference = intervals.difference(last_S, other_S, run.seeds, other.seeds)
         found[name] = Ends(intervals.mean(last_S), change, difference)
     return found
 
 
 def shown(runs: Runs) -> list[str]:
-    """The runs that are shown at first: all, or the main and the first few others of each task."""
+    """The runs that are shown at first: all, or a few of each task, main and frozen ones first."""
     if len(runs) <= SHOWN:
         return list(runs)
-    some = []
-    for task in claims.tasks(runs).values():
-        some += sorted(task, key=claims.is_main, reverse=True)[:_OF_A_TASK]
+
+    def order(name: str) -> tuple[bool, bool]:
+        return not claims.is_main(name), runs[name].config.train.gammas != 'frozen'
+
+    tasks = claims.tasks(runs).values()
+    some = [name for task in tasks for name in sorted(task, key=order)[:_OF_A_TASK]]
     return [name for name in runs if name in some[:SHOWN]]
 
 

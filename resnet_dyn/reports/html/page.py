@@ -33,8 +33,7 @@ def write(
     Raises RecordError where they cannot be written.
     """
     origin = records.provenance()
-    made_by = f'{origin["command"]}, {origin["date"]}'
-    page = render(found, verdicts, made_by)
+    page = render(found, verdicts, (origin['command'], origin['date']))
     folder = pathlib.Path(folder)
     return (
         records.write_text(folder / 'report.html', page),
@@ -43,9 +42,11 @@ def write(
 
 
 def render(
-    found: reading.Reading, verdicts: Sequence[claims.Verdict] = (), made_by: str = ''
+    found: reading.Reading,
+    verdicts: Sequence[claims.Verdict] = (),
+    made_by: tuple[str, str] = ('', ''),
 ) -> str:
-    """The whole page of at least one run; `made_by` is the command and the date that it shows."""
+    """The whole page of at least one run; `made_by` are the command and the date of the page."""
     runs = found.runs
     numbers = data_lib.of(runs)
     specs, chart_sections = _charts(numbers, comparison.shown(runs))
@@ -62,7 +63,7 @@ def render(
         element(
             'main',
             element('h1', TITLE),
-            element('p', made_by, class_='about'),
+            markup.details(f'made {made_by[1]}', element('code', made_by[0])),
             *(
                 element('section', element('h2', one.heading), one.content, id=one.id)
                 for one in parts

@@ -45,7 +45,7 @@ def settings(runs: comparison.Runs, problems: Mapping[str, Sequence[str]]) -> Se
             if len(runs) > 1
             else 'One run.'
         ),
-        table(head, rows),
+        table(head, rows, class_='settings'),
     ]
     if problems:
         lines = [
@@ -88,12 +88,14 @@ def verdicts(found: Sequence[claims.Verdict]) -> Section:
 
 
 def ends(runs: comparison.Runs) -> Section:
-    """The numbers of all runs side by side: at the end, their change, less those of a baseline."""
+    """The numbers of all runs side by side: at the end, their change, less another run."""
     numbers = comparison.numbers(runs)
-    found = {key: comparison.ends(runs, key) for key in numbers}
-    head = ['', *(f'{name}, n = {len(run.seeds)}' for name, run in runs.items())]
+    compared = comparison.references(runs)
+    found = {key: comparison.ends(runs, key, compared) for key in numbers}
+    sizes = {name: f'{name}, n = {len(run.seeds)}' for name, run in runs.items()}
+    pairs = {name: f'{name} less {other}' for name, other in compared.items()}
 
-    def sheet(field: str, sign: str) -> Markup:
+    def sheet(field: str, sign: str, head: Mapping[str, str] = sizes) -> Markup:
         rows = []
         for key, one in numbers.items():
             cells = [
@@ -102,9 +104,8 @@ def ends(runs: comparison.Runs) -> Section:
             ]
             if any(cells):
                 rows.append([_named(one), *cells])
-        return table(head, rows, class_='by-run')
+        return table(['', *(head.get(name, name) for name in runs)], rows, class_='by-run')
 
-    baselines = ' or '.join(dict.fromkeys(comparison.baselines(runs).values()))
     parts = [
         paragraph(
             f"Mean over networks ± half of its {LEVEL} interval (Student's t; of differences by "
@@ -114,9 +115,10 @@ def ends(runs: comparison.Runs) -> Section:
         markup.details('At the last step that was measured', sheet('last', ''), open=True),
         markup.details('Change from the first to the last step', sheet('change', '+')),
     ]
-    if len(runs) > 1:
-        summary = f'Less {baselines}, at the last step'
-        parts.append(markup.details(summary, sheet('difference', '+'), open=len(runs) <= 4))
+    if compared:
+        differences = sheet('difference', '+', pairs)
+        summary = 'Differences between runs, at the last step'
+        parts.append(markup.details(summary, differences, open=len(runs) <= 4))
     return Section('numbers', 'Numbers side by side', _together(parts))
 
 
