@@ -38,7 +38,7 @@ def test_a_report_in_a_browser(reported, tmp_path):
         assert len(at_end) == len(at_start) > 0
         assert all(line.count('L') == 3 for line in at_start)  # k = 0..3: one checkpoint alone
         stay = [before == after for before, after in zip(at_end, at_start, strict=True)]
-        assert stay.count(True) == 2 < len(stay)  # a run's reference, all paths alike
+        assert stay.count(True) <= 2 < len(stay)  # a run's reference, where its axis stays too
         titles = "document.querySelector('#chart-laws svg').textContent"
         assert 'at step 0' in seen.run(titles)
         both = seen.run(titles)
