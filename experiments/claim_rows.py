@@ -63,15 +63,18 @@ def _row(claim: claims.Claim, task: str, lines: Sequence[Mapping[str, str]], fol
         )
         verdict += f' ({", ".join(count for count in counts if not count.startswith("0 "))})'
         shown = [line for line in measured if any(word in line['title'] for word in SHOWN)]
-    estimates = '; '.join(_estimate(line, len(shown) > 1) for line in shown)
+    told = 'title' if len({line['run'] for line in shown}) == 1 else 'run'
+    estimates = '; '.join(_estimate(line, told if len(shown) > 1 else '') for line in shown)
     return Row(claim.sentence, task, verdict, estimates or '–', f'`{_command(folder, task)}`')
 
 
-def _estimate(line: Mapping[str, str], named: bool) -> str:
+def _estimate(line: Mapping[str, str], told: str) -> str:
     numbers = [f'{float(line[name]):+.3g}' for name in ('estimate', 'low', 'high')]
-    name = next((said for word, said in SHOWN.items() if word in line['title']), line['run'])
     text = f'{numbers[0]} [{numbers[1]}, {numbers[2]}], {int(line["n"])}'
-    return f'{name}: {text}' if named else text
+    if not told:
+        return text
+    name = next((said for word, said in SHOWN.items() if word in line['title']), line[told])
+    return f'{name}: {text}'.replace('|', '\\|')
 
 
 def _command(folder: pathlib.Path, task: str) -> str:
