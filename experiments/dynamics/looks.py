@@ -1,7 +1,8 @@
 """What is measured of each training, at which of its checkpoints; kept as records in its workdir.
 
-Main and frozen at every checkpoint, the other controls at a few; all sub-networks at both ends of
-main alone and on few examples, since they cost 2^L. The records are those of `launch.analyze`.
+Main and frozen at every checkpoint (at a few where `fast`), the other controls at a few; all
+sub-networks at both ends of main alone and on few examples, since they cost 2^L. The records are
+those of `launch.analyze`.
 """
 
 import functools

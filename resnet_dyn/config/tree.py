@@ -194,7 +194,8 @@ class Train:
     decay_gammas: str = field(
         'none',
         'which gammas the weight decay acts on too: none; all; branch, the last one of each branch '
-        'alone; other, all but those (Kim et al. 2022, arXiv:2205.07260)',
+        'alone, a trained scale of the branch where there is one; other, all but those (Kim et al. '
+        '2022, arXiv:2205.07260)',
         choices=('none', 'all', 'branch', 'other'),
         only=_MOVING_GAMMAS,
     )

@@ -85,8 +85,8 @@ def tasks(runs: Mapping[str, series.RunSeries]) -> dict[str, dict[str, series.Ru
 
 
 def is_main(name: str) -> bool:
-    """Whether a run of this name is the main one of its task: main, or gaussians-main."""
-    return name == 'main' or name.endswith('-main')
+    """Whether a run of this name is the main one of its task: main, gaussians-main, other/main."""
+    return f'-{name.rpartition("/")[2]}'.endswith('-main')
 
 
 def mains(runs: Mapping[str, series.RunSeries]) -> dict[str, series.RunSeries]:

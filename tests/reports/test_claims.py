@@ -86,6 +86,7 @@ def test_a_task_is_a_data_set_that_has_a_main_run():
     assert list(claims.mains(gaussians)) == ['gaussians-main']
     assert list(claims.mains(digits)) == ['a', 'b']
     assert claims.is_main('main') and not claims.is_main('gaussians-remain')
+    assert claims.is_main('x/main') and not claims.is_main('main/remain')
 
 
 def _depth_claim(interval_of):

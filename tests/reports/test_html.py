@@ -194,6 +194,13 @@ def test_runs_are_called_by_what_tells_them_apart(tmp_path):
     assert list(comparison.names([tmp_path / 'a\udcff'])) == ['a\\udcff']
 
 
+def test_a_folder_whose_name_is_not_utf8_is_shown_as_an_escape(reported, tmp_path):
+    folder = reported('a\udcff')
+    file, _ = page.write(tmp_path / 'out', reading.read(comparison.names([folder])))
+    text = file.read_text('utf-8')
+    assert r'a\udcff' in text and '://' not in text
+
+
 def test_of_many_runs_the_first_few_of_each_task_are_shown(tiny_run):
     run = series.read(tiny_run)
     names = [f'{task}-{name}' for task in 'ab' for name in ('x', 'y', 'z', 'main', 'w')]

@@ -34,6 +34,7 @@ def write(
     """
     origin = records.provenance()
     page = render(found, verdicts, (origin['command'], origin['date']))
+    page = page.encode('utf-8', 'backslashreplace').decode()  # names of folders may be any bytes
     folder = pathlib.Path(folder)
     return (
         records.write_text(folder / 'report.html', page),
@@ -175,9 +176,13 @@ def _policy(scripts: Sequence[str]) -> Markup:
 
 @functools.cache
 def _bundle() -> str:
-    """Vega, Vega-Lite and Vega-Embed of the version whose specifications Altair writes."""
+    """Vega, Vega-Lite and Vega-Embed of the version whose specifications Altair writes.
+
+    Addresses in it, which nothing asks for, are strings as before and do not look like links.
+    """
     version = '.'.join(alt.SCHEMA_VERSION.split('.')[:2])
-    return vl_convert.javascript_bundle(vl_version=version).replace('</script', r'<\/script')
+    bundle = vl_convert.javascript_bundle(vl_version=version)
+    return bundle.replace('</script', r'<\/script').replace('://', r':\/\/')
 
 
 def _resource(name: str) -> str:
