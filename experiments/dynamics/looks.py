@@ -16,6 +16,7 @@ from resnet_dyn import errors, records
 from resnet_dyn.analysis import effort as effort_lib
 from resnet_dyn.analysis import run_subjects, trajectories
 from resnet_dyn.reports import measures, notes, selection
+from resnet_dyn.training import runs
 
 EXAMPLES, IMAGES, FEWER = 200, 64, 50  # images cost more; the fewer for all sub-networks
 FEW = 3  # checkpoints of a control
@@ -62,12 +63,13 @@ def take(
     report: Callable[[str], None] = print,
 ) -> Mapping[str, Any] | None:
     """Makes the records of a run that are not there yet; None where it was stopped."""
-    known = run_subjects.Run(workdir, effort_lib.Settings())
+    known = runs.read(workdir)
     flat = known.config.model.family == 'fully_connected'
+    steps = run_subjects.Run(workdir, effort_lib.Settings(), known=known).steps
     try:
-        for look in planned(workdir.name, known.steps, fast, EXAMPLES if flat else IMAGES):
+        for look in planned(workdir.name, steps, fast, EXAMPLES if flat else IMAGES):
             settings = effort_lib.Settings(examples=look.examples, examples_at_once=look.examples)
-            run = run_subjects.Run(workdir, settings)
+            run = run_subjects.Run(workdir, settings, known=known)
             _follow(run, look, effort_lib.of_settings(settings, run.how), stop, report)
     except _Stopped:
         return None

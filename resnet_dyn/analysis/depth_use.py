@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from resnet_dyn.analysis import effort as effort_lib
-from resnet_dyn.analysis import subjects
+from resnet_dyn.analysis import subjects, summaries
 from resnet_dyn.kernels import depth_use
 
 DIVERGENCE, OVERLAP = 0.5, 0.3  # shares of the largest divergence, and of what is above chance
@@ -55,7 +55,7 @@ def measure(subject: subjects.Subject, effort: effort_lib.Effort, options=None) 
         overlap_SN=overlap_SN,
         chance=np.array(chance),
         change_SLL=change_SLL,
-        later_change_SL=_mean_of_there(change_SLL),
+        later_change_SL=np.array([summaries.mean_of_there(rows_LL) for rows_LL in change_SLL]),
         sign_change_S=np.array([sign_change(cosine_L) for cosine_L in cosine_SL]),
         divergence_depth_S=np.array(
             [from_on(curve_N, _threshold(curve_N)) for curve_N in divergence_SN]
@@ -105,11 +105,3 @@ def _ratios(change_SLL, branch_SL) -> np.ndarray:
     there_SLL = behind_LL & (branch_SL > 0)[:, None]
     shares_SLL = change_SLL / np.where(branch_SL > 0, branch_SL, 1)[:, None]
     return np.where(there_SLL, np.sqrt(shares_SLL), np.nan).astype(np.float32)
-
-
-def _mean_of_there(values_SLL) -> np.ndarray:
-    """The mean over the last axis of what is no NaN; NaN where nothing is."""
-    there_SLL = ~np.isnan(values_SLL)
-    number_SL = there_SLL.sum(-1)
-    total_SL = np.where(there_SLL, values_SLL, 0).sum(-1)
-    return np.where(number_SL > 0, total_SL / np.maximum(number_SL, 1), np.nan)

@@ -12,45 +12,47 @@ from resnet_dyn.plots import scales, style
 @style.picture()
 def law(records_T, heading: str, note: str):
     """The picture of `analysis.depth_measures.DepthLaw` records, one a step, in order."""
-    steps_T = [int(record.step) for record in records_T]
-    gains_TSL = np.stack([record.gains_SL for record in records_T])
-    law_TSR = np.stack([record.incoherent_SR for record in records_T])
-    lengths = law_TSR.shape[-1]
-    fig = style.figure(11.0, 3.7)
-    gains, laws, means = fig.subplots(1, 3)
-    style.lines_over_time(gains, steps_T, gains_TSL**2, log=True)
-    gains.set(title='Power gain of every block', xlabel='block')
-    gains.set_ylabel('b² = E|branch|² / E|skip|²')
-    lengths_R = np.arange(1, lengths + 1)
-    style.lines_over_time(laws, steps_T, law_TSR, lengths_R, bounds=style.SHARE)
-    laws.set(title='Depth law, incoherent', ylabel='ε$_r$²')
-    laws.set_xlabel('path length r (r − 1 branches used)')
-    style.time_bar(fig, [gains, laws], steps_T)
-    _means(means, records_T, {'incoherent': 'incoherent', 'coherent': 'coherent'}, lengths)
-    style.heading(fig, heading)
-    style.footnote(fig, note)
-    return fig
+
+    def gains(axes, steps_T):
+        gains_TSL = np.stack([record.gains_SL for record in records_T])
+        style.lines_over_time(axes, steps_T, gains_TSL**2, log=True)
+        axes.set(title='Power gain of every block', xlabel='block')
+        axes.set_ylabel('b² = E|branch|² / E|skip|²')
+
+    names = {'incoherent': 'incoherent', 'coherent': 'coherent'}
+    said = {'title': 'Depth law, incoherent', 'ylabel': 'ε$_r$²'}
+    return _picture(records_T, gains, names, said, heading, note)
 
 
 @style.picture()
 def of_gammas(records_T, heading: str, note: str):
     """The picture of `analysis.gamma_depth.GammaDepth` records, one a step, in order."""
+
+    def gammas(axes, steps_T):
+        gamma_TSL = np.stack([record.gamma_SL for record in records_T])
+        style.lines_over_time(axes, steps_T, gamma_TSL, bounds=(0, np.inf))
+        axes.set(title='Last gamma of every block', xlabel='block')
+        axes.set_ylabel('root mean square over channels')
+        scales.from_zero(axes)
+
+    names = {'recomputed': 'sigma recomputed', 'frozen': 'sigma frozen'}
+    said = {'title': 'Depth law, sigma recomputed', 'ylabel': 'P(r)'}
+    return _picture(records_T, gammas, names, said, heading, note)
+
+
+def _picture(records_T, first, names: dict[str, str], said: dict[str, str], heading, note):
+    """What a law is of, drawn by `first`; the law that `names` has first; both mean lengths."""
     steps_T = [int(record.step) for record in records_T]
-    gamma_TSL = np.stack([record.gamma_SL for record in records_T])
-    law_TSR = np.stack([record.recomputed_SR for record in records_T])
+    law_TSR = np.stack([getattr(record, f'{next(iter(names))}_SR') for record in records_T])
     lengths = law_TSR.shape[-1]
     fig = style.figure(11.0, 3.7)
-    gammas, laws, means = fig.subplots(1, 3)
-    style.lines_over_time(gammas, steps_T, gamma_TSL, bounds=(0, np.inf))
-    gammas.set(title='Last gamma of every block', xlabel='block')
-    gammas.set_ylabel('root mean square over channels')
-    scales.from_zero(gammas)
+    causes, laws, means = fig.subplots(1, 3)
+    first(causes, steps_T)
     lengths_R = np.arange(1, lengths + 1)
     style.lines_over_time(laws, steps_T, law_TSR, lengths_R, bounds=style.SHARE)
-    laws.set(title='Depth law, sigma recomputed', ylabel='P(r)')
+    laws.set(**said)
     laws.set_xlabel('path length r (r − 1 branches used)')
-    style.time_bar(fig, [gammas, laws], steps_T)
-    names = {'recomputed': 'sigma recomputed', 'frozen': 'sigma frozen'}
+    style.time_bar(fig, [causes, laws], steps_T)
     _means(means, records_T, names, lengths)
     style.heading(fig, heading)
     style.footnote(fig, note)

@@ -47,16 +47,9 @@ def uses(records_T, heading: str, note: str):
 
 def _changes(fig, axes, record):
     change_LL, _ = style.over_seeds(record.change_SLL)
-    axes.set_facecolor('#E4E4E4')
-    highest = max(scales.finite(change_LL), default=0) or 1.0
-    image = axes.imshow(change_LL, cmap='viridis_r', vmin=0, vmax=highest, origin='lower')
-    bar = fig.colorbar(image, ax=axes, pad=0.02, aspect=25, label='relative change')
-    bar.outline.set_visible(False)
-    axes.spines[:].set_visible(False)
+    scales.square(fig, axes, change_LL, 'relative change', aspect=25)
     axes.set(title=f'Of each later branch, step {int(record.step):,}')
     axes.set(xlabel='branch that changes (block)', ylabel='block left out')
-    for axis in (axes.xaxis, axes.yaxis):
-        scales.whole_numbers(axis)
 
 
 def _depths(axes, steps_T, records_T):

@@ -41,14 +41,6 @@ def _distances(fig, record):
     """The angle between any two depths at the last step, in units of pi."""
     distance_NN, _ = style.over_seeds(record.angular_distance_SNN)
     axes = fig.subplots()
-    axes.set_facecolor('#E4E4E4')
-    highest = max(scales.finite(distance_NN), default=0) or 1.0
-    image = axes.imshow(distance_NN, cmap='viridis_r', vmin=0, vmax=highest)
-    image.axes.invert_yaxis()
-    bar = fig.colorbar(image, ax=axes, pad=0.02, aspect=28, shrink=0.78, label='angle / π')
-    bar.outline.set_visible(False)
-    axes.spines[:].set_visible(False)
+    scales.square(fig, axes, distance_NN, 'angle / π', aspect=28, shrink=0.78)
     axes.set(title=f'Angle between depths, step {int(record.step):,}')
     axes.set(xlabel='depth (blocks passed)', ylabel='depth (blocks passed)')
-    for axis in (axes.xaxis, axes.yaxis):
-        scales.whole_numbers(axis)

@@ -193,13 +193,8 @@ def _extreme(values) -> float:
 def _map(fig, axes, values_LL, limits, colours, label):
     """A square of blocks by blocks with its colour bar."""
     L = len(values_LL)
-    image = axes.imshow(values_LL, cmap=colours, vmin=limits[0], vmax=limits[1], origin='lower')
-    bar = fig.colorbar(image, ax=axes, pad=0.02, aspect=25, label=label)
-    bar.outline.set_visible(False)
+    image = scales.square(fig, axes, values_LL, label, limits, colours, aspect=25)
     axes.set(xlabel='deleted block', ylabel='other deleted block')
-    axes.spines[:].set_visible(False)
-    for axis in (axes.xaxis, axes.yaxis):
-        scales.whole_numbers(axis)
     if L <= 12:
         _write_numbers(axes, values_LL, image)
 

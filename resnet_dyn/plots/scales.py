@@ -106,3 +106,20 @@ def _power(value: float, _) -> str:
     power = math.floor(math.log10(value) + 1e-9)
     head = round(value / 10.0**power)
     return f'$\\mathdefault{{{"" if head == 1 else f"{head}·"}10^{{{power}}}}}$'
+
+
+def square(fig, axes, values_NN, label: str, limits=None, colours='viridis_r', **bar):
+    """N x N values in colours with their bar, row 0 at the bottom; the image.
+
+    Without limits they go from 0 to the largest, on grey, which shows where values are missing.
+    """
+    if limits is None:
+        axes.set_facecolor('#E4E4E4')
+        limits = 0, max(finite(values_NN), default=0) or 1.0
+    image = axes.imshow(values_NN, cmap=colours, vmin=limits[0], vmax=limits[1], origin='lower')
+    bar = fig.colorbar(image, ax=axes, pad=0.02, label=label, **bar)
+    bar.outline.set_visible(False)
+    axes.spines[:].set_visible(False)
+    for axis in (axes.xaxis, axes.yaxis):
+        whole_numbers(axis)
+    return image
