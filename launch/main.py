@@ -17,6 +17,7 @@ from typing import NoReturn
 
 from absl import flags
 
+from launch import help as help_text
 from launch import views
 from resnet_dyn import backend, errors
 
@@ -136,8 +137,7 @@ def _parse(argv: list[str], more: str = '') -> list[str] | None:
     """The words that are no flags; None where the help, `more` in it, is asked for and shown."""
     rest = _read(argv)
     if _HELP.value:
-        print(f'{(sys.modules["__main__"].__doc__ or "").strip()}\n{more}\nFlags:')
-        print(flags.FLAGS.main_module_help())
+        print(help_text.text(sys.modules['__main__'].__doc__ or '', sys.argv[0], more))
         return None
     return rest[1:]
 
