@@ -12,9 +12,13 @@ examples or draws than the default where none are given; so a stopped analysis g
 Cheap at every checkpoint: gammas, depth, singles, influence. For the others take --steps=last
 first. Exit status 3 if a network was left out because it is not finite, 1 if a checkpoint was or
 records could not be kept: the last line says which.
+
+Of a folder of runs, as launch.sweep and launch.dynamics make it, every run is analysed, one after
+the other. One that cannot be is said, and the others go on; the exit status is 1 then.
 """
 
 import functools
+import pathlib
 
 from absl import flags
 
@@ -62,6 +66,19 @@ def analyze(stop: main.Stop) -> int:
     workdir = main.workdir()
     main.check_folder(workdir)
 
+    from launch import many
+    from resnet_dyn.reports import measures, selection
+    from resnet_dyn.training import run_folders
+
+    folders = run_folders.runs_of(workdir)
+    if folders in ([], [workdir]):
+        return _analyze(workdir, stop)
+    selection.check(measures.DEFAULT if _WHAT.value is None else _WHAT.value)  # once, not by run
+    return many.each(folders, lambda folder: _analyze(folder, stop), stop)
+
+
+def _analyze(workdir: pathlib.Path, stop: main.Stop) -> int:
+    """Analyses one run; the exit status."""
     from launch import progress
     from resnet_dyn import errors, fields, records
     from resnet_dyn.analysis import effort as effort_lib

@@ -1,10 +1,11 @@
 """One page that compares runs: configs, claims, every number, its trajectory, laws and lesions.
 
     python -m launch.report --workdir=build/report runs/batch runs/rms
-    python -m launch.report --workdir=build/report --what=none build/dynamics/runs/*/
+    python -m launch.report --workdir=build/report --what=none build/dynamics
     python -m launch.report --workdir=build/report --what=depth,paths,random runs/shallow runs/deep
 
-Any runs, also such as share nothing. Writes W/report.html, one file that opens in any browser and
+Any runs, also such as share nothing; a folder of runs, as launch.sweep and launch.dynamics make it,
+is all that are in it. Writes W/report.html, one file that opens in any browser and
 asks nothing of a network, and the same numbers to W/report.csv. Runs without any record are
 measured first: gammas, depth and singles at every checkpoint, as launch.analyze does. --what
 measures the rows that it names in all runs, --what=none in none of them. Records that are there
@@ -98,7 +99,10 @@ def _folders(words: Sequence[str]) -> list[pathlib.Path]:
     folders = [folder.resolve() if '..' in folder.parts else folder for folder in folders]
     for folder in folders:
         main.check_folder(folder)
-    return folders
+
+    from resnet_dyn.training import run_folders
+
+    return [run for folder in folders for run in run_folders.runs_of(folder) or [folder]]
 
 
 def _check_extra() -> None:
