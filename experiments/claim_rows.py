@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from experiments import depth_over_training
-from resnet_dyn import errors
+from resnet_dyn import commands, errors
 from resnet_dyn.reports import claims
 
 HEADER = '| claim | task | verdict | estimate [95 % interval], n networks | command |'
@@ -34,7 +34,7 @@ def read(task: str, workdir: pathlib.Path) -> list[Row]:
     """The rows of a task in the order of the claims; RecordError where its file will not do."""
     folder = workdir / FOLDERS.get(task, 'dynamics')
     path, by_claim = folder / 'claims.csv', {}
-    again = f'run python -m launch.dynamics --workdir={folder} --data={task}'
+    again = f'run {commands.said("dynamics")} --workdir={folder} --data={task}'
     try:
         with open(path, newline='', encoding='utf-8') as file:
             for line in csv.DictReader(file):

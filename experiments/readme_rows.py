@@ -16,7 +16,7 @@ from experiments import ensemble_rows, words
 from experiments import figure1 as figure
 from experiments import initial_depth as initial
 from experiments.benchmarks import results, timing
-from resnet_dyn import errors, records
+from resnet_dyn import commands, errors, records
 from resnet_dyn.analysis import archive
 from resnet_dyn.reports import measures
 from resnet_dyn.training import metrics
@@ -57,10 +57,10 @@ def _json(path: pathlib.Path, command: str) -> dict:
     try:
         return json.loads(path.read_text())
     except FileNotFoundError:
-        raise errors.RecordError(f'{path} does not exist: run python -m {command}') from None
+        raise errors.RecordError(f'{path} does not exist: run {command}') from None
     except (OSError, ValueError) as error:
         raise errors.RecordError(
-            f'{path} is damaged or cannot be read ({error}): run python -m {command}'
+            f'{path} is damaged or cannot be read ({error}): run {command}'
         ) from error
 
 
@@ -101,9 +101,8 @@ def initial_depth(workdir: pathlib.Path) -> Iterator[Row]:
 def cifar(workdir: pathlib.Path) -> Iterator[Row]:
     """The trained ResNet: accuracy and speed."""
     folder = workdir / 'cifar'
-    origin = _json(
-        folder / 'config.json', f'launch.train --workdir={folder} with the config wanted'
-    )
+    command = f'{commands.said("train")} --workdir={folder} with the config wanted'
+    origin = _json(folder / 'config.json', command)
     lines = metrics.read(folder / 'metrics.jsonl')
     if not lines or lines[-1]['step'] < origin['total_steps']:
         raise errors.RunError(f'the run in {folder} is not finished: start it again to go on')
@@ -183,9 +182,10 @@ def _ends(folder: pathlib.Path, name: str):
 
     RecordError unless both are there and were measured alike.
     """
-    total = _json(folder / 'config.json', f'launch.train --workdir={folder}')['total_steps']
+    train = f'{commands.said("train")} --workdir={folder}'
+    total = _json(folder / 'config.json', train)['total_steps']
     by_step = {int(one.record.step): one for one in _read(folder, name)}
-    again = f'run python -m launch.analyze --workdir={folder} --what={name} --steps=0,{total}'
+    again = f'run {commands.said("analyze")} --workdir={folder} --what={name} --steps=0,{total}'
     if missing := {0, total} - set(by_step):
         raise errors.RecordError(
             f'{folder / "records"} has no record of {name} at step {min(missing)}: {again}'
@@ -205,7 +205,7 @@ def _ends(folder: pathlib.Path, name: str):
 
 def _not_analysed(folder: pathlib.Path, what: str) -> errors.RecordError:
     return errors.RecordError(
-        f'{folder / "records"} has no record of {what}: run python -m launch.analyze '
+        f'{folder / "records"} has no record of {what}: run {commands.said("analyze")} '
         f'--workdir={folder} --what={what}'
     )
 
@@ -275,7 +275,7 @@ def _timing(claim: str, spread: timing.Spread, origin, and_claim='', and_number=
 def theorems(workdir: pathlib.Path) -> Iterator[Row]:
     """How many statements hold, of all that `make theorems` checks."""
     folder = workdir / 'theorems'
-    found = _json(folder / 'theorems.json', f'launch.theorems --workdir={folder}')
+    found = _json(folder / 'theorems.json', f'{commands.said("theorems")} --workdir={folder}')
     hold, total = sum(bool(one['holds']) for one in found['rows']), len(found['rows'])
     yield row(
         'statements put to numbers: hold; fail, each as the paper makes it and corrected beside it',

@@ -1,4 +1,4 @@
-"""Trainings side by side, each a process of its own: `python -m launch.train` for every config.
+"""Trainings side by side, each a process of its own: the launcher `train` for every config.
 
 Each process has all cores and devices that this one has; it pays where one training leaves most of
 them idle. Once the study is to stop, each training is asked to save itself and leave.
@@ -7,13 +7,11 @@ them idle. Once the study is to stop, each training is asked to save itself and 
 import os
 import pathlib
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 
-from resnet_dyn import config, fields
+from resnet_dyn import commands, config, fields
 
-ROOT = pathlib.Path(__file__).parent.parent
 STOPPED = 42  # the exit status of a launcher that was stopped with everything saved
 DIVERGED = 3  # that of a training that is finished without its networks that have diverged
 PAUSE = 0.2  # seconds between two looks at the processes
@@ -59,11 +57,13 @@ def flags(one: config.Config) -> list[str]:
 
 def _start(one: config.Config, workdir: pathlib.Path) -> subprocess.Popen:
     _log(workdir).parent.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, '-m', 'launch.train', f'--workdir={workdir}', *flags(one)]
-    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get('PYTHONPATH'))))
+    command = [*commands.command('train'), f'--workdir={workdir}', *flags(one)]
     with open(_log(workdir), 'a') as log:
         return subprocess.Popen(
-            command, env={**os.environ, 'PYTHONPATH': path}, stdout=log, stderr=subprocess.STDOUT
+            command,
+            env={**os.environ, **commands.environment()},
+            stdout=log,
+            stderr=subprocess.STDOUT,
         )
 
 

@@ -4,12 +4,16 @@ A network whose loss became NaN has NaN for its numbers: means are those of the 
 many these are.
 """
 
+import pathlib
 import shlex
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from resnet_dyn import commands
+
+_SCRIPT = commands.NAME
 _HIDDEN = ('--config.data.dir', '--config.data.cache')  # folders of the machine at hand
 
 
@@ -53,7 +57,11 @@ def device(found: Mapping[str, Any]) -> str:
 def python_command(command: str) -> str:
     """The command of a provenance without the path of the interpreter and of folders of data."""
     words = shlex.split(command)
-    words = ['python', *words[words.index('-m') :]] if '-m' in words else words
+    scripts = [at for at, word in enumerate(words[:2]) if pathlib.PurePath(word).name == _SCRIPT]
+    if scripts:
+        words = [_SCRIPT, *words[scripts[0] + 1 :]]
+    elif '-m' in words:
+        words = ['python', *words[words.index('-m') :]]
     shown = []
     for word in words:
         name, equals, _ = word.partition('=')

@@ -19,7 +19,7 @@ from absl import flags
 
 from launch import help as help_text
 from launch import views
-from resnet_dyn import backend, errors
+from resnet_dyn import backend, commands, errors
 
 DONE, FAILED, DIVERGED, STOPPED = 0, 1, 3, 42
 
@@ -124,7 +124,7 @@ def check_folder(path: pathlib.Path) -> None:
         above = next(parent for parent in path.parents if parent.is_dir())
         raise errors.RunError(
             f'there is no folder {path} (the nearest above it is {above}): give the folder that '
-            'launch.train was given'
+            f'{commands.said("train")} was given'
         )
 
 
@@ -137,7 +137,8 @@ def _parse(argv: list[str], more: str = '') -> list[str] | None:
     """The words that are no flags; None where the help, `more` in it, is asked for and shown."""
     rest = _read(argv)
     if _HELP.value:
-        print(help_text.text(sys.modules['__main__'].__doc__ or '', sys.argv[0], more))
+        doc = commands.worded(sys.modules['__main__'].__doc__ or '')
+        print(help_text.text(doc, sys.argv[0], more))
         return None
     return rest[1:]
 
@@ -155,7 +156,7 @@ def _for_the_user(error: Exception) -> bool:
 
 
 def _program(argv: Sequence[str]) -> str:
-    return f'python -m launch.{pathlib.Path(argv[0]).stem}'
+    return commands.said(pathlib.Path(argv[0]).stem)
 
 
 class _Signalled(BaseException):

@@ -6,12 +6,18 @@ python -m launch.numbers --workdir=build
 from absl import flags
 
 from launch import main
+from resnet_dyn import commands, errors
 
 flags.adopt_module_key_flags(main)
 
 
 def numbers(stop: main.Stop) -> int:
     workdir = main.workdir()
+    if commands.installed():
+        raise errors.RunError(
+            'the README that is rewritten lies in a checkout, and this package is installed: run '
+            f'python -m launch.numbers --workdir={workdir} in the folder of the checkout'
+        )
 
     from experiments import readme
 

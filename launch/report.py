@@ -25,13 +25,14 @@ from absl import flags
 
 from launch import flags as config_flags
 from launch import main
+from resnet_dyn import commands
 
 flags.adopt_module_key_flags(main)
 
 _WHAT = flags.DEFINE_list(
     'what',
     None,
-    'what to measure in all runs, with commas between, as in launch.analyze; none: nothing; '
+    'what to measure in all runs, with commas between, as in an analysis; none: nothing; '
     'unset: gammas, depth and singles of those without any record',
 )
 _NOTHING = 'none'
@@ -92,8 +93,8 @@ def _folders(words: Sequence[str]) -> list[pathlib.Path]:
     """The folders of the runs; refuses what is none, before anything is measured."""
     if not words:
         raise flags.Error(
-            'no run is named: give the folders of the runs, as in python -m launch.report '
-            '--workdir=build/report runs/first runs/second'
+            'no run is named: give the folders of the runs, as in '
+            f'{commands.said("report")} --workdir=build/report runs/first runs/second'
         )
     folders = [pathlib.Path(os.path.expanduser(word)).absolute() for word in words]
     folders = [folder.resolve() if '..' in folder.parts else folder for folder in folders]

@@ -15,7 +15,6 @@ import os
 import pathlib
 import re
 import shlex
-import subprocess
 import sys
 from collections.abc import Mapping
 from importlib import metadata
@@ -23,7 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from resnet_dyn import errors
+from resnet_dyn import commit, errors
 
 _BY_NETWORK = re.compile(r'_S[A-Z0-9]*$')
 _HEADER = 'record_json'
@@ -166,13 +165,14 @@ def provenance(
 
     `config` is a frozen dataclass or a mapping; `seed` is the config's, `network` the index of the
     one network that the number is of, None for all; `wall_time` is in seconds. `code` is the
-    version of the package and, in a git checkout, the commit (`-dirty` with uncommitted changes).
+    version of the package and the commit (`-dirty` with uncommitted changes): of the git checkout,
+    or of that which the installed package was built from; None where that is not known.
     """
     if dataclasses.is_dataclass(config):
         config = dataclasses.asdict(config)
     return {
         'config': config,
-        'code': {'version': metadata.version('resnet_dyn'), 'commit': _commit()},
+        'code': {'version': metadata.version('resnet_dyn'), 'commit': commit.current()},
         'seed': seed,
         'network': network,
         'device': _device(),
@@ -199,20 +199,6 @@ def _try_to_remove(path: pathlib.Path) -> None:
 
 def _version(kind: type) -> int:
     return getattr(kind, 'VERSION', 1)
-
-
-def _commit() -> str | None:
-    root = pathlib.Path(__file__).parent.parent
-    if not (root / '.git').exists():
-        return None
-    command = ['git', '-C', str(root), 'describe', '--always', '--dirty', '--abbrev=40']
-    try:
-        answer = subprocess.run(
-            [*command, '--exclude=*'], capture_output=True, text=True, timeout=10, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return answer.stdout.strip() or None
 
 
 def _device() -> dict[str, Any]:

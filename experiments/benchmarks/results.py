@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from experiments.benchmarks import timing
-from resnet_dyn import errors, records
+from resnet_dyn import commands, errors, records
 
 FORMAT = 2  # 1: a median without its rounds, sizes in the code alone
 
@@ -33,7 +33,7 @@ def write(workdir, what: str, numbers: Mapping[str, Any], seconds: float) -> pat
 def read(workdir, what: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """(numbers, provenance) of a file that `write` wrote; RecordError where there is none."""
     file = path(workdir, what)
-    again = f'run python -m launch.benchmark --what={what} --workdir={file.parent}'
+    again = f'run {commands.said("benchmark")} --what={what} --workdir={file.parent}'
     if not file.exists():
         raise errors.RecordError(f'{file} does not exist: {again}')
     try:

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from resnet_dyn import config, errors
+from resnet_dyn import commands, config, errors
 from resnet_dyn.analysis import effort as effort_lib
 from resnet_dyn.analysis import subjects
 from resnet_dyn.data import batches, datasets, splits
@@ -62,9 +62,9 @@ class Run:
         numbers = checkpoints.folders(self.workdir)
         if not numbers:
             raise errors.AnalysisError(
-                f'{self.workdir}/checkpoints has no checkpoint to analyse: train first, by python '
-                f'-m launch.train --workdir={self.workdir}, or start that run again if it was '
-                'stopped before its first'
+                f'{self.workdir}/checkpoints has no checkpoint to analyse: train first, by '
+                f'{commands.said("train")} --workdir={self.workdir}, or start that run again if '
+                'it was stopped before its first'
             )
         return numbers
 

@@ -14,7 +14,7 @@ write nothing; `saving` writes, and `soundness` reads.
 from collections.abc import Mapping
 from typing import Any
 
-from resnet_dyn import errors
+from resnet_dyn import commands, errors
 from resnet_dyn.training import saving, soundness, step_folders
 
 OPTIMIZER = soundness.OPTIMIZER
@@ -139,10 +139,10 @@ def _nothing(workdir) -> str:
     folder = step_folders.place(workdir)
     workdir = folder.parent
     if not workdir.is_dir():
-        return f'{workdir} is no folder: give the workdir of a run, as launch.train was given it'
+        return f'{workdir} is no folder: give the workdir of a run'
     return (
         f'{folder} has no checkpoint: the run was stopped before its first, or this is '
-        f'no workdir. Start it, or start it again (python -m launch.train --workdir={workdir}, '
+        f'no workdir. Start it, or start it again ({commands.said("train")} --workdir={workdir}, '
         'with the flags of the run), or name another workdir'
     )
 

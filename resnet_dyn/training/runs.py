@@ -24,7 +24,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from resnet_dyn import config, errors, fields, records
+from resnet_dyn import commands, config, errors, fields, records
 from resnet_dyn.data import datasets
 from resnet_dyn.models import presets, seed_axis
 from resnet_dyn.training import checkpoints, description, metrics
@@ -301,7 +301,7 @@ def _read_present(workdir) -> description.Description:
     if stored is None:
         raise errors.RunError(
             f'{workdir} has no {description.NAME}, so it is not the workdir of a run: give the '
-            'folder that launch.train was given'
+            f'folder that {commands.said("train")} was given'
         )
     return stored
 

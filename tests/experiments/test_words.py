@@ -39,3 +39,11 @@ def test_a_folder_after_a_space_is_hidden_too():
     assert words.python_command(command) == (
         'python -m launch.analyze --config.data.cache DATA --steps=last'
     )
+
+
+@pytest.mark.parametrize('before', ['/some/bin/python3.11 /some/bin/', '/some/bin/', ''])
+def test_a_command_of_the_console_script_is_shown_as_it_is_typed(before):
+    command = f'{before}resnet-dyn analyze --config.data.dir=/data/here --what=resnet-dyn'
+    assert words.python_command(command) == (
+        'resnet-dyn analyze --config.data.dir=DATA --what=resnet-dyn'
+    )

@@ -4,7 +4,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from resnet_dyn import errors, records
+from resnet_dyn import commands, errors, records
 from resnet_dyn.analysis import archive
 from resnet_dyn.reports import series
 from resnet_dyn.training import description
@@ -33,7 +33,7 @@ def read(folders: Mapping[str, pathlib.Path]) -> Reading:
             descriptions[name] = description.read(folder).everything
         else:
             problems[name].append(
-                'nothing was measured or logged of this run: train it by python -m launch.train '
+                f'nothing was measured or logged of this run: train it by {commands.said("train")} '
                 f'--workdir={folder}, or start that again if it was stopped before its first '
                 'checkpoint'
             )
