@@ -57,8 +57,8 @@ def ended():
             try:
                 assert process.stdout.readline() == 'deaf\n'
                 for _ in range(times):
-                    process.send_signal(number)
-                    time.sleep(0.2)  # two at once are one
+                    time.sleep(0.2)  # until it is deaf; two at once are one
+                    process.send_signal(number)  # two at once are one
                 out, err = process.communicate(timeout=20)
             finally:
                 process.kill()
@@ -96,4 +96,4 @@ def test_work_that_saves_nothing_says_what_is_lost(ended):
 
 def test_the_second_signal_ends_a_deaf_process_that_has_work(ended):
     status, out, _ = ended('with unsaved.work():\n        deaf()', times=2)
-    assert status == 128 + signal.SIGTERM and not out
+    assert status in (128 + signal.SIGTERM, -signal.SIGTERM) and not out  # Python's, if it heard
