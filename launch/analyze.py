@@ -14,7 +14,8 @@ first. Exit status 3 if a network was left out because it is not finite, 1 if a 
 records could not be kept: the last line says which.
 
 Of a folder of runs, as launch.sweep and launch.dynamics make it, every run is analysed, one after
-the other. One that cannot be is said, and the others go on; the exit status is 1 then.
+the other, and what was measured stands in the table of the sweep. A run that cannot be analysed is
+said, and the others go on; the exit status is 1 then.
 """
 
 import functools
@@ -63,10 +64,10 @@ def define() -> str:
 
 
 def analyze(stop: main.Stop) -> int:
-    main.at_any_moment(stop)
     workdir = main.workdir()
     main.check_folder(workdir)
 
+    from experiments.sweeps import tables
     from launch import many
     from resnet_dyn.reports import measures, selection
     from resnet_dyn.training import run_folders
@@ -75,7 +76,10 @@ def analyze(stop: main.Stop) -> int:
     if folders in ([], [workdir]):
         return _analyze(workdir, stop)
     selection.check(measures.DEFAULT if _WHAT.value is None else _WHAT.value)  # once, not by run
-    return many.each(folders, lambda folder: _analyze(folder, stop), stop)
+    status = many.each(folders, lambda folder: _analyze(folder, stop), stop)
+    for file in tables.renew(workdir):
+        main.say(str(file))
+    return status
 
 
 def _analyze(workdir: pathlib.Path, stop: main.Stop) -> int:

@@ -32,7 +32,11 @@ def given() -> dict[str, Any]:
 
     Paths are absolute: a run goes on from any folder.
     """
-    values = given_of(config_lib.Config, PREFIX)
+    return absolute(given_of(config_lib.Config, PREFIX))
+
+
+def absolute(values: dict[str, Any]) -> dict[str, Any]:
+    """The values with absolute paths for those that are paths."""
     paths = {path: values[path] for path in _PATHS if values.get(path)}
     return values | {name: str(_absolute(path)) for name, path in paths.items()}
 

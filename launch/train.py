@@ -25,7 +25,6 @@ flags.adopt_module_key_flags(main)
 
 
 def train(stop: main.Stop) -> int:
-    main.at_any_moment(stop)
     workdir = main.workdir()
     given = config_flags.given()
     config = None

@@ -8,6 +8,7 @@ import pathlib
 from resnet_dyn.training import description
 
 BELOW = 'runs'
+LOCK = '.lock'  # of a run, held by the process that trains it
 
 
 def runs_of(folder) -> list[pathlib.Path]:

@@ -27,7 +27,7 @@ import jax.numpy as jnp
 from resnet_dyn import commands, config, errors, fields, records
 from resnet_dyn.data import datasets
 from resnet_dyn.models import presets, seed_axis
-from resnet_dyn.training import checkpoints, description, metrics
+from resnet_dyn.training import checkpoints, description, metrics, run_folders
 
 METRICS, DYNAMICS, EVENTS = 'metrics.jsonl', 'dynamics.jsonl', 'events'
 
@@ -39,7 +39,6 @@ _MENDS = {
     errno.ENOSPC: 'free space there',
     errno.EDQUOT: 'free space there',
 }
-_LOCK = '.lock'
 _LOCK_TRIES, _LOCK_PAUSE = 20, 0.1  # a process that was just killed lets go in no time, not in none
 
 
@@ -218,7 +217,7 @@ def _check_free(workdir: pathlib.Path) -> None:
             raise errors.RunError(
                 f'{path} is a file, and the workdir {workdir} has to be a folder: name another'
             )
-    if workdir.exists() and set(os.listdir(workdir)) - {_LOCK, description.TEMPORARY}:
+    if workdir.exists() and set(os.listdir(workdir)) - {run_folders.LOCK, description.TEMPORARY}:
         raise errors.RunError(
             f'{workdir} is not empty and has no {description.NAME}, so it is not the workdir of a '
             'run: name a folder that is empty or not there yet'
@@ -270,7 +269,7 @@ def _lock(workdir: pathlib.Path) -> int:
     """A file descriptor that holds the lock of the workdir, which is made if it is not there."""
     try:
         workdir.mkdir(parents=True, exist_ok=True)
-        lock = os.open(workdir / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+        lock = os.open(workdir / run_folders.LOCK, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
         raise _no_access(workdir, error) from error
     for _ in range(_LOCK_TRIES):

@@ -1,7 +1,10 @@
 """A folder of runs where a run is expected: analysed one after the other, reported side by side."""
 
+import csv
+import json
 import shutil
 
+import numpy as np
 import pytest
 
 from launch import main, many
@@ -43,6 +46,24 @@ def test_every_run_is_analysed_and_the_one_that_cannot_be_is_said(called, folder
         assert bool(list((folder / name).glob('records/gammas-*.npz'))) == there
     status, _, err = called(*command, '--what=gamas')
     assert status == 1 and err.count("did you mean 'gammas'?") == 1
+
+
+def test_an_analysis_of_a_sweep_brings_its_table_up_to_date(called, folder):
+    rows = [{'run': name, 'state': state, 'why': ''} for name, state in (('a', 'done'), ('d', 'x'))]
+    (folder / 'table.jsonl').write_text('\n'.join(map(json.dumps, rows)))
+    called('analyze', f'--workdir={folder}', '--what=gammas', '--steps=last')
+    first, waiting = map(json.loads, (folder / 'table.jsonl').read_text().splitlines())
+    assert waiting == rows[1] and first['state'] == 'done'
+    with open(folder / 'a' / 'tables' / 'gammas.csv', newline='') as file:
+        written = [row for row in csv.DictReader(file) if row['number'] == 'mean |gamma|']
+    assert (first['gammas/step'], first['config.model.depth']) == (6, 4)
+    values_S = [float(row['value']) for row in written]
+    np.testing.assert_allclose(first['gammas/mean |gamma|_networks'], values_S, rtol=1e-6)
+    np.testing.assert_allclose(first['gammas/mean |gamma|'], np.mean(values_S), rtol=1e-6)
+    assert 'gammas/mean |gamma|_std' in (folder / 'table.csv').read_text().splitlines()[0]
+    (folder / 'table.jsonl').write_text('[]')
+    status, _, err = called('analyze', f'--workdir={folder}', '--what=gammas', '--steps=last')
+    assert status == 1 and 'table.jsonl is damaged' in err
 
 
 def test_a_report_of_a_folder_is_that_of_its_runs(loaded, folder, tmp_path):

@@ -1,0 +1,1 @@
+"""Many runs of one file: what the file says, each run's folder, the processes, the table."""
