@@ -16,7 +16,8 @@ from resnet_dyn import fields
 from resnet_dyn.config import checks, tree
 
 FAMILIES, BLOCKS, NORMS = tree.FAMILIES, tree.BLOCKS, tree.NORMS
-DATA_NAMES, IMAGENET_DEPTHS = tree.DATA_NAMES, tree.IMAGENET_DEPTHS
+DATA_NAMES, STREAMED = tree.DATA_NAMES, tree.STREAMED
+IMAGENET_DEPTHS = tree.IMAGENET_DEPTHS
 BRANCH_SCALES, TRAINED_SCALES = tree.BRANCH_SCALES, tree.TRAINED_SCALES
 LENGTH = ('train.steps', 'train.epochs')  # of a run, the first before the second
 
@@ -52,6 +53,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         'train.weight_decay': 1e-4,
     },
 }
+AUGMENTED = ('cifar10', 'cifar100', *STREAMED)  # where nothing else is said
 GAUSSIANS_SIZES = {'data.train_size': 20_000, 'data.test_size': 5_000}
 
 
@@ -158,7 +160,7 @@ def _build(values: Mapping[str, Any]) -> Config:
     unset = dict(PRESETS[filled['model.family']])
     if filled['data.name'] == 'gaussians':
         unset |= GAUSSIANS_SIZES
-    unset['data.augment'] = filled['data.name'] in ('cifar10', 'cifar100')
+    unset['data.augment'] = filled['data.name'] in AUGMENTED
     if filled['train.steps'] is not None:
         unset.pop('train.epochs')
     filled |= {path: value for path, value in unset.items() if filled[path] is None}

@@ -69,6 +69,11 @@ def check_data(config: tree.Config) -> None:
         )
     if data.name == 'npz' and data.dir is None:
         raise errors.ConfigError('config.data.name=npz needs config.data.dir=<the .npz file>')
+    if data.name == 'image_folder' and data.dir is None:
+        raise errors.ConfigError(
+            'config.data.name=image_folder needs config.data.dir=<the folder that holds '
+            'train/CLASS/*.jpg and val/CLASS/*.jpg>'
+        )
     if data.train_size is not None and train.batch_size > data.train_size:
         raise errors.ConfigError(
             f'config.train.batch_size={train.batch_size} is larger than the {data.train_size} '

@@ -15,10 +15,12 @@ NORMS = ('batch', 'rms', 'none')
 BRANCH_SCALES = ('none', 'skipinit', 'sqrt_depth', 'depth', 'sqrt_index', 'fixup')
 TRAINED_SCALES = ('skipinit', 'fixup')
 TFDS_NAMES = ('cifar10', 'cifar100', 'svhn_cropped', 'fashion_mnist')
-DATA_NAMES = ('gaussians', 'digits', 'npz', *TFDS_NAMES)
+STREAMED = ('imagenet2012', 'image_folder')
+DATA_NAMES = ('gaussians', 'digits', 'npz', *TFDS_NAMES, *STREAMED)
 IMAGENET_DEPTHS = (18, 34, 50, 101, 152)
 
 _GAUSSIANS = ('data.name', ('gaussians',))
+_STREAMED = ('data.name', STREAMED)
 _NORMALISED = ('model.norm', ('batch', 'rms'))
 _WITH_SKIPS = ('model.block', ('preact', 'postact', 'paper'))
 _MOVING_GAMMAS = ('train.gammas', ('trained', 'only'))
@@ -37,13 +39,15 @@ class Data:
     name: str = field(
         'gaussians',
         'gaussians: the task of the paper, one multivariate Gaussian a class; digits: 8x8, real, '
-        'offline; npz: your own images and labels; the others by tensorflow-datasets',
+        'offline; npz: your own images and labels; image_folder: JPEGs, a folder a class; the '
+        'others by tensorflow-datasets',
         choices=DATA_NAMES,
     )
     dir: str | None = field(
         None,
-        'folder of the prepared tensorflow-datasets data, or the .npz file (arrays train_images, '
-        'train_labels, test_images, test_labels)',
+        'folder of the prepared tensorflow-datasets data; the .npz file (arrays train_images, '
+        'train_labels, test_images, test_labels); of image_folder the one that holds '
+        'train/CLASS/*.jpg and val/CLASS/*.jpg',
         neutral=True,
     )
     cache: str | None = field(
@@ -80,7 +84,25 @@ class Data:
         below=1.0,
     )
     augment: bool = preset(
-        'pad by 4, crop and flip inside the step; unset: for cifar10, cifar100 alone'
+        'crop and flip at random: within the step, padded by 4 (unset: for cifar10, cifar100 '
+        'alone); of imagenet2012 and image_folder on the host, 0.08 to 1 of the area (unset: yes)'
+    )
+    image_size: int = field(
+        224,
+        'imagenet2012, image_folder: height and width that images are made; of the test images '
+        'the middle, the shorter side made 256/224 of it',
+        low=8,
+        high=2048,
+        only=_STREAMED,
+    )
+    workers: int | None = field(
+        None,
+        'imagenet2012, image_folder: processes that decode images; 0: threads of this one; unset: '
+        'the cores less one, at most 16',
+        low=0,
+        high=1024,
+        neutral=True,
+        only=_STREAMED,
     )
 
 

@@ -1,10 +1,9 @@
 """The front door to data: `load(config.data)` gives a data set as arrays, with where it is from.
 
-A set that fits in memory is a `Dataset`: the caller puts its arrays on the devices once, and each
-step takes its batch there (`batches`). A set that does not fit, like ImageNet, will come in here
-as a second type beside `Dataset` with the same mean, std, classes and source, whose `train` and
-`test` are functions of the first step that give an iterator of batches (`Split`s on the host).
-`load` is the place that chooses between the two, by the name.
+Of a set that fits in memory the splits are arrays: the caller puts them on the devices once, and
+each step takes its batch there (`batches`). Of a set that does not, like ImageNet, they are streams
+(`streams.Examples`): batches read on the host as they are needed, and arrays that read what they
+are indexed by. `load` is the place that chooses between the two, by the name.
 """
 
 import hashlib
@@ -13,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from resnet_dyn import config, errors
-from resnet_dyn.data import digits, gaussians, images, labels, npz, splits
+from resnet_dyn.data import digits, gaussians, images, labels, npz, splits, streams
 
 Split = splits.Split
 BLOCK = 64
@@ -33,13 +32,13 @@ class Source(NamedTuple):
 
 
 class Dataset(NamedTuple):
-    """A data set in memory.
+    """A data set, in memory or as streams.
 
     mean, std: (C,) or (D,) float32, in units of the stored inputs, for `batches.normalise`.
     """
 
-    train: Split
-    test: Split
+    train: Split | streams.Examples
+    test: Split | streams.Examples
     mean: np.ndarray
     std: np.ndarray
     classes: int
@@ -47,15 +46,17 @@ class Dataset(NamedTuple):
 
 
 def load(data: config.Data) -> Dataset:
-    """The data set that `data` describes, as NumPy arrays on the host.
+    """The data set that `data` describes, as NumPy arrays on the host or as streams.
 
     `train_size` and `test_size` choose a part, in proportion to the classes and fixed by
     `data.seed` (`splits.subset`); `data` is filled in (`config.parse`). Mean and std are those of
     the chosen training inputs, per channel or feature; for gaussians 0 and sqrt(1 + separation^2),
-    so that E x_i^2 = 1. With `label_noise` the training labels of the chosen part are wrong at that
-    share (`labels.with_noise`), and the digest is of those. Raises `DataError` if the data is
-    absent, damaged, smaller than asked, or not to be augmented.
+    so that E x_i^2 = 1; for streams those of ImageNet. With `label_noise` the training labels of
+    the chosen part are wrong at that share (`labels.with_noise`), and the digest is of those.
+    Raises `DataError` if the data is absent, damaged, smaller than asked, or not to be augmented.
     """
+    if data.name in config.STREAMED:
+        return _streamed(data)
     module = {'gaussians': gaussians, 'digits': digits, 'npz': npz}.get(data.name, images)
     pair = module.load(data)
     if data.augment and pair.train.inputs.ndim != 4:
@@ -75,6 +76,11 @@ def load(data: config.Data) -> Dataset:
     return Dataset(train, test, mean, std, pair.classes, source)
 
 
+def is_streamed(dataset: Dataset) -> bool:
+    """Whether the examples are read as they are needed."""
+    return isinstance(dataset.train, streams.Examples)
+
+
 def check_family(dataset: Dataset, family: str) -> None:
     """Raises `DataError` where networks of `family` cannot take the examples of a data set.
 
@@ -89,16 +95,29 @@ def check_family(dataset: Dataset, family: str) -> None:
         )
 
 
+def _streamed(data: config.Data) -> Dataset:
+    train, test, classes = streams.load(data)
+    for which, part, size in (('train', train, data.train_size), ('test', test, data.test_size)):
+        _check_size(data, which, part.size, size)
+    train, test = streams.part(train, data.train_size), streams.part(test, data.test_size)
+    if data.label_noise:
+        train = streams.with_noise(train, data.label_noise)
+    source = Source(data.name, streams.digest(train, test), '')
+    return Dataset(train, test, *streams.moments(), classes, source)
+
+
 def _part(data: config.Data, which: str, split: Split, size: int | None) -> Split:
     there = len(split.labels)
-    if size is None or size == there:
-        return split
-    if size > there:
+    _check_size(data, which, there, size)
+    return split if size in (None, there) else splits.subset(split, size, data.seed)
+
+
+def _check_size(data: config.Data, which: str, there: int, size: int | None) -> None:
+    if size is not None and size > there:
         raise errors.DataError(
             f'config.data.{which}_size={size} is more than the {there} {which} examples of '
             f'{data.name}: lower it, or leave it unset for all of them'
         )
-    return splits.subset(split, size, data.seed)
 
 
 def _moments(inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -26,14 +26,31 @@ class Pair(NamedTuple):
     note: str = ''
 
 
-def subset(split: Split, size: int, seed: int) -> Split:
-    """`size` examples of `split`, in their old order: a random choice, fixed by `seed`.
+class Unread:
+    """N labels that nobody has read yet."""
 
-    Every class keeps its share to within one example, and a smaller choice is part of a larger
-    one of the same seed.
+    def __init__(self, size: int):
+        self._size = size
+
+    def __len__(self) -> int:
+        return self._size
+
+
+def subset(split: Split, size: int, seed: int) -> Split:
+    """`size` examples of `split`, in their old order: those of `chosen`."""
+    rows = chosen(split.labels, size, seed)
+    return Split(split.inputs[rows], split.labels[rows])
+
+
+def chosen(labels: np.ndarray | Unread, size: int, seed: int) -> np.ndarray:
+    """The places of `size` of the labels, in order: a random choice, fixed by `seed`.
+
+    Every class keeps its share to within one example, where labels are known, and a smaller choice
+    is part of a larger one of the same seed.
     """
-    labels = split.labels
     shuffled = np.random.default_rng([seed, SUBSET_STREAM]).permutation(len(labels))
+    if isinstance(labels, Unread):
+        return np.sort(shuffled[:size])
     by_class = shuffled[np.argsort(labels[shuffled], kind='stable')]
     counts = np.bincount(labels)
     first = np.cumsum(counts) - counts
@@ -41,5 +58,4 @@ def subset(split: Split, size: int, seed: int) -> Split:
     place[by_class] = np.arange(len(labels)) - np.repeat(first, counts)
     # The i-th chosen of a class with n examples stands at (i + 1/2) / n of the whole.
     position = (place + 0.5) / counts[labels]
-    rows = np.sort(shuffled[np.argsort(position[shuffled], kind='stable')][:size])
-    return Split(split.inputs[rows], labels[rows])
+    return np.sort(shuffled[np.argsort(position[shuffled], kind='stable')][:size])

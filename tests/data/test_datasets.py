@@ -31,7 +31,7 @@ def write_npz(tmp_path, pixels):
 
 
 @pytest.fixture
-def prepare(tmp_path, pixels, write_tfds, write_npz):
+def prepare(tmp_path, pixels, write_tfds, write_npz, write_tree):
     """The config of a small data set of any name."""
 
     def make(name):
@@ -41,10 +41,16 @@ def prepare(tmp_path, pixels, write_tfds, write_npz):
             return config.Data(name='digits')
         if name == 'npz':
             return write_npz()
+        if name == 'image_folder':
+            write_tree(tmp_path, {'a': 3, 'b': 2}, {'b': 2})
+            return config.part('data', {'name': name, 'dir': str(tmp_path)})
         shape = (28, 28, 1) if name == 'fashion_mnist' else (32, 32, 3)
         parts = {'train': pixels(30, shape), 'test': pixels(20, shape, seed=1)}
+        if name == 'imagenet2012':
+            parts['validation'] = parts.pop('test')
         write_tfds(tmp_path, name, parts)
-        return config.Data(name=name, dir=str(tmp_path), cache=str(tmp_path / 'cache'))
+        data = {'name': name, 'dir': str(tmp_path), 'cache': str(tmp_path / 'cache')}
+        return config.part('data', data)
 
     return make
 
@@ -55,8 +61,9 @@ def test_every_data_set_keeps_the_one_interface(name, prepare):
     for split in (dataset.train, dataset.test):
         assert split.inputs.ndim in (2, 4) and len(split.inputs) == len(split.labels)
         assert split.inputs.dtype == (np.float32 if split.inputs.ndim == 2 else np.uint8)
-        assert split.labels.dtype == np.int32
-        assert split.labels.min() >= 0 and split.labels.max() < dataset.classes
+        labels = split.labels[:]
+        assert labels.dtype == np.int32
+        assert labels.min() >= 0 and labels.max() < dataset.classes
     assert dataset.train.inputs.shape[1:] == dataset.test.inputs.shape[1:]
     for statistic in (dataset.mean, dataset.std):
         assert statistic.shape == dataset.train.inputs.shape[-1:]
