@@ -128,6 +128,7 @@ def test_every_room_is_in_the_table_and_every_line_of_it_is_a_room():
         'models.stack',
         'models.transforms',
         'models.seed_axis',
+        'models.placement',
     }
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from experiments.benchmarks import timing
 from resnet_dyn import config
 from resnet_dyn.data import datasets
-from resnet_dyn.models import presets, seed_axis
+from resnet_dyn.models import placement, presets, seed_axis
 from resnet_dyn.training import program
 
 BATCH = 128
@@ -99,7 +99,7 @@ def resnet_program(depth: int) -> program.Program:
     )
     model = presets.from_config(cfg.model, dataset.classes, cfg.train.survival)
     return program.Program(
-        cfg, model, dataset, cfg.train.steps, seed_axis.mesh(1, jax.devices()[:1])
+        cfg, model, dataset, cfg.train.steps, placement.mesh(1, BATCH, jax.devices()[:1])
     )
 
 

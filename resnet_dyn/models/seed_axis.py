@@ -1,31 +1,26 @@
-"""How S networks of one model go through what is written for one: together, in turn, on devices.
+"""How S networks of one model go through what is written for one: together or in turn.
 
     f(network_s, shared)  for s = 1..S,   arrays led by an axis S
 
 `vmap` computes all at once; `map` one after the other, which is faster where XLA has no good
 kernel for convolutions with several sets of weights. Where there are several devices the networks
-are dealt out over them first, along the mesh axis `seed`; networks never talk to one another.
+are dealt out over them first (`placement`).
 
 Three things go through: a function of a tree led by S (`each`), a function of stacks (`of_stacks`),
 and a kernel's walk, which is no function, and takes all S as one stack (`over_seeds`).
 """
 
 import dataclasses
-import math
 from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from resnet_dyn import config, fields
 from resnet_dyn.models import stack as stack_lib
 from resnet_dyn.models import transforms
 
 WAYS = ('vmap', 'map')
-AXIS = 'seed'
-SPLIT, WHOLE = PartitionSpec(AXIS), PartitionSpec()
 
 # From measurements on the CPU: 4 ResNet-20 a step take 1.01 (map) and 1.7 (vmap) times a loop of
 # single steps; 10 nets of the paper take the same within 10 %. Elsewhere a guess until measured.
@@ -129,28 +124,6 @@ def joined(stacks: Sequence[stack_lib.ResidualStack]) -> stack_lib.ResidualStack
     if any(jax.tree.structure(other) != jax.tree.structure(first) for other in others):
         raise ValueError('the stacks are not of one model: their blocks or functions differ')
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *stacks)
-
-
-def mesh(networks: int, devices: Sequence[jax.Device] | None = None) -> Mesh:
-    """A mesh of as many of the devices as divide the number of networks."""
-    devices = jax.devices() if devices is None else list(devices)
-    number = math.gcd(networks, len(devices))
-    return Mesh(np.asarray(devices[:number]), (AXIS,), axis_types=(AxisType.Auto,))
-
-
-def over_devices(function: Callable, mesh: Mesh) -> Callable:
-    """`function(networks, shared)`, each device with its networks and all of what is shared.
-
-    Without JAX's check of what varies over the mesh, which loses track of arrays drawn from keys.
-    """
-    return jax.shard_map(
-        function, mesh=mesh, in_specs=(SPLIT, WHOLE), out_specs=SPLIT, check_vma=False
-    )
-
-
-def place(tree, mesh: Mesh, spec: PartitionSpec):
-    """The arrays of a tree on the devices of a mesh: SPLIT by network, or WHOLE on each."""
-    return jax.device_put(tree, NamedSharding(mesh, spec))
 
 
 def check(how: str) -> str:

@@ -18,9 +18,14 @@ PROBE_SIZE = 256
 PROBE_SEED = 0
 
 
-def probe(split: splits.Split):
-    """The inputs of the probe batch: PROBE_SIZE examples with every class at its share, or all."""
-    return splits.subset(split, PROBE_SIZE, PROBE_SEED).inputs
+def probe(train):
+    """The inputs of the probe batch: PROBE_SIZE examples with every class at its share, or all.
+
+    `train` is a Split, or a `feed.Stream`, which has a choice of its own.
+    """
+    if isinstance(train, splits.Split):
+        return splits.subset(train, PROBE_SIZE, PROBE_SEED).inputs
+    return train.sample(PROBE_SIZE, PROBE_SEED).inputs
 
 
 def record(model: nn.Module, variables, data: step.Data) -> dict:

@@ -16,7 +16,7 @@ import numpy as np
 
 from resnet_dyn import config, errors
 from resnet_dyn.data import datasets
-from resnet_dyn.models import presets, seed_axis
+from resnet_dyn.models import placement, presets
 from resnet_dyn.training import (
     checkpoints,
     metrics,
@@ -49,13 +49,16 @@ def train(
     bar: bool = False,
     devices: Sequence[jax.Device] | None = None,
     changes: Mapping[str, Any] | None = None,
+    mesh: Mapping[str, int] | None = None,
 ) -> Result:
     """Trains the `cfg.seeds` networks of a run in `workdir` and returns when it is done.
 
     Without a `cfg` it is that of the run in `workdir`, or the default where there is none, with
     `changes` by dotted path, as in {'train.steps': 100}, of fields that a run may change.
     `report` takes lines for people; `bar` keeps a progress bar below them; once `stop()`, asked
-    every few seconds, is true, the run is saved and left. `devices` are all of JAX's unless given.
+    every few seconds, is true, the run is saved and left. `devices` are all of JAX's unless given,
+    `mesh` how many of them lie along each axis, as in {'seed': 2, 'data': 4}, the rule of
+    `placement.mesh` unless given.
     A finished run is left as it is, and its data are not looked for. A network whose loss becomes
     NaN or Inf is said and taken out, and the others go on. Raises UserErrors that say what to
     mend: for a config or a workdir that will not do, absent data, damaged checkpoints; and
@@ -73,29 +76,31 @@ def train(
     _check_batch(start.config, dataset)
     train = start.config.train
     model = presets.from_config(start.config.model, dataset.classes, train.survival)
+    places = placement.mesh(start.config.seeds, train.batch_size, devices, mesh)
+    where = placement.words(places, devices, _why_idle(start.config) if mesh is None else '')
     shape = dataset.train.inputs.shape[1:]
     values = state.trainable_values(model, train.gammas, shape)  # through the net
     with runs.prepare(start, dataset) as run:
         step = run.total_steps
         if not run.finished:
-            step = _train(run, model, values, dataset, report, stop, bar, devices)
+            step = _train(run, model, values, dataset, report, stop, bar, places, where)
         return _end(run, dataset.source._asdict(), step, run.total_steps, report)
 
 
-def _train(run: runs.Run, model, values, dataset, report, stop, bar, devices) -> int:
+def _train(run: runs.Run, model, values, dataset, report, stop, bar, mesh, where) -> int:
     """Trains until the end or until `stop()`; returns the step."""
-    mesh = seed_axis.mesh(run.config.seeds, devices)
     identity = runs.identity(run.config, dataset.source.digest)
     newest = checkpoints.restore_training(run.workdir, identity)
     restored, trees, meta = newest or (None, None, {})
     step = restored or 0
     if restored is None:
         recorder.keep_lost_lines(run, report)
-    report(summary.opening(run, dataset, values, restored, mesh))
+    report(summary.opening(run, dataset, values, restored, where))
     if warning := summary.extension(run, step):
         report(warning)
     programs = program.Program(run.config, model, dataset, run.total_steps, mesh)
     networks = _networks(programs, restored, trees, meta)
+    del newest, trees
     runs.begin(run, dataset, step)
     with (
         progress.Progress(report, step, run.total_steps, bar) as said,
@@ -128,6 +133,11 @@ def _whose_config(start: runs.Start, changes: Mapping[str, Any]) -> str:
         return f"no run in {start.workdir}: the default run (the paper's){but} is trained"
     but = f' but {names}' if names else ''
     return f'no field of the config{but} is given: those of the run in {start.workdir} are taken'
+
+
+def _why_idle(cfg: config.Config) -> str:
+    networks = f'{cfg.seeds} network{"s" if cfg.seeds > 1 else ""}'
+    return f'{networks} and batches of {cfg.train.batch_size} do not divide over more'
 
 
 def _check_batch(cfg: config.Config, dataset: datasets.Dataset) -> None:

@@ -22,11 +22,13 @@ from jax import lax
 from resnet_dyn.data import batches, splits
 from resnet_dyn.training import losses, state
 
+Batch = Callable[..., splits.Split]  # (what the feed carries of a network, examples, t) -> Split
+
 
 class Data(NamedTuple):
     """Labelled examples on the devices, with what normalises them."""
 
-    split: Any  # inputs, labels, and weights where the split is one of `padded_batches`
+    split: Any  # the examples, as a feed has them; Padded where they are to be evaluated
     mean: jax.Array
     std: jax.Array
 
@@ -50,19 +52,20 @@ def train_step(
     model: nn.Module,
     transform: optax.GradientTransformation,
     loss: losses.Loss,
-    batch_size: int,
+    batch: Batch,
     augment: bool,
     gammas: str,
 ) -> Callable:
-    """A step as ((variables, optimizer, key, order_N), data, t, index) -> (variables, optimizer,
-    Metrics), where t is the step of the run and `index` the batch within the epoch's `order_N`.
+    """A step as ((variables, optimizer, key, drawn), data, t) -> (variables, optimizer, Metrics).
 
-    `gammas` is `train.gammas`: what moves (`state.trainable`).
+    t is the step of the run, and `batch(drawn, data.split, t)` its batch. All means are over the
+    whole of that batch, the statistics of norms too, on however many devices it lies. `gammas` is
+    `train.gammas`: what moves (`state.trainable`).
     """
 
-    def step(network, data: Data, t, index):
-        variables, optimizer, key, order_N = network
-        inputs, labels_B = batches.take(data.split, order_N, index, batch_size)
+    def step(network, data: Data, t):
+        variables, optimizer, key, drawn = network
+        inputs, labels_B = batch(drawn, data.split, t)
         inputs = batches.normalise(inputs, data.mean, data.std)
         if augment:
             inputs = batches.augment(_at(key, state.AUGMENT, t), inputs)
@@ -118,10 +121,13 @@ def evaluation(model: nn.Module, loss: losses.Loss) -> Callable:
     return evaluate
 
 
-def padded_batches(split: splits.Split, batch_size: int) -> Padded:
-    """A split in batches of `batch_size`, or in one batch where it is smaller than that."""
+def padded_batches(split: splits.Split, batch_size: int, multiple: int = 1) -> Padded:
+    """A split in batches of `batch_size`, or in one batch where it is smaller than that.
+
+    The size of a batch is rounded up to a `multiple`.
+    """
     size = split.labels.shape[0]
-    batch_size = min(batch_size, size)
+    batch_size = multiple * -(-min(batch_size, size) // multiple)
     number = -(-size // batch_size)
 
     def pad(array):

@@ -9,7 +9,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import Mesh
 
 from resnet_dyn.data import datasets
 from resnet_dyn.training import (
@@ -25,16 +24,15 @@ PART, SMALL = 3.0, 0.1  # mean and median part where mean > PART median + SMALL
 
 
 def opening(
-    run: runs.Run, dataset: datasets.Dataset, values: int, restored: int | None, mesh: Mesh
+    run: runs.Run, dataset: datasets.Dataset, values: int, restored: int | None, where: str
 ) -> str:
-    """Which networks, of how many trainable `values`, on which data, for how long, where."""
+    """Which networks, of how many trainable `values`, on which data, for how long, `where`."""
     cfg = run.config
     shape = ' x '.join(map(str, dataset.train.inputs.shape[1:]))
     each = ' each' if cfg.seeds > 1 else ''
     what = f'{cfg.seeds} network{"s" if cfg.seeds > 1 else ""} ({cfg.model.family}, '
     what += f'depth {cfg.model.depth}, {cfg.model.block}, norm {cfg.model.norm}; '
     what += f'{values:,} parameters{each})'
-    where = f'{mesh.size} {mesh.devices.flat[0].platform} device{"s" if mesh.size > 1 else ""}'
     start = 'from step 0' if restored is None else f'restored at step {restored}'
     if not run.total_steps:
         start = 'nothing is trained, step 0 is saved and evaluated'

@@ -11,7 +11,7 @@ import pytest
 
 from resnet_dyn import config, errors, fields
 from resnet_dyn.data import datasets
-from resnet_dyn.models import presets, seed_axis
+from resnet_dyn.models import placement, presets, seed_axis
 from resnet_dyn.training import checkpoints, loop, metrics, optimizer, program, recorder, state
 
 pytestmark = pytest.mark.usefixtures('shared_programs')
@@ -380,7 +380,7 @@ def _by_single_steps(cfg):
     """
     dataset = datasets.load(cfg.data)
     model = presets.from_config(cfg.model, dataset.classes)
-    mesh = seed_axis.mesh(1, jax.devices()[:1])
+    mesh = placement.mesh(1, 1, jax.devices()[:1])
     programs = program.Program(seed_axis.settle(cfg), model, dataset, STEPS, mesh)
     networks, loss_TS = programs.begin(), []
     for t in range(STEPS):

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from resnet_dyn.data import datasets, splits
-from resnet_dyn.models import presets, seed_axis
-from resnet_dyn.training import losses, program, state, step, totals
+from resnet_dyn.models import placement, presets, seed_axis
+from resnet_dyn.training import feed, losses, program, state, step, totals
 
 EPOCH = 8  # steps, of the 260 examples of the tiny config in batches of 32
 
@@ -21,7 +21,12 @@ class Made(NamedTuple):
     dataset: datasets.Dataset
 
     def advance(self, start, stop):
-        return self.programs.advance(self.begun, start, stop)
+        return self.programs.advance(copied(self.begun), start, stop)
+
+
+def copied(networks):
+    """Those that are advanced are gone."""
+    return jax.tree.map(jnp.copy, networks)
 
 
 @pytest.fixture(scope='module')
@@ -41,8 +46,7 @@ def make(tiny):
         cfg = seed_axis.settle(tiny(changes))
         dataset = datasets.load(cfg.data)
         model = presets.from_config(cfg.model, dataset.classes)
-        mesh = seed_axis.mesh(cfg.seeds, jax.devices()[:devices])
-        assert mesh.size == np.gcd(cfg.seeds, devices)
+        mesh = placement.mesh(cfg.seeds, cfg.train.batch_size, jax.devices()[:devices])
         programs = program.Program(cfg, model, dataset, 20, mesh)
         return Made(programs, programs.begin(), model, dataset)
 
@@ -115,12 +119,12 @@ def test_the_length_of_a_chunk_changes_no_bit_and_compiles_nothing(make, monkeyp
 
     monkeypatch.setattr(losses, 'from_config', counted)
     programs, begun, *_ = make({'seeds': 2}, fresh=True)
-    whole = programs.advance(begun, 0, 20)
+    whole = programs.advance(copied(begun), 0, 20)
     once = len(traces)
     assert once > 0
     networks = begun
     for start, stop in ((0, 0), (0, 1), (1, EPOCH), (EPOCH, EPOCH + 1), (EPOCH + 1, 20)):
-        networks = programs.advance(networks, start, stop)
+        networks = programs.advance(copied(networks), start, stop)
     _assert_equal(networks, whole)
     networks = programs.clear(networks)
     zeros = totals.zero(2)._replace(last_finite=whole.totals.last_finite)
@@ -133,8 +137,8 @@ def test_the_length_of_a_chunk_changes_no_bit_and_compiles_nothing(make, monkeyp
 
 def test_a_restored_network_goes_on_bit_for_bit_within_an_epoch(make):
     programs, begun, *_ = make({'seeds': 2})
-    whole = programs.advance(begun, 0, 20).state
-    half = programs.advance(begun, 0, EPOCH + 3).state
+    whole = programs.advance(copied(begun), 0, 20).state
+    half = programs.advance(copied(begun), 0, EPOCH + 3).state
     restored = programs.restore(EPOCH + 3, jax.device_get(state.to_trees(half)))
     _assert_equal(programs.advance(restored, EPOCH + 3, 20).state, whole)
 
@@ -142,9 +146,13 @@ def test_a_restored_network_goes_on_bit_for_bit_within_an_epoch(make):
 def _counting_program(networks, size=10, batch_size=3):
     """A loop whose 'networks' count how often they see each example, and its arguments."""
 
-    def count(network, data, t, index):
-        variables, momenta, _, order_N = network
-        rows = jax.lax.dynamic_slice_in_dim(order_N, index * batch_size, batch_size)
+    labels = splits.Split(np.zeros((size, 1), np.float32), np.arange(size, dtype=np.int32))
+    mesh = placement.mesh(1, 1, jax.devices()[:1])
+    resident = feed.Resident(labels, batch_size, mesh)
+
+    def count(network, data, t):
+        variables, momenta, _, drawn = network
+        rows = resident.batch(drawn, data.split, t).labels
         bad = (variables['s'] == 1) & (t >= 4)
         loss = jnp.where(bad, jnp.nan, t.astype(jnp.float32))
         seen_N = variables['seen'].at[rows].add(1)
@@ -160,17 +168,16 @@ def _counting_program(networks, size=10, batch_size=3):
         jnp.zeros((networks, size), jnp.int32),
         totals.zero(networks),
     )
-    labels = splits.Split(np.zeros((size, 1), np.float32), np.zeros(size, np.int32))
     data = step.Data(labels, np.zeros(1), np.ones(1))
-    run = jax.jit(program.many_steps(count, 'vmap', batch_size))
-    return lambda start, stop: run((begun, keys_S), (data, np.int32(start), np.int32(stop)))
+    run = jax.jit(program.many_steps(count, 'vmap', resident.renew))
+    return lambda start, stop: run(begun, keys_S, (data, np.int32(start), np.int32(stop)))
 
 
 def test_each_epoch_is_a_new_order_of_the_training_set_for_each_network():
     run = _counting_program(networks=2)
     seen_SN = run(0, 3).state.variables['seen']
     assert (seen_SN.sum(1) == 9).all() and seen_SN.max() == 1
-    orders = [run(0, stop).orders_SN for stop in (1, 3, 4)]
+    orders = [run(0, stop).drawn for stop in (1, 3, 4)]
     np.testing.assert_array_equal(orders[0], orders[1])
     assert (np.sort(orders[2]) == np.arange(10)).all()
     assert (orders[2] != orders[1]).any(1).all() and (orders[1][0] != orders[1][1]).any()
@@ -185,9 +192,9 @@ def test_the_first_step_with_a_bad_loss_and_the_last_finite_loss_are_kept_a_netw
 
 def test_a_network_that_is_taken_out_stays_nan_and_the_others_do_not_notice(make):
     programs, begun, *_ = make({'seeds': 2})
-    whole = programs.advance(begun, 0, 20)
-    half = programs.take_out(programs.advance(begun, 0, 5), np.array([totals.NEVER, 3]))
-    gone_on = programs.advance(half, 5, 20)
+    whole = programs.advance(copied(begun), 0, 20)
+    half = programs.take_out(programs.advance(copied(begun), 0, 5), np.array([totals.NEVER, 3]))
+    gone_on = programs.advance(copied(half), 5, 20)
     _assert_equal(_one(gone_on.state, 0), _one(whole.state, 0))
     np.testing.assert_array_equal(gone_on.totals.loss, [whole.totals.loss[0], np.nan])
     np.testing.assert_array_equal(gone_on.totals.accuracy, [whole.totals.accuracy[0], np.nan])

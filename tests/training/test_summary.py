@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from resnet_dyn import config, fields
-from resnet_dyn.models import presets, seed_axis
+from resnet_dyn.models import presets
 from resnet_dyn.training import checkpoints, loop, runs, state, summary
 
 SOURCE = {'name': 'gaussians', 'note': '', 'digest': ''}
@@ -20,13 +20,13 @@ def test_the_trainable_values_are_those_of_he_et_al():
 
 def test_the_opening_line_says_shape_classes_and_parameters(tiny, dataset):
     run = runs.Run('W', tiny({'seeds': 2}), 20, None, False, None)
-    line = summary.opening(run, dataset, 269_722, None, seed_axis.mesh(2, jax.devices()[:1]))
+    line = summary.opening(run, dataset, 269_722, None, '1 cpu device')
     assert 'inputs of 7, 5 classes, 40 training and 10 test examples' in line
     assert (
         '2 networks (fully_connected, depth 3, paper, norm batch; 269,722 parameters each)' in line
     )
     images = dataset._replace(train=dataset.train._replace(inputs=np.zeros((40, 8, 6, 3))))
-    line = summary.opening(run, images, 1, 12, seed_axis.mesh(2, jax.devices()[:1]))
+    line = summary.opening(run, images, 1, 12, '1 cpu device')
     assert 'inputs of 8 x 6 x 3' in line and 'restored at step 12' in line
 
 

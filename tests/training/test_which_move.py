@@ -1,11 +1,12 @@
 """Which values move: all, all but gammas, gammas and the classifier alone; and how runs go on."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from resnet_dyn.data import datasets
-from resnet_dyn.models import presets, seed_axis
+from resnet_dyn.models import placement, presets, seed_axis
 from resnet_dyn.training import program, state
 
 STEPS, HALF = 12, 7  # an epoch has 8
@@ -31,7 +32,7 @@ def make(tiny):
             cfg = seed_axis.settle(tiny({'seeds': 2, 'model.depth': 4, **changes}))
             dataset = datasets.load(cfg.data)
             model = presets.from_config(cfg.model, dataset.classes, cfg.train.survival)
-            mesh = seed_axis.mesh(2, jax.devices()[:1])
+            mesh = placement.mesh(2, 1, jax.devices()[:1])
             programs = program.Program(cfg, model, dataset, STEPS, mesh)
             made[key] = programs, programs.begin()
         return made[key]
@@ -40,6 +41,7 @@ def make(tiny):
 
 
 def _after(programs, networks, start, stop):
+    networks = jax.tree.map(jnp.copy, networks)  # those that are advanced are gone
     return jax.device_get(programs.advance(networks, start, stop).state)
 
 
