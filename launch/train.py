@@ -23,6 +23,13 @@ from resnet_dyn import config as config_lib
 flags.adopt_module_key_flags(config_flags)
 flags.adopt_module_key_flags(main)
 
+_MESH = flags.DEFINE_string(
+    'mesh',
+    None,
+    'how many devices lie along each axis, as in seed:2,data:4: networks are dealt out along seed, '
+    'the batch of each along data; unset: as many as divide, along seed first',
+)
+
 
 def train(stop: main.Stop) -> int:
     workdir = main.workdir()
@@ -31,10 +38,12 @@ def train(stop: main.Stop) -> int:
     if any(map(config_lib.decides, given)):
         config, given = config_flags.config(), {}
 
+    from resnet_dyn.models import placement
     from resnet_dyn.training import loop
 
     bar = sys.stdout.isatty()
-    result = loop.train(config, workdir, main.say, stop, bar, changes=given)
+    mesh = None if _MESH.value is None else placement.parse(_MESH.value, placement.TRAINING)
+    result = loop.train(config, workdir, main.say, stop, bar, changes=given, mesh=mesh)
     if not result.finished:
         return main.STOPPED
     return main.DIVERGED if result.diverged else main.DONE

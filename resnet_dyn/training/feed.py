@@ -182,7 +182,7 @@ class Padded:
         self.size, self._test, self._mesh = _size(test), test, mesh
         self._batch_size = shards * -(-min(batch_size, self.size) // shards)
         if isinstance(test, splits.Split):
-            padded = step.padded_batches(test, self._batch_size)
+            padded = step.padded_batches(test, batch_size, shards)
             self._whole = placement.place(padded, mesh, placement.BATCHES)
 
     def pieces(self) -> Iterator[step.Padded]:

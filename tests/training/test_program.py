@@ -107,7 +107,8 @@ def test_networks_dealt_out_over_devices_are_those_of_one_device(make):
     _assert_close(*found)
 
 
-def test_the_length_of_a_chunk_changes_no_bit_and_compiles_nothing(make, monkeypatch):
+@pytest.mark.parametrize('devices', [1, 4])
+def test_the_length_of_a_chunk_changes_no_bit_and_compiles_nothing(make, monkeypatch, devices):
     traces = []
 
     def counted(train):
@@ -118,7 +119,7 @@ def test_the_length_of_a_chunk_changes_no_bit_and_compiles_nothing(make, monkeyp
         return loss
 
     monkeypatch.setattr(losses, 'from_config', counted)
-    programs, begun, *_ = make({'seeds': 2}, fresh=True)
+    programs, begun, *_ = make({'seeds': 2}, devices, fresh=True)
     whole = programs.advance(copied(begun), 0, 20)
     once = len(traces)
     assert once > 0
@@ -132,7 +133,7 @@ def test_the_length_of_a_chunk_changes_no_bit_and_compiles_nothing(make, monkeyp
     programs.advance(networks, 20, 21)
     restored = programs.restore(20, jax.device_get(state.to_trees(whole.state)))
     programs.advance(restored, 20, 21)
-    assert len(traces) == once
+    assert len(traces) == once and programs._advance._cache_size() == 1
 
 
 def test_a_restored_network_goes_on_bit_for_bit_within_an_epoch(make):
