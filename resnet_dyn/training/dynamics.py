@@ -21,11 +21,9 @@ PROBE_SEED = 0
 def probe(train):
     """The inputs of the probe batch: PROBE_SIZE examples with every class at its share, or all.
 
-    `train` is a Split, or a `feed.Stream`, which has a choice of its own.
+    `train` is a Split, or a stream (`feed.Stream`).
     """
-    if isinstance(train, splits.Split):
-        return splits.subset(train, PROBE_SIZE, PROBE_SEED).inputs
-    return train.sample(PROBE_SIZE, PROBE_SEED).inputs
+    return splits.subset(train, PROBE_SIZE, PROBE_SEED).inputs
 
 
 def record(model: nn.Module, variables, data: step.Data) -> dict:

@@ -47,6 +47,9 @@ class Feed(Protocol):
     def batch(self, drawn, examples, t) -> splits.Split:
         """The batch of step t of one network, whose part of what is carried is `drawn`."""
 
+    def close(self) -> None:
+        """Gives back what it holds open on the host."""
+
 
 class Stream(Protocol):
     """Labelled examples that are read as they are needed, on the host.
@@ -55,8 +58,8 @@ class Stream(Protocol):
     """
 
     size: int  # examples
-    shape: tuple[int, ...]  # of one input
-    dtype: Any  # of the inputs; labels are int32
+    inputs: Any  # (N, ...): shape and dtype, and what it is indexed by is read
+    labels: Any  # (N,) int32, the same
 
     def batches(self, start: int, batch_size: int, rows: slice) -> Iterator[splits.Split]:
         """Those of the steps start, start + 1, .. without end; of each batch only these `rows`.
@@ -68,9 +71,6 @@ class Stream(Protocol):
 
     def padded(self, batch_size: int, rows: slice) -> Iterator[splits.Split]:
         """All examples once, in one order; the last batch filled up with any others."""
-
-    def sample(self, size: int, seed: int) -> splits.Split:
-        """`size` examples in memory, as `splits.subset` chooses: every class at its share."""
 
 
 class Resident:
@@ -102,6 +102,9 @@ class Resident:
     def batch(self, drawn, examples, t):
         """The batch of a network with the order `drawn` (N,)."""
         return batches.take(examples, drawn, t % self.steps_per_epoch, self._batch_size)
+
+    def close(self) -> None:
+        """Nothing is open."""
 
 
 class Chunk(NamedTuple):
@@ -202,14 +205,15 @@ class Padded:
 
 def at_once(stream: Stream, batch_size: int) -> int:
     """How many batches of a stream are put on a mesh at a time."""
-    example = max(1, math.prod(stream.shape) * np.dtype(stream.dtype).itemsize)
+    example = max(1, math.prod(stream.inputs.shape[1:]) * stream.inputs.dtype.itemsize)
     return max(1, min(STEPS, BYTES // (batch_size * example)))
 
 
 def empty(stream: Stream, number: int, rows: slice) -> splits.Split:
     """The arrays of these rows of `number` batches, zeros."""
-    shape = (number, rows.stop - rows.start)
-    return splits.Split(np.zeros((*shape, *stream.shape), stream.dtype), np.zeros(shape, np.int32))
+    shape, inputs = (number, rows.stop - rows.start), stream.inputs
+    found = np.zeros((*shape, *inputs.shape[1:]), inputs.dtype)
+    return splits.Split(found, np.zeros(shape, np.int32))
 
 
 def filled(found: Iterable[splits.Split], arrays: splits.Split) -> splits.Split:

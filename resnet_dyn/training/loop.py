@@ -7,6 +7,7 @@ so that it hears a signal; none of this changes a bit of the result. The lines o
 written before its checkpoint is saved: a run that goes on from a checkpoint has all lines up to it.
 """
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -103,6 +104,7 @@ def _train(run: runs.Run, model, values, dataset, report, stop, bar, mesh, where
     del newest, trees
     runs.begin(run, dataset, step)
     with (
+        contextlib.closing(programs),
         progress.Progress(report, step, run.total_steps, bar) as said,
         recorder.Recorder(run, dataset, programs, said) as record,
     ):

@@ -75,7 +75,8 @@ class Program:
         def batch(drawn, examples, t):
             return placement.along_data(self._feed.batch(drawn, examples, t), mesh)
 
-        one_step = step.train_step(model, transform, objective, batch, cfg.data.augment, moves)
+        augment = cfg.data.augment and not datasets.is_streamed(dataset)  # a stream is, by the host
+        one_step = step.train_step(model, transform, objective, batch, augment, moves)
         self._advance = compiled(many_steps(one_step, how, self._feed.renew), 2, donate_argnums=0)
         self._evaluate = compiled(seed_axis.each(step.evaluation(model, plain), how))
         self._record = compiled(seed_axis.each(functools.partial(dynamics.record, model), how))
@@ -117,6 +118,10 @@ class Program:
         found = Evaluation(*means, np.median(loss_SN, axis=1))
         finite_S = np.isfinite(found.loss)
         return Evaluation(*(np.where(finite_S, values_S, np.nan) for values_S in found))
+
+    def close(self) -> None:
+        """Gives back what the feed holds open."""
+        self._feed.close()
 
     def record(self, networks: Networks) -> dict[str, Any]:
         """`dynamics.record` of each network, S first."""

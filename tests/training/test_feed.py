@@ -18,7 +18,7 @@ class InMemory:
 
     def __init__(self, split, cfg):
         self.split, self.size, self.keys_S = split, len(split.labels), state.keys(cfg)
-        self.shape, self.dtype = split.inputs.shape[1:], split.inputs.dtype
+        self.inputs, self.labels = split
         self.began = []  # at which steps it was asked to
 
     def batches(self, start, batch_size, rows):
@@ -31,9 +31,6 @@ class InMemory:
     def padded(self, batch_size, rows):
         for first in range(0, self.size, batch_size):
             yield self._at((np.arange(batch_size)[rows] + first) % self.size)
-
-    def sample(self, size, seed):
-        return splits.subset(self.split, size, seed)
 
     def _at(self, rows):
         return splits.Split(self.split.inputs[rows], self.split.labels[rows])
@@ -99,8 +96,8 @@ def test_all_networks_of_a_stream_see_the_same_batches(tiny):
 
 def test_what_lies_on_the_devices_at_a_time_is_bounded(tiny):
     stream = InMemory(datasets.load(tiny().data).train, tiny())
-    stream.shape, stream.dtype = (224, 224, 3), np.uint8
+    stream.inputs = np.empty((1, 224, 224, 3), np.uint8)
     assert feed.at_once(stream, 128) == 13
     assert feed.at_once(stream, 8192) == 1
-    stream.shape = (2,)
+    stream.inputs = np.empty((1, 2), np.float32)
     assert feed.at_once(stream, 1) == feed.STEPS
