@@ -3,7 +3,9 @@
     GPUs   CUDA_VISIBLE_DEVICES     TPU chips   TPU_VISIBLE_CHIPS, one process a chip or more
     cores  the affinity of the process, and NPROC, by which XLA counts its threads elsewhere
 
-Devices are counted without JAX, which would take them. One job has all, with nothing set.
+Devices are counted without JAX, which would take them. One job has all, with nothing set. Two jobs
+on one GPU have half of its memory each, unless XLA_PYTHON_CLIENT_MEM_FRACTION is set. What is set
+for TPUs is what libtpu documents for processes side by side; it was run on none.
 """
 
 import importlib.util
@@ -20,9 +22,10 @@ _PLUGINS = {
     _CUDA: ('jax_cuda12_plugin', 'jax_cuda13_plugin'),
     _TPU: ('libtpu',),
 }
-_FILES = {_CUDA: r'nvidia\d+', _TPU: r'accel\d+'}
+_FILES = {_CUDA: r'nvidia\d+', _TPU: r'accel\d+|vfio/\d+'}
 _BOUNDS = {1: '1,1,1', 2: '1,2,1', 4: '2,2,1', 8: '2,4,1'}  # of chips that are neighbours
 _PORT = 8476  # of the first TPU process, as libtpu has it
+_FRACTION = 'XLA_PYTHON_CLIENT_MEM_FRACTION'
 _MEMORY = 0.9  # of a GPU, over the jobs that share it
 
 
@@ -41,14 +44,15 @@ def divide(jobs: int, environment: Mapping[str, str], dev: str = '/dev') -> list
     variable, devices = visible(environment, dev)
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else None
     number = os.cpu_count() if cores is None else len(cores)
-    made = []
+    kept, made = set(environment) & {_FRACTION}, []
     for job in range(jobs):
         mine = None if cores is None else _part(cores, jobs, job)
         threads = max(1, number // jobs) if mine is None else len(mine)
         variables, text = {'NPROC': str(threads)}, f'{_cores(mine) or f"{threads} threads"}'
         if devices:
             more, which = _of_devices(variable, devices, jobs, job)
-            variables, text = variables | more, f'{which}, {text}'
+            variables |= {name: value for name, value in more.items() if name not in kept}
+            text = f'{which}, {text}'
         made.append(Share(None if mine is None else frozenset(mine), variables, text))
     return made
 
@@ -66,9 +70,8 @@ def visible(environment: Mapping[str, str], dev: str = '/dev') -> tuple[str, lis
             continue
         if variable in environment:
             return variable, [name for name in environment[variable].split(',') if name.strip()]
-        files = (name for name in _listed(dev) if re.fullmatch(_FILES[variable], name))
-        if numbers := sorted(int(re.sub(r'\D', '', name)) for name in files):
-            return variable, list(map(str, numbers))
+        if found := [name for name in _listed(dev) if re.fullmatch(_FILES[variable], name)]:
+            return variable, list(map(str, range(len(found))))  # files may have other numbers
     return '', []
 
 
@@ -77,8 +80,9 @@ def _words(variable: str) -> tuple[str, ...]:
 
 
 def _listed(dev: str) -> list[str]:
-    folder = pathlib.Path(dev)
-    return [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    folders = (pathlib.Path(dev), pathlib.Path(dev) / 'vfio')
+    found = (path for folder in folders if folder.is_dir() for path in folder.iterdir())
+    return [str(path.relative_to(dev)) for path in found]
 
 
 def _part(things: Sequence, jobs: int, job: int) -> list:
@@ -94,7 +98,7 @@ def _of_devices(variable: str, devices: list[str], jobs: int, job: int):
     variables = {variable: ','.join(mine)}
     if variable == _CUDA:
         if sharers := _sharers(len(devices), jobs, job):
-            variables['XLA_PYTHON_CLIENT_MEM_FRACTION'] = f'{_MEMORY / sharers:.2f}'
+            variables[_FRACTION] = f'{_MEMORY / sharers:.2f}'
         return variables, f'GPU {",".join(mine)}'
     if len(devices) < jobs:
         raise errors.ConfigError(
