@@ -64,6 +64,7 @@ def define() -> str:
 
 
 def analyze(stop: main.Stop) -> int:
+    main.at_any_moment(stop)
     workdir = main.workdir()
     main.check_folder(workdir)
 

@@ -30,6 +30,7 @@ _THREADS = flags.DEFINE_integer(
 
 
 def dynamics(stop: main.Stop) -> int:
+    main.at_any_moment(stop)
     workdir, changes = main.workdir(), config_flags.given()
     backend.keep_programs(workdir / 'programs')
 

@@ -24,6 +24,7 @@ _FAST = flags.DEFINE_boolean('fast', False, 'fewer seeds and steps: a rough pict
 
 
 def figure(stop: main.Stop) -> int:
+    main.at_any_moment(stop)
     workdir, changes = main.workdir(), config_flags.given()
     experiment = importlib.import_module(f'experiments.{_NAME.value}')
     result = experiment.run(workdir, _FAST.value, changes, stop, main.say)

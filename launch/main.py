@@ -10,23 +10,22 @@ import contextlib
 import errno
 import os
 import pathlib
-import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from absl import flags
 
 from launch import help as help_text
-from launch import views
+from launch import signals, views
 from resnet_dyn import backend, commands, errors
 
-DONE, FAILED, DIVERGED, STOPPED = 0, 1, 3, 42
+DONE, FAILED, DIVERGED = signals.DONE, signals.FAILED, signals.DIVERGED
+STOPPED = signals.STOPPED
+
+Stop = signals.Signals  # stop() is true once a signal has come
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # a disk's state, wherever it was met
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-
-Stop = Callable[[], bool]
 
 _WORKDIR = flags.DEFINE_string(
     'workdir', None, 'the folder of the run; the same command with the same folder resumes it'
@@ -43,18 +42,18 @@ def run(
     """Parses the flags, calls `job(stop)` and exits with the status that it returns.
 
     `stop()` is true once SIGTERM or SIGINT has come: the job then saves and returns STOPPED. A
-    second signal ends the process at once. JAX must not have been imported yet: a job imports it
-    when it runs, which keeps `--help` and flag errors quick. `define()` defines further flags, once
-    those that are there have been read, and may refuse at once what these say; what it returns
-    is shown in the help. With `words` the command takes more than flags, anywhere between
-    them, and it is `job(stop, words)`.
+    second signal ends the process at once. A job that may be ended wherever it is says so first, by
+    `at_any_moment`. JAX must not have been imported yet: a job imports it when it runs,
+    which keeps `--help` and flag errors quick. `define()` defines further flags, once those that
+    are there have been read, and may refuse at once what these say; what it returns is shown in the
+    help. With `words` the command takes more than flags, anywhere between them, and it is
+    `job(stop, words)`.
     """
-    argv = list(sys.argv if argv is None else argv)
-    with views.guarded():
+    argv, more = list(sys.argv if argv is None else argv), ''
+    with views.guarded(), contextlib.closing(signals.Signals()) as stop:
         try:
             backend.configure_cpu()
             flags.FLAGS.set_gnu_getopt(words)
-            more, stop = '', _stop_on_signals()
             if define is not None:
                 _read(argv, known_only=True)
                 more = define()
@@ -75,34 +74,13 @@ def run(
             sys.exit(FAILED)
 
 
-@contextlib.contextmanager
-def leaves_at_once(stop: Stop, lost: str) -> Iterator[None]:
-    """Within, the first signal ends the process with STOPPED, after a line that says what is lost.
+def at_any_moment(stop: Stop | Callable[[], bool]) -> None:
+    """The job may be ended wherever it is, but for what is `unsaved`;.
 
-    For work that saves nothing before its end. What it found is written after the context, where a
-    signal waits, so that no file is left half done.
+    For all jobs but such as wait for processes of their own.
     """
-    received = []
-
-    def handle(number, frame):
-        received.append(number)
-        _leave_the_next_to_python()
-        raise _Signalled
-
-    before = {number: signal.signal(number, handle) for number in _SIGNALS}
-    try:
-        if stop():
-            raise _Signalled
-        yield
-        if received:  # raised where Python lets no exception through, as in a finalizer
-            raise _Signalled
-    except _Signalled:
-        say(f'stopped by a signal: {lost}')
-        sys.exit(STOPPED)
-    finally:
-        if not received:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+    if isinstance(stop, signals.Signals):
+        stop.at_any_moment()
 
 
 def workdir() -> pathlib.Path:
@@ -157,24 +135,3 @@ def _for_the_user(error: Exception) -> bool:
 
 def _program(argv: Sequence[str]) -> str:
     return commands.said(pathlib.Path(argv[0]).stem)
-
-
-class _Signalled(BaseException):
-    """Raised where a signal found the work; no `except Exception` on the way takes it."""
-
-
-def _stop_on_signals() -> Stop:
-    received = []
-
-    def handle(number, frame):
-        received.append(number)
-        _leave_the_next_to_python()
-
-    for number in _SIGNALS:
-        signal.signal(number, handle)
-    return lambda: bool(received)
-
-
-def _leave_the_next_to_python() -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.default_int_handler)

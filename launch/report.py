@@ -50,6 +50,7 @@ def define() -> str:
 
 
 def report(stop: main.Stop, words: Sequence[str]) -> int:
+    main.at_any_moment(stop)
     out, folders = main.workdir(), _folders(words)
     _check_extra()
 

@@ -32,6 +32,7 @@ _MESH = flags.DEFINE_string(
 
 
 def train(stop: main.Stop) -> int:
+    main.at_any_moment(stop)
     workdir = main.workdir()
     given = config_flags.given()
     config = None

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from resnet_dyn import commit, errors
+from resnet_dyn import commit, errors, unsaved
 
 _BY_NETWORK = re.compile(r'_S[A-Z0-9]*$')
 _HEADER = 'record_json'
@@ -70,9 +70,10 @@ def write_bytes(path, data) -> pathlib.Path:
     path = _absolute(path)
     temporary = _beside(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
+        with unsaved.work():  # so that a signal leaves no half of it under another name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_bytes(data)
+            os.replace(temporary, path)
     except OSError as error:
         _try_to_remove(temporary)
         raise errors.RecordError(

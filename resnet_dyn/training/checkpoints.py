@@ -17,7 +17,7 @@ from typing import Any
 from resnet_dyn import commands, errors
 from resnet_dyn.training import saving, soundness, step_folders
 
-OPTIMIZER = soundness.OPTIMIZER
+OPTIMIZER, DUE = soundness.OPTIMIZER, soundness.DUE
 
 Writer = saving.Writer
 steps, folders = step_folders.steps, step_folders.folders

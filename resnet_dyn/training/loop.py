@@ -4,7 +4,10 @@
 
 The host comes back at multiples of the cadences of the config, and every few seconds in between,
 so that it hears a signal; none of this changes a bit of the result. The lines of a step are
-written before its checkpoint is saved: a run that goes on from a checkpoint has all lines up to it.
+written before its checkpoint is saved: a run that goes on from a checkpoint has all lines up to it,
+but for one that says itself that what is due at its step is not done, and is done after it.
+Compiling, and what is due, may take long: steps that are nowhere else are `unsaved`, and can be
+saved while their evaluation goes on.
 """
 
 import contextlib
@@ -15,7 +18,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from resnet_dyn import config, errors
+from resnet_dyn import config, errors, unsaved
 from resnet_dyn.data import datasets
 from resnet_dyn.models import placement, presets
 from resnet_dyn.training import (
@@ -113,17 +116,18 @@ def _train(run: runs.Run, model, values, dataset, report, stop, bar, mesh, where
             networks = programs.advance(networks, step, step)  # compiles
         said.begin()
         limit = 1
-        while step < run.total_steps and not stop():
-            target = min(run.total_steps, step + limit, record.every.next_stop(step))
-            began = time.perf_counter()
-            networks = jax.block_until_ready(programs.advance(networks, step, target))
-            seconds = time.perf_counter() - began
-            networks = record.trained(networks, target - step, seconds)
-            limit = max(1, int(CHUNK_SECONDS * (target - step) / seconds))
-            step = target
-            networks = record.due(step, networks)
-            said.at(step)
-        record.stopped(step, networks)
+        with unsaved.work():
+            while step < run.total_steps and not stop():
+                target = min(run.total_steps, step + limit, record.every.next_stop(step))
+                began = time.perf_counter()
+                networks = jax.block_until_ready(programs.advance(networks, step, target))
+                seconds = time.perf_counter() - began
+                networks = record.trained(networks, target - step, seconds)
+                limit = max(1, int(CHUNK_SECONDS * (target - step) / seconds))
+                step = target
+                networks = record.due(step, networks)
+                said.at(step)
+            record.stopped(step, networks)
     return step
 
 
@@ -170,7 +174,7 @@ def _end(run: runs.Run | runs.Start, source, step: int, total: int, report) -> R
     lines = metrics.read(run.workdir / runs.METRICS)
     diverged = summary.diverged_networks(run.workdir, step)
     if step < total:
-        report(f'stopped at step {step} of {total}, all saved: start again to go on')
+        report(summary.stopped(step, total))
     else:
         for line in summary.closing(run, source, lines, diverged):
             report(line)

@@ -60,6 +60,8 @@ class Progress:
                 self._report(line)
 
     def _left(self, step: int) -> str:
+        if step == self._start:  # done again: nothing is trained yet
+            return f'{self._total - step} steps left'
         spent = time.perf_counter() - self._began
         return f'{duration(spent / (step - self._start) * (self._total - step))} left'
 

@@ -20,11 +20,13 @@ neither compiling nor evaluating, recording and saving.
 
 import shutil
 import sys
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
-from resnet_dyn import config
+from resnet_dyn import config, unsaved
 from resnet_dyn.data import datasets
 from resnet_dyn.training import (
     checkpoints,
@@ -35,6 +37,7 @@ from resnet_dyn.training import (
     progress,
     runs,
     state,
+    summary,
     totals,
 )
 
@@ -143,14 +146,15 @@ class Recorder:
     ) -> program.Networks:
         """Cuts back what a killed run wrote after the step that is restored, None for none.
 
-        What was due at that step is there; where none is, and at the last one, it is done (again).
+        What was due at that step is there; it is done (again) where none is restored, at the last
+        one, and where the run was left before all of it was done.
         `meta` is that of the checkpoint: what the next line averages over began before it.
         """
         since = meta.get(totals.META, {})
         self._steps, self._seconds = since.get('steps', 0), since.get('seconds', 0.0)
         self._watch.begin(networks)
         step = restored or 0
-        again = restored is None or step == self._run.total_steps
+        again = restored is None or step == self._run.total_steps or bool(meta.get(checkpoints.DUE))
         kept = step - 1 if again else step
         self._metrics.cut_after(kept)
         self._dynamics.cut_after(kept)
@@ -166,23 +170,42 @@ class Recorder:
         return self._watch.after_steps(networks, self._last_line)
 
     def due(self, step: int, networks: program.Networks) -> program.Networks:
-        """Does what is due at `step`; after a training line the totals come back at zero."""
+        """Does what is due at `step`; after a training line the totals come back at zero.
+
+        A process that is told to stop meanwhile saves the networks as they came, and what is due is
+        done again when the run goes on.
+        """
         last, first = step == self._run.total_steps, step == 0
-        if self._steps and (last or step % self.every.log == 0):
-            self._line(step, networks.totals)
-            networks = self._programs.clear(networks)
-        if last or step % self.every.record == 0:
-            self._record(step, networks)
-        if last or (step % self.every.evaluate == 0 and not first):
-            networks = self._evaluate(step, networks)
+        records = last or step % self.every.record == 0
+        evaluates = last or (step % self.every.evaluate == 0 and not first)
+        with self._saved_meanwhile(step, networks) if records or evaluates else nullcontext():
+            if self._steps and (last or step % self.every.log == 0):
+                self._line(step, networks.totals)
+                networks = self._programs.clear(networks)
+            if records:
+                self._record(step, networks)
+            if evaluates:
+                networks = self._evaluate(step, networks)
         if last or self.every.saves(step):
             self._save(step, networks)
         return networks
 
     def stopped(self, step: int, networks: program.Networks) -> None:
-        """Saves, if it has not been saved, a run that is to go on later."""
+        """Saves, if it has not been saved, a run that is to go on later; waits for the disk."""
         if step != self._saved:
             self._save(step, networks)
+        self._checkpoints.wait()
+
+    def _saved_meanwhile(self, step: int, networks: program.Networks):
+        """Within, the networks may be saved by another thread, with what is due not done."""
+        trees, meta = self._snapshot(networks)
+
+        def save() -> str:
+            self._checkpoints.save(step, trees, meta | {checkpoints.DUE: True})
+            self._checkpoints.wait()
+            return summary.stopped(step, self._run.total_steps)
+
+        return unsaved.work(save)
 
     def _line(self, step: int, sums: totals.Totals) -> None:
         line = {
@@ -221,10 +244,14 @@ class Recorder:
             self._board.write(step, **{n: value for n, value in finite.items() if value.size})
 
     def _save(self, step: int, networks: program.Networks) -> None:
-        since = {'steps': self._steps, 'seconds': self._seconds, **totals.to_json(networks.totals)}
-        meta = self._meta | {totals.META: since}
-        self._checkpoints.save(step, state.to_trees(networks.state), meta)
+        self._checkpoints.save(step, *self._snapshot(networks))
         self._saved = step
+
+    def _snapshot(self, networks: program.Networks) -> tuple[dict[str, Any], dict[str, Any]]:
+        """(arrays on the host, meta) of a checkpoint of the networks as they are now."""
+        since = {'steps': self._steps, 'seconds': self._seconds, **totals.to_json(networks.totals)}
+        trees = jax.device_get(state.to_trees(networks.state))
+        return trees, self._meta | {totals.META: since}
 
 
 def _powers_of_two(below: int) -> list[int]:

@@ -19,6 +19,7 @@ from resnet_dyn import config, errors
 from resnet_dyn.training import items, manifest, totals
 
 OPTIMIZER = 'optimizer'
+DUE = 'due'  # true in the meta of a step at which what is due was not all done when it was saved
 
 _PAUSES = (0.05, 0.2, 1.0)  # seconds before a disk that did not answer is asked again
 
@@ -27,6 +28,7 @@ _FORMS = {  # of what meta says, where it does
     **dict.fromkeys(('input_shape', 'mean', 'std'), list),
     'classes': int,
     'survival': float,
+    DUE: bool,
 }
 
 Variables = dict[str, Any]

@@ -64,6 +64,11 @@ def extension(run: runs.Run, step: int) -> str:
     )
 
 
+def stopped(step: int, total: int) -> str:
+    """How a run stands that was told to stop."""
+    return f'stopped at step {step} of {total}, all saved: start again to go on'
+
+
 def closing(
     run: runs.Run | runs.Start,
     source: Mapping[str, str],
