@@ -75,7 +75,7 @@ def run(
 
 
 def at_any_moment(stop: Stop | Callable[[], bool]) -> None:
-    """The job may be ended wherever it is, but for what is `unsaved`;.
+    """The job may be ended wherever it is, but for what is `unsaved`.
 
     For all jobs but such as wait for processes of their own.
     """

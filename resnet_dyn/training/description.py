@@ -3,6 +3,7 @@
     config, total_steps       of the run as it stands
     data                      what the networks need to know of the data, and their digest
     code, device, command, .. the provenance of the first start
+    format                    `formats.FORMAT`
     segments                  a list, one entry a start: {steps: [from, planned to], config, code,
                               device, command, date}
 
@@ -19,6 +20,7 @@ from typing import Any, NamedTuple
 
 from resnet_dyn import config, errors, records
 from resnet_dyn.data import datasets
+from resnet_dyn.training import formats
 
 NAME, TEMPORARY = 'config.json', '.config.json.tmp'
 
@@ -47,15 +49,18 @@ def read(workdir: pathlib.Path) -> Description | None:
         return None
     try:
         everything = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise _damaged(path, error) from error
+    if why := formats.newer(everything):
+        raise errors.RunError(f'{path} cannot be read: {why}')
+    try:
         _check(everything)
         cfg = config.from_dict(everything['config'])
         _check_length(everything, cfg)
-    except (ValueError, RecursionError) as error:  # of JSON, of the config, of ours
-        raise errors.RunError(
-            f'{path} is damaged, edited by hand or of another version of the code: {error}. Mend '
-            'that, or put back a copy (the config stands in the meta of every checkpoint too), or '
-            'name another workdir'
-        ) from error
+    except (ValueError, RecursionError) as error:  # of the config, of ours
+        if why := formats.by_a_newer_version(everything):
+            raise errors.RunError(f'{path} cannot be read ({error}): {why}') from error
+        raise _damaged(path, error) from error
     return Description(cfg, everything['total_steps'], everything['data'], everything, stamp)
 
 
@@ -81,6 +86,7 @@ def write(
         whole = {'steps': [0, before.total_steps], **_of_a_start(everything)}
         segments = everything.pop('segments', [whole])  # runs of earlier versions have none
     everything |= {'config': config.to_dict(cfg), 'total_steps': steps[1]}
+    everything[formats.KEY] = formats.FORMAT
     everything['segments'] = [*segments, {'steps': list(steps), **_of_a_start(now)}]
     try:
         with open(workdir / TEMPORARY, 'w') as file:
@@ -105,6 +111,14 @@ def facts(dataset: datasets.Dataset) -> dict[str, Any]:
         'std': dataset.std.tolist(),
         'source': dataset.source._asdict(),
     }
+
+
+def _damaged(path: pathlib.Path, error: Exception) -> errors.RunError:
+    return errors.RunError(
+        f'{path} is damaged, edited by hand or of another version of the code: {error}. Mend '
+        'that, or put back a copy (the config stands in the meta of every checkpoint too), or '
+        'name another workdir'
+    )
 
 
 def _of_a_start(provenance: Mapping[str, Any]) -> dict[str, Any]:

@@ -175,6 +175,7 @@ class Recorder:
         A process that is told to stop meanwhile saves the networks as they came, and what is due is
         done again when the run goes on.
         """
+        self._run.check()
         last, first = step == self._run.total_steps, step == 0
         records = last or step % self.every.record == 0
         evaluates = last or (step % self.every.evaluate == 0 and not first)
@@ -244,6 +245,7 @@ class Recorder:
             self._board.write(step, **{n: value for n, value in finite.items() if value.size})
 
     def _save(self, step: int, networks: program.Networks) -> None:
+        self._run.check()
         self._checkpoints.save(step, *self._snapshot(networks))
         self._saved = step
 

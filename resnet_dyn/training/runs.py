@@ -13,10 +13,8 @@ in a workdir is ever overwritten by a run of another config.
 """
 
 import errno
-import fcntl
 import os
 import pathlib
-import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -27,7 +25,7 @@ import jax.numpy as jnp
 from resnet_dyn import commands, config, errors, fields, records
 from resnet_dyn.data import datasets
 from resnet_dyn.models import presets, seed_axis
-from resnet_dyn.training import checkpoints, description, metrics, run_folders
+from resnet_dyn.training import checkpoints, description, formats, locks, metrics
 
 METRICS, DYNAMICS, EVENTS = 'metrics.jsonl', 'dynamics.jsonl', 'events'
 
@@ -39,7 +37,6 @@ _MENDS = {
     errno.ENOSPC: 'free space there',
     errno.EDQUOT: 'free space there',
 }
-_LOCK_TRIES, _LOCK_PAUSE = 20, 0.1  # a process that was just killed lets go in no time, not in none
 
 
 class Start(NamedTuple):
@@ -66,12 +63,17 @@ class Run(NamedTuple):
     total_steps: int
     stored: description.Description | None
     finished: bool  # another process brought it to its end meanwhile
-    lock: int | None
+    lock: locks.Lock | locks.Holder | None
+
+    def check(self) -> None:
+        """RunError where another process took the workdir; asked before anything is written."""
+        if self.lock is not None:
+            self.lock.check()
 
     def close(self) -> None:
         """Lets go of the workdir; the kernel does it for a process that dies."""
         if self.lock is not None:
-            os.close(self.lock)
+            self.lock.close()
 
     def __enter__(self):
         return self
@@ -125,7 +127,7 @@ def prepare(start: Start, dataset: datasets.Dataset) -> Run:
         finished = stored is not None and _finished(workdir, stored, start.config)
         return Run(workdir, start.config, total, stored, finished, lock)
     except BaseException:
-        os.close(lock)
+        lock.close()
         raise
 
 
@@ -151,6 +153,7 @@ def read(workdir) -> Known:
 def meta(run: Run, dataset: datasets.Dataset) -> dict[str, Any]:
     """What goes into every checkpoint of a run, so that it opens without anything else."""
     return {
+        formats.KEY: formats.FORMAT,
         'run': identity(run.config, dataset.source.digest),
         'model': config.to_dict(run.config)['model'],
         'survival': run.config.train.survival,
@@ -217,7 +220,7 @@ def _check_free(workdir: pathlib.Path) -> None:
             raise errors.RunError(
                 f'{path} is a file, and the workdir {workdir} has to be a folder: name another'
             )
-    if workdir.exists() and set(os.listdir(workdir)) - {run_folders.LOCK, description.TEMPORARY}:
+    if workdir.exists() and set(os.listdir(workdir)) - {*locks.NAMES, description.TEMPORARY}:
         raise errors.RunError(
             f'{workdir} is not empty and has no {description.NAME}, so it is not the workdir of a '
             'run: name a folder that is empty or not there yet'
@@ -265,26 +268,13 @@ def _finished(workdir: pathlib.Path, stored: description.Description, cfg: confi
     return done and checkpoints.sound(workdir, total, expected)
 
 
-def _lock(workdir: pathlib.Path) -> int:
-    """A file descriptor that holds the lock of the workdir, which is made if it is not there."""
+def _lock(workdir: pathlib.Path) -> locks.Lock | locks.Holder:
+    """The workdir for this process alone; it is made if it is not there."""
     try:
         workdir.mkdir(parents=True, exist_ok=True)
-        lock = os.open(workdir / run_folders.LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+        return locks.take(workdir)
     except OSError as error:
         raise _no_access(workdir, error) from error
-    for _ in range(_LOCK_TRIES):
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return lock
-        except BlockingIOError:
-            time.sleep(_LOCK_PAUSE)
-        except OSError:  # a file system without locks: nothing to hold on to
-            return lock
-    os.close(lock)
-    raise errors.RunError(
-        f'another process is training in {workdir}: wait until it is done or stop it, or name '
-        'another workdir'
-    )
 
 
 def _read(workdir: pathlib.Path) -> description.Description | None:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from resnet_dyn import config, errors
-from resnet_dyn.training import items, manifest, totals
+from resnet_dyn.training import formats, items, manifest, totals
 
 OPTIMIZER = 'optimizer'
 DUE = 'due'  # true in the meta of a step at which what is due was not all done when it was saved
@@ -142,6 +142,11 @@ def _read_meta(folder: pathlib.Path) -> tuple[Meta, dict[str, dict[str, Any]]]:
         raise Lost(f'{items.META_FILE} is missing') from error
     try:
         meta = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise Lost(f'its meta is not what a run writes ({items.line(error)})') from error
+    if why := formats.newer(meta):  # no damage: an older one is not taken in its place
+        raise errors.CheckpointError(f'the checkpoint {folder} cannot be read: {why}')
+    try:
         _check_forms(meta)
         for name, description in meta['leaves'].items():
             collection, _, leaf = name.partition('/')

@@ -158,7 +158,7 @@ def limited(call):
 
 
 def contents(folder):
-    """What is in a folder, by relative path; the lock of a run, which is empty, is left out."""
+    """What is in a folder, by relative path; the lock of a run is left out."""
     found = {}
     for path in folder.rglob('*'):
         name = str(path.relative_to(folder))

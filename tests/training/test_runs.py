@@ -10,7 +10,7 @@ import pytest
 
 from resnet_dyn import config, errors, fields
 from resnet_dyn.models import presets, seed_axis
-from resnet_dyn.training import checkpoints, description, metrics, runs, state
+from resnet_dyn.training import checkpoints, description, locks, metrics, runs, state
 
 CONFIG = config.parse(
     {
@@ -42,6 +42,7 @@ def contents(folder):
     return {
         path: (path.stat().st_mtime_ns, path.stat().st_size)
         for path in [folder, *folder.rglob('*')]
+        if path.name != '.lock'  # it says who has the workdir
     }
 
 
@@ -197,7 +198,7 @@ def test_a_folder_that_cannot_be_written_to_is_refused(tmp_path, dataset, monkey
     def refuse(*_):
         raise PermissionError(13, 'Permission denied')
 
-    monkeypatch.setattr(runs.os, 'open', refuse)
+    monkeypatch.setattr(locks.os, 'open', refuse)
     with pytest.raises(errors.RunError, match=r'cannot be used .*Permission denied'):
         begin(tmp_path, dataset)
 
@@ -210,7 +211,7 @@ def test_a_start_that_was_killed_before_its_config_was_written_starts_again(tmp_
 
 
 def test_two_processes_do_not_train_in_one_workdir(tmp_path, dataset, monkeypatch):
-    monkeypatch.setattr(runs, '_LOCK_TRIES', 2)
+    monkeypatch.setattr(locks, 'TRIES', 2)
     start = runs.look(tmp_path, CONFIG)
     with (
         runs.prepare(start, dataset),
@@ -227,7 +228,7 @@ def test_two_processes_do_not_train_in_one_workdir(tmp_path, dataset, monkeypatc
 
 
 def test_a_killed_process_lets_go_of_its_workdir(tmp_path, dataset, monkeypatch):
-    monkeypatch.setattr(runs, '_LOCK_TRIES', 1)
+    monkeypatch.setattr(locks, 'TRIES', 1)
     begin(tmp_path, dataset)
     hold = (
         'import fcntl, sys, time; file = open(sys.argv[1]); fcntl.flock(file, fcntl.LOCK_EX); '

@@ -1,0 +1,139 @@
+"""One process at a time in a workdir, on file systems with locks and without."""
+
+import errno
+import fcntl
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from resnet_dyn import errors
+from resnet_dyn.training import locks
+
+
+@pytest.fixture(autouse=True)
+def hasty(monkeypatch):
+    monkeypatch.setattr(locks, 'TRIES', 2)
+    monkeypatch.setattr(locks, 'PAUSE', 0.01)
+    monkeypatch.setattr(locks, 'BEAT', 0.05)
+    monkeypatch.setattr(locks, 'SILENCE', 0.4)
+
+
+@pytest.fixture
+def without_locks(monkeypatch):
+    def flock(*_):
+        raise OSError(errno.ENOLCK, 'No locks available')
+
+    monkeypatch.setattr(fcntl, 'flock', flock)
+
+
+@pytest.fixture
+def elsewhere(monkeypatch):
+    """Every process that left its name is of another machine."""
+    monkeypatch.setattr(locks, '_is_here', lambda who: False)
+
+
+def gone(workdir, **changes):
+    """The file of a holder that was killed, on this machine, or with other words in it."""
+    child = subprocess.Popen([sys.executable, '-c', ''])
+    child.wait()
+    who = json.loads(locks._myself()) | {'pid': child.pid, 'started': '1'} | changes
+    (workdir / '.holder').write_text(json.dumps(who))
+
+
+def test_the_kernel_s_lock_names_who_has_it_and_a_file_left_behind_keeps_nobody_out(tmp_path):
+    (tmp_path / '.lock').write_text('{"pid": 1, "host": "gone"}')
+    held = locks.take(tmp_path)
+    with pytest.raises(errors.RunError, match=rf'process {os.getpid()} on .*stop it, or name'):
+        locks.take(tmp_path)
+    held.check()
+    held.close()
+    locks.take(tmp_path).close()
+
+
+@pytest.mark.usefixtures('without_locks')
+def test_without_locks_it_is_said_and_a_second_process_is_kept_out(tmp_path, capfd):
+    held = locks.take(tmp_path)
+    said = capfd.readouterr().err
+    assert said.count('\n') == 1 and 'No locks available' in said and '.holder' in said
+    with pytest.raises(errors.RunError, match=f'process {os.getpid()} on'):
+        locks.take(tmp_path)
+    held.check()
+    held.close()
+    assert not (tmp_path / '.holder').exists()
+    locks.take(tmp_path).close()
+
+
+@pytest.mark.usefixtures('without_locks')
+@pytest.mark.parametrize('started', ['1', 'of our own number'])
+def test_a_holder_of_this_machine_that_is_gone_is_taken_over_and_said(tmp_path, capfd, started):
+    gone(tmp_path, **({'pid': os.getpid(), 'started': '1'} if started != '1' else {}))
+    began = time.monotonic()
+    locks.take(tmp_path).close()
+    assert time.monotonic() - began < locks.SILENCE
+    assert 'is gone' in capfd.readouterr().err.splitlines()[-1]
+    assert [path.name for path in tmp_path.iterdir()] == ['.lock']
+
+
+@pytest.mark.usefixtures('without_locks', 'elsewhere')
+def test_a_holder_elsewhere_is_watched_and_refused_while_it_lives_whatever_its_clock(tmp_path):
+    held = locks.take(tmp_path)
+    os.utime(tmp_path / '.holder', (2e9, 2e9))
+    with pytest.raises(errors.RunError, match='another process is training'):
+        locks.take(tmp_path)
+    held.check()
+    held.close()
+
+
+@pytest.mark.usefixtures('without_locks', 'elsewhere')
+@pytest.mark.parametrize('at', [0, 2e9])
+def test_a_silent_holder_elsewhere_is_taken_over_whatever_the_time_of_its_file(tmp_path, capfd, at):
+    gone(tmp_path, host='other')
+    os.utime(tmp_path / '.holder', (at, at))
+    locks.take(tmp_path).close()
+    watched, taken = capfd.readouterr().err.splitlines()[1:]
+    assert 'on other has' in watched and 'cannot be asked' in watched and 'is gone' in taken
+
+
+@pytest.mark.usefixtures('without_locks', 'elsewhere')
+@pytest.mark.parametrize('text', [b'', b'{"pid": ', b'[1]', b'\xff'])
+def test_a_holder_of_which_half_is_there_is_watched_too(tmp_path, text):
+    (tmp_path / '.holder').write_bytes(text)
+    locks.take(tmp_path).close()
+
+
+@pytest.mark.usefixtures('without_locks', 'elsewhere')
+def test_of_many_that_find_a_silent_holder_one_alone_gets_it(tmp_path):
+    gone(tmp_path)
+    held, refused = [], []
+
+    def take():
+        try:
+            held.append(locks.take(tmp_path))
+        except errors.RunError as error:
+            refused.append(error)
+
+    threads = [threading.Thread(target=take) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(held), len(refused)) == (1, 7)
+    held[0].check()
+    held[0].close()
+
+
+@pytest.mark.usefixtures('without_locks', 'elsewhere')
+def test_a_holder_that_was_suspended_learns_that_it_was_taken_over(tmp_path, monkeypatch):
+    monkeypatch.setattr(locks, 'BEAT', 100)
+    suspended = locks.take(tmp_path)
+    other = locks.take(tmp_path)
+    with pytest.raises(errors.RunError, match=r'took over .* writes nothing more'):
+        suspended.check()
+    suspended.close()
+    other.check()
+    other.close()
