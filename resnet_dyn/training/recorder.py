@@ -23,11 +23,11 @@ import sys
 from contextlib import nullcontext
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 from resnet_dyn import config, unsaved
 from resnet_dyn.data import datasets
+from resnet_dyn.models import placement
 from resnet_dyn.training import (
     checkpoints,
     divergence,
@@ -252,7 +252,7 @@ class Recorder:
     def _snapshot(self, networks: program.Networks) -> tuple[dict[str, Any], dict[str, Any]]:
         """(arrays on the host, meta) of a checkpoint of the networks as they are now."""
         since = {'steps': self._steps, 'seconds': self._seconds, **totals.to_json(networks.totals)}
-        trees = jax.device_get(state.to_trees(networks.state))
+        trees = placement.gather(state.to_trees(networks.state))
         return trees, self._meta | {totals.META: since}
 
 
