@@ -16,7 +16,7 @@ from typing import NoReturn
 from absl import flags
 
 from launch import main
-from launch.schedulers import jobs, local, slurm
+from launch.schedulers import jobs, local, sky, slurm, tpu
 from resnet_dyn import errors, records
 
 LOCAL, SLURM, TPU, SKY = 'local', 'slurm', 'tpu', 'sky'
@@ -60,6 +60,18 @@ _AGAIN = flags.DEFINE_enum(
 _SBATCH = flags.DEFINE_multi_string(
     'sbatch', [], 'slurm: a further option of sbatch, as in --constraint=a100; may be repeated'
 )
+_TYPE = flags.DEFINE_string('accelerator_type', None, 'tpu: the type, as in v5litepod-8')
+_ZONE = flags.DEFINE_string('zone', None, 'tpu: the zone, as in us-west4-a')
+_PROJECT = flags.DEFINE_string('project', None, 'tpu: the project; unset: that of gcloud')
+_RUNTIME = flags.DEFINE_string(
+    'runtime_version', None, 'tpu: the image of the machines; unset: the usual one of the type'
+)
+_ACCELERATORS = flags.DEFINE_string('accelerators', None, 'sky: GPUs a machine, as in A100:8')
+_INFRA = flags.DEFINE_string('infra', None, 'sky: the cloud, as in gcp/us-central1; unset: any')
+_SPOT = flags.DEFINE_boolean('spot', False, 'tpu, sky: cheaper machines that may be taken away')
+_CODE = flags.DEFINE_string(
+    'code', None, 'tpu, sky: what pip installs there; unset: a wheel of this checkout'
+)
 
 _PAUSE = 0.5  # seconds between two looks at a submission that waits
 _ONLY = {  # the places that a flag is for; the others are for all
@@ -71,6 +83,9 @@ _ONLY = {  # the places that a flag is for; the others are for all
         (SLURM,),
     ),
     **dict.fromkeys(('again', 'sbatch'), (SLURM,)),
+    **dict.fromkeys(('accelerator_type', 'zone', 'project', 'runtime_version'), (TPU,)),
+    **dict.fromkeys(('accelerators', 'infra'), (SKY,)),
+    **dict.fromkeys(('spot', 'code'), (TPU, SKY)),
 }
 
 
@@ -125,6 +140,15 @@ def run(listed: Sequence[jobs.Command], stop: main.Stop, at_once: int | None = N
     become(last)
 
 
+def check(command: jobs.Command) -> None:
+    """Refuses flags that the command would refuse: it reads them here as it is asked for its help,
+    in a process of its own."""
+    words = [*command.words(), '--help']
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise flags.Error(f'the command cannot be submitted: {done.stderr.strip()}')
+
+
 def become(words: Sequence[str]) -> NoReturn:
     """Runs another program in the place of this process: its signals and status are ours."""
     sys.stdout.flush()
@@ -164,5 +188,26 @@ def _slurm_options() -> slurm.Options:
     )
 
 
-_TOOLS = {LOCAL: local, SLURM: slurm}
-_OPTIONS = {LOCAL: lambda: None, SLURM: _slurm_options}
+def _tpu_options() -> tpu.Options:
+    return tpu.Options(
+        accelerator_type=_TYPE.value,
+        zone=_ZONE.value,
+        project=_PROJECT.value,
+        runtime_version=_RUNTIME.value,
+        spot=_SPOT.value,
+        code=_CODE.value,
+    )
+
+
+def _sky_options() -> sky.Options:
+    return sky.Options(
+        accelerators=_ACCELERATORS.value,
+        nodes=_NODES.value,
+        infra=_INFRA.value,
+        spot=_SPOT.value,
+        code=_CODE.value,
+    )
+
+
+_TOOLS = {LOCAL: local, SLURM: slurm, TPU: tpu, SKY: sky}
+_OPTIONS = {LOCAL: lambda: None, SLURM: _slurm_options, TPU: _tpu_options, SKY: _sky_options}

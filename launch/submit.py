@@ -27,7 +27,6 @@ Exit status: that of the command with local, tpu, sky and --again=outside; else 
 
 import os
 import pathlib
-import subprocess
 from collections.abc import Sequence
 
 from absl import flags
@@ -47,7 +46,7 @@ def submit(stop: main.Stop, words: Sequence[str]) -> int:
     verb = _verb(words)
     rest = _without_workdir(words[1:], workdir)
     command = jobs.Command(verb, workdir, tuple(rest))
-    _check(command)
+    places.check(command)
     if verb == 'sweep' and place == places.SLURM:  # an array: it knows its runs
         command = command._replace(flags=(*rest, *places.given()))
         places.become(command.words())
@@ -84,14 +83,6 @@ def _without_workdir(words: Sequence[str], workdir: pathlib.Path) -> list[str]:
                 'it gets: leave it out after --'
             )
     return rest
-
-
-def _check(command: jobs.Command) -> None:
-    """Refuses flags that the command would refuse, which it reads here as it asks for its help."""
-    words = [*command.words(), '--help']
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise flags.Error(f'the command cannot be submitted: {done.stderr.strip()}')
 
 
 if __name__ == '__main__':

@@ -14,6 +14,7 @@ from absl.testing import flagsaver
 import launch
 from launch import flags as _  # noqa: F401  for good: what a call imports first it forgets
 from launch import main
+from launch import places as _places  # noqa: F401
 
 TOP = pathlib.Path(__file__).parent.parent.parent
 SHORT = (
@@ -89,7 +90,12 @@ def called(loaded):
             pytest.raises(SystemExit) as exit,
         ):
             job, define = getattr(module, launcher), getattr(module, 'define', None)
-            main.run(job, [f'launch/{launcher}.py', *flags], define, words=launcher == 'report')
+            main.run(
+                job,
+                [f'launch/{launcher}.py', *flags],
+                define,
+                words=launcher in ('report', 'submit'),
+            )
         for number, handler in handlers.items():
             signal.signal(number, handler)
         return exit.value.code, out.getvalue(), err.getvalue()

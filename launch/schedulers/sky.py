@@ -1,0 +1,78 @@
+"""SkyPilot: GPUs of whatever cloud has them, by a YAML file; machines.yaml is that without the run.
+
+The machines of a cluster are the processes of one program; that of rank 0 coordinates.
+"""
+
+import json
+from typing import NamedTuple
+
+from launch.schedulers import away, jobs
+from resnet_dyn import errors
+
+TOOL = 'sky'
+MISSING = (
+    "sky is not on the PATH: pip install 'skypilot[gcp]' (or aws, azure, lambda, ..) in an "
+    'environment of its own, then sky check, or see what would run by --dry_run'
+)
+EXTRA = 'cuda'
+PORT = 8476  # of the coordinator
+
+
+class Options(NamedTuple):
+    """What is asked of the clouds; None is left to SkyPilot."""
+
+    accelerators: str | None = None
+    nodes: int = 1
+    infra: str | None = None
+    spot: bool = False
+    code: str | None = None
+
+
+def plan(job: jobs.Job, options: Options) -> jobs.Plan:
+    """The YAML, both scripts, the wheel, and the start of the one that runs here."""
+    if options.accelerators is None:
+        raise errors.ConfigError(
+            '--accelerators is not given, and --on=sky needs it, as in --accelerators=A100:8'
+        )
+    command = away.only(job, together=options.nodes > 1)
+    requirement, before = away.wheel(job, options.code, EXTRA)
+    rank = (
+        f' --coordinator="$(head -n 1 <<< "$SKYPILOT_NODE_IPS"):{PORT}"'
+        ' --num_processes="$SKYPILOT_NUM_NODES" --process_id="$SKYPILOT_NODE_RANK"'
+    )
+    yaml = task(job, options)
+    files = {
+        job.logs / 'sky.yaml': yaml,
+        job.logs / 'machines.yaml': yaml.partition('run: |')[0],
+        job.logs / 'there.sh': away.there(
+            job, command, requirement, rank if options.nodes > 1 else ''
+        ),
+        job.logs / 'here.sh': away.here(job, _FUNCTIONS),
+    }
+    return jobs.Plan(files, [*before, ['bash', str(job.logs / 'here.sh')]])
+
+
+def task(job: jobs.Job, options: Options) -> str:
+    """The YAML of the task; strings are those of JSON, which YAML reads alike."""
+    resources = {'accelerators': options.accelerators, 'infra': options.infra}
+    lines = [f'  {name}: {json.dumps(value)}' for name, value in resources.items() if value]
+    lines += ['  use_spot: true'] if options.spot else []
+    listed = '\n'.join(lines)
+    return f"""name: {job.name}
+num_nodes: {options.nodes}
+resources:
+{listed}
+file_mounts:
+  ~/{away.home(job)}: {json.dumps(str(job.workdir))}
+run: |
+  bash ~/{away.home(job)}/{jobs.LOGS}/there.sh
+"""
+
+
+_FUNCTIONS = {
+    'ask': f'sky launch --yes --cluster $name "$W/{jobs.LOGS}/machines.yaml"\n',
+    'fetch': 'rsync -a "$name:$home/" "$W/" 2>/dev/null\n',
+    'push': ':  # file_mounts did\n',
+    'run': f'sky exec $name "$W/{jobs.LOGS}/sky.yaml"\n',
+    'give_back': 'sky down --yes $name\n',
+}
