@@ -36,6 +36,7 @@ from launch.schedulers import jobs
 from resnet_dyn import commands, fields
 
 flags.adopt_module_key_flags(main)
+places.define()
 flags.adopt_module_key_flags(places)
 
 _EXAMPLE = 'as in -- launch.train --config.seeds=8'
@@ -47,7 +48,7 @@ def submit(stop: main.Stop, words: Sequence[str]) -> int:
     rest = _without_workdir(words[1:], workdir)
     command = jobs.Command(verb, workdir, tuple(rest))
     places.check(command)
-    if verb == 'sweep' and place == places.SLURM:  # an array: it knows its runs
+    if verb == 'sweep' and place == 'slurm':  # an array: it knows its runs
         command = command._replace(flags=(*rest, *places.given()))
         places.become(command.words())
     return places.run([command], stop)

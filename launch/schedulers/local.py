@@ -1,6 +1,7 @@
 """Here and now: the command alone."""
 
 import sys
+from typing import NamedTuple
 
 from launch.schedulers import jobs
 from resnet_dyn import errors
@@ -9,7 +10,11 @@ TOOL = sys.executable
 MISSING = 'this Python is gone from where it was'
 
 
-def plan(job: jobs.Job, options: None = None) -> jobs.Plan:
+class Options(NamedTuple):
+    """There is nothing to ask for."""
+
+
+def plan(job: jobs.Job, options: Options) -> jobs.Plan:
     """The command itself; ConfigError for several, which need somebody who queues them."""
     if len(job.commands) > 1:
         raise errors.ConfigError(

@@ -9,6 +9,7 @@ processes of one program, which find each other by Slurm's variables.
 import pathlib
 import re
 import shlex
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from launch import main
@@ -39,7 +40,7 @@ class Options(NamedTuple):
     memory: str | None = None  # a node
     signal_before: int = 120  # seconds
     again: str = REQUEUE
-    sbatch: tuple[str, ...] = ()  # any further options, as sbatch has them
+    sbatch: Sequence[str] = ()  # any further options, as sbatch has them
 
 
 def plan(job: jobs.Job, options: Options) -> jobs.Plan:

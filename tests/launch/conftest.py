@@ -14,7 +14,6 @@ from absl.testing import flagsaver
 import launch
 from launch import flags as _  # noqa: F401  for good: what a call imports first it forgets
 from launch import main
-from launch import places as _places  # noqa: F401
 
 TOP = pathlib.Path(__file__).parent.parent.parent
 SHORT = (
