@@ -43,7 +43,7 @@ def wrap(module, name, phase) -> None:
 
     @functools.wraps(function)
     def call(*args, **options):
-        numbers = [arg for arg in args if isinstance(arg, int)]
+        numbers = [arg for arg in args if type(arg) is int]
         during = 'compile' if phase == 'train' and numbers[0] == numbers[1] else phase
         say(during, 'begins', *numbers)
         found = function(*args, **options)
