@@ -9,7 +9,6 @@ import datetime
 import fcntl
 import os
 import pathlib
-import re
 import shlex
 import signal
 import subprocess
@@ -17,8 +16,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from experiments.sweeps import members, shares, standing
-
-_SLOT = re.compile(rb'^\[\S+ \S+ slot (\d+)\]', re.M)
 
 
 class Process(NamedTuple):
@@ -77,8 +74,9 @@ def failed(process: Process, status: int) -> None:
 
 def slot(member: members.Member) -> int | None:
     """The slot that the last process of a run was started in."""
-    found = _SLOT.findall(member.log.read_bytes()) if member.log.exists() else []
-    return int(found[-1]) if found else None
+    lines = member.log.read_text(errors='replace').splitlines() if member.log.exists() else []
+    found = [match for line in lines if (match := standing.BEGAN.match(line))]
+    return int(found[-1][1]) if found else None
 
 
 def ask_to_stop(member: members.Member) -> bool:

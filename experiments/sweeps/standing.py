@@ -22,6 +22,7 @@ WAITING, RUNNING, STOPPED = 'waiting', 'running', 'stopped'
 DONE, DIVERGED, FAILED = 'done', 'diverged', 'failed'
 FINISHED = (DONE, DIVERGED)
 
+BEGAN = re.compile(r'\[\S+ \S+ slot (\d+)\] ')  # how the first line of a process begins
 _ENDED = re.compile(r'exit status (-?\d+)')
 _TAIL = 16_384  # bytes of a file that are looked at
 
@@ -98,9 +99,10 @@ def tail(path: pathlib.Path, lines: int | None = None) -> list[str]:
 
 
 def last_words(member: members.Member, lines: int = 6) -> list[str]:
-    """The last lines that the processes of a run said."""
+    """The last lines that the last process of a run said."""
     said = [line.rstrip() for line in tail(member.log) if line.strip()]
-    return [line for line in said if not _ENDED.fullmatch(line)][-lines:]
+    began = max((at for at, line in enumerate(said, 1) if BEGAN.match(line)), default=0)
+    return [line for line in said[began:] if not _ENDED.fullmatch(line)][-lines:]
 
 
 def ended(status: int) -> str:
