@@ -19,31 +19,37 @@ failed are listed with the end of their log, W/logs/<run>.log, and tried again w
 Jobs at a time divide the cores or the devices of this machine between them. W/table.csv and
 W/table.jsonl have a row a run: its config, its metrics at the end, and all that launch.analyze
 --workdir=W measures of every run. Exit status 1 if a run failed, 3 if networks diverged.
+
+--on=slurm submits an array, a training each, --jobs of them at a time; --on=tpu and --on=sky run
+the sweep there. --dry_run then prints what would be submitted; launch.submit --help says more.
 """
 
 import os
+import pathlib
 import sys
 import time
 
 from absl import flags
 
 from launch import flags as config_flags
-from launch import main
-from resnet_dyn import backend, commands, errors
+from launch import main, places
+from launch.schedulers import jobs
+from resnet_dyn import backend, commands, errors, records
 
 flags.adopt_module_key_flags(config_flags)
 flags.adopt_module_key_flags(main)
+places.define()
+flags.adopt_module_key_flags(places)
 
 _SWEEP = flags.DEFINE_string('sweep', None, 'the file of TOML that says which runs')
 _JOBS = flags.DEFINE_integer('jobs', 1, 'runs at a time', lower_bound=1)
 _RETRY = flags.DEFINE_boolean('retry', False, 'try runs that failed again')
-_DRY_RUN = flags.DEFINE_boolean('dry_run', False, 'list the runs by folder, and start none')
 
 PAUSE = 0.2  # seconds between two looks at the runs
 
 
 def sweep(stop: main.Stop) -> int:
-    workdir, base = main.workdir(), config_flags.given()
+    workdir, base, place = main.workdir(), config_flags.given(), places.chosen()
     if not _SWEEP.value:
         raise flags.ValidationError(
             '--sweep is not given: name the file that says which runs, as in --sweep=depths.toml '
@@ -52,14 +58,56 @@ def sweep(stop: main.Stop) -> int:
 
     from experiments.sweeps import files, members
 
-    rows = [config_flags.absolute(row) for row in files.read(os.path.expanduser(_SWEEP.value))]
+    file = _file(workdir)
+    rows = [config_flags.absolute(row) for row in files.read(file)]
     runs = members.make(workdir, base, rows)
     for path in (path for path in rows[0] if path in base):
         main.say(f'config.{path} is of the file, which wins over its flag')
-    if _DRY_RUN.value:
+    if place == 'slurm':
+        return _as_array(workdir, runs, stop)
+    if place != 'local':
+        return _as_one(workdir, file, base, stop)
+    if flags.FLAGS.dry_run:
         main.say('\n'.join(one.name for one in runs))
         return main.DONE
     return _train(workdir, runs, stop)
+
+
+def _file(workdir) -> pathlib.Path:
+    """The file of the sweep; one that is not there may be in the workdir, as on other machines."""
+    named = pathlib.Path(os.path.expanduser(_SWEEP.value))
+    return named if named.exists() or not (workdir / named).exists() else workdir / named
+
+
+def _as_array(workdir, runs, stop: main.Stop) -> int:
+    """Hands the runs that are left to Slurm, an array of trainings."""
+    os.environ['JAX_PLATFORMS'] = 'cpu'
+
+    from experiments.sweeps import standing
+
+    leave = (*standing.FINISHED, standing.RUNNING, *(() if _RETRY.value else (standing.FAILED,)))
+    left = [one for one in runs if standing.of(one).state not in leave]
+    if not left:
+        main.say('no run is left to submit: without --on the same command writes the table')
+        return main.DONE
+    if not flags.FLAGS.dry_run:
+        _make_folder(workdir)
+        main.say(f'{len(left)} of {len(runs)} runs; later, without --on, this writes the table')
+    at_once = _JOBS.value if flags.FLAGS['jobs'].present else None
+    listed = [jobs.Command('train', one.workdir, tuple(one.flags)) for one in left]
+    return places.run(listed, stop, at_once)
+
+
+def _as_one(workdir, file: pathlib.Path, base, stop: main.Stop) -> int:
+    """Hands the whole sweep to machines elsewhere, which get the file with the workdir."""
+    if not flags.FLAGS.dry_run:
+        _make_folder(workdir)
+        if file.parent != workdir:
+            records.write_bytes(workdir / file.name, file.read_bytes())
+    words = [f'--sweep={file.name}', f'--jobs={_JOBS.value}']
+    words += ['--retry'] if _RETRY.value else []
+    words += [f'--config.{path}={value}' for path, value in base.items()]
+    return places.run([jobs.Command('sweep', workdir, tuple(words))], stop)
 
 
 def _train(workdir, runs, stop: main.Stop) -> int:

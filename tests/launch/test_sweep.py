@@ -95,6 +95,32 @@ def test_what_cannot_be_is_refused_before_any_run_starts(swept, tiny_run, tmp_pa
     assert not (tmp_path / 'starts').exists()
 
 
+def test_on_slurm_the_runs_that_are_left_are_an_array(swept, tmp_path):
+    swept()
+    status, out, err = swept('--on=slurm', '--dry_run', '--jobs=2', '--time=5', '--retry')
+    assert (status, err) == (0, '') and '--time=5\n' in out and '--array' not in out
+    assert f'--workdir={tmp_path / "W" / "log.every=2-"}' in out
+    assert '--config.log.every=2' in out and '--config.seeds=2' in out
+    (done,) = (tmp_path / 'W').glob('log.every=1-*')
+    done.rename(tmp_path / 'away')
+    status, out, _ = swept('--on=slurm', '--dry_run', '--jobs=2', '--retry')
+    assert status == 0 and '--array=0-1%2\n' in out and out.count('--config.log.every=') == 2
+    (tmp_path / 'away').rename(done)
+    swept('--retry', bad='none')
+    assert 'no run is left to submit' in swept('--on=slurm', '--dry_run')[1]
+
+
+def test_elsewhere_the_sweep_runs_as_a_whole_and_finds_its_file(swept, tmp_path):
+    flags = ('--on=sky', '--accelerators=A100:8', '--code=resnet_dyn', '--dry_run', '--jobs=8')
+    status, out, err = swept(*flags)
+    assert (status, err) == (0, '') and not (tmp_path / 'W').exists()
+    assert ' sweep --workdir=resnet_dyn_runs/w --sweep=sweep.toml --jobs=8 --config.seed' in out
+    (tmp_path / 'W').mkdir()
+    (tmp_path / 'sweep.toml').rename(tmp_path / 'W' / 'there.toml')
+    status, out, _ = swept('--sweep=there.toml', '--dry_run')
+    assert status == 0 and len(out.splitlines()) == 3
+
+
 def test_a_flag_that_the_file_varies_is_said_to_be_of_the_file(swept):
     assert 'config.log.every is of the file' in swept('--dry_run', '--config.log.every=9')[1]
 
