@@ -34,6 +34,7 @@ class Signals:
     """stop() is true once a signal has come; to be made in the main thread, and closed by it."""
 
     def __init__(self):
+        os.environ['JAX_ENABLE_PREEMPTION_SERVICE'] = 'false'  # it takes SIGTERM, and says nothing
         self._may_end, self._words = False, _WORDS
         self._received: list[int] = []
         self._closed = threading.Event()
