@@ -128,13 +128,15 @@ def _train(workdir, runs, stop: main.Stop) -> int:
     board = boards.Board(runs, main.say, sys.stdout.isatty())
     going = pool.Pool(runs, command, environment, divided, _RETRY.value, board.tell)
     asked = False
-    while going.step():
-        board.look(going.standings)
+    while True:
         if stop() and not asked:
             asked = True
             main.say('stopping: the runs save themselves')
             for one in going.stop():
                 main.say(f'{one.name} cannot be told, and goes on by itself')
+        if not going.step():
+            break
+        board.look(going.standings)
         time.sleep(PAUSE)
     board.look(going.standings, last=True)
     for line in boards.failures(runs, going.standings):

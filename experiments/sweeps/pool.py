@@ -126,6 +126,9 @@ class Pool:
         self._again.discard(one.name)
         left = status == _SAVED or (self._stopping and status == -signal.SIGTERM)
         if not left and status not in _ENDED:
+            if standing.is_held_by_hand(one):  # so that this one was refused
+                self._wait_for(one, process.slot)
+                return
             processes.failed(process, status)
         found = standing.of(one, locks=False)
         if status in _ENDED and found.state not in standing.FINISHED:

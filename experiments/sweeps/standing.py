@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from experiments.sweeps import members
 from resnet_dyn import errors
-from resnet_dyn.training import description, run_folders, runs, summary
+from resnet_dyn.training import description, locks, runs, summary
 
 WAITING, RUNNING, STOPPED = 'waiting', 'running', 'stopped'
 DONE, DIVERGED, FAILED = 'done', 'diverged', 'failed'
@@ -64,7 +64,7 @@ def is_held(member: members.Member) -> bool:
 
 def is_held_by_hand(member: members.Member) -> bool:
     """Whether a process trains in the workdir, whoever started it."""
-    return _locked(member.workdir / run_folders.LOCK)
+    return locks.is_taken(member.workdir)
 
 
 def progress(member: members.Member) -> Progress:
@@ -124,17 +124,17 @@ def _failed(log: pathlib.Path) -> str | None:
     return found[1] if found else None
 
 
-def _locked(path: pathlib.Path) -> bool:
+def _locked(log: pathlib.Path) -> bool:
     try:
-        lock = os.open(path, os.O_RDWR)
+        descriptor = os.open(log, os.O_RDWR)
     except OSError:
         return False
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return False
     except BlockingIOError:
         return True
     except OSError:  # a file system without locks
         return False
     finally:
-        os.close(lock)
+        os.close(descriptor)

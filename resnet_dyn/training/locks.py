@@ -110,6 +110,27 @@ def take(workdir: pathlib.Path) -> Lock | Holder:
     raise _taken(workdir, _read(workdir / LOCK))
 
 
+def is_taken(workdir: pathlib.Path) -> bool:
+    """Whether a process trains in a workdir, as far as it can be told at once: changes nothing.
+
+    Where a file system has no locks, of processes of this machine alone.
+    """
+    try:
+        descriptor = os.open(workdir / LOCK, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return False
+    except BlockingIOError:
+        return True
+    except OSError:
+        who = _who(_read(workdir / HOLDER))
+        return _is_here(who) and _lives(who)
+    finally:
+        os.close(descriptor)
+
+
 def _hold(path: pathlib.Path) -> Holder:
     text = _myself()
     for _ in range(TRIES):

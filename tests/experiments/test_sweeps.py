@@ -148,6 +148,21 @@ def test_a_run_that_somebody_trains_by_hand_is_waited_for(sweep):
     assert sweep.states(made) == ['done'] * 3
 
 
+def test_a_run_that_was_refused_because_another_has_it_has_not_failed(sweep):
+    first = sweep.members[0]
+    sweep.scripts[first.name] = WAITS + FAILS
+    made = sweep.pool(jobs=1)
+    made.step()
+    first.workdir.mkdir(parents=True)
+    with open(first.workdir / '.lock', 'w') as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        sweep.gate.touch()
+        until(made, lambda: made.standings[first.name].why == 'by a process started before')
+        sweep.scripts[first.name] = DONE
+    until(made)
+    assert sweep.states(made) == ['done'] * 3
+
+
 def test_a_run_that_fails_is_kept_as_such_until_a_retry(sweep):
     first, second, _ = sweep.members
     sweep.scripts[first.name] = FAILS

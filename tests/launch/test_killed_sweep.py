@@ -51,7 +51,7 @@ def test_runs_that_are_killed_with_their_sweep_go_on_from_their_checkpoints(star
     (tmp_path / 'sweep.toml').write_text('[grid]\n"config.seed" = [0, 1, 2]\n')
     workdir = tmp_path / 'W'
     command = (f'--workdir={workdir}', f'--sweep={tmp_path / "sweep.toml"}', '--jobs=2', *short)
-    steps = ('--config.train.steps=3000', '--config.checkpoint.every=20')
+    steps = ('--config.train.steps=600', '--config.checkpoint.every=20')
     with start('sweep', *command, *steps) as process:
         until(lambda: len(list(workdir.glob('*/checkpoints/20'))) == 2)
         process.kill()

@@ -55,6 +55,26 @@ def test_the_kernel_s_lock_names_who_has_it_and_a_file_left_behind_keeps_nobody_
     locks.take(tmp_path).close()
 
 
+def taken_for_a_while(workdir):
+    """Whether a workdir is said to be taken: before, while and after one has it, and killed."""
+    before, held = locks.is_taken(workdir), locks.take(workdir)
+    during = locks.is_taken(workdir)
+    held.close()
+    after = locks.is_taken(workdir)
+    gone(workdir)
+    return before, during, after, locks.is_taken(workdir)
+
+
+def test_a_workdir_is_taken_while_a_process_has_it(tmp_path):
+    assert taken_for_a_while(tmp_path) == (False, True, False, False)
+    assert not locks.is_taken(tmp_path / 'none')
+
+
+@pytest.mark.usefixtures('without_locks')
+def test_without_locks_too(tmp_path):
+    assert taken_for_a_while(tmp_path) == (False, True, False, False)
+
+
 @pytest.mark.usefixtures('without_locks')
 def test_without_locks_it_is_said_and_a_second_process_is_kept_out(tmp_path, capfd):
     held = locks.take(tmp_path)
