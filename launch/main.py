@@ -74,13 +74,21 @@ def run(
             sys.exit(FAILED)
 
 
-def at_any_moment(stop: Stop | Callable[[], bool]) -> None:
-    """The job may be ended wherever it is, but for what is `unsaved`.
+def at_any_moment(
+    stop: Stop | Callable[[], bool], farewell: Callable[[], None] | None = None
+) -> None:
+    """The job may be ended wherever it is, but for what is `unsaved`, after a `farewell()`.
 
     For all jobs but such as wait for processes of their own.
     """
     if isinstance(stop, signals.Signals):
-        stop.at_any_moment()
+        stop.at_any_moment(farewell)
+
+
+def when_asked(stop: Stop | Callable[[], bool]) -> None:
+    """The job is ended by itself alone, which asks `stop()`."""
+    if isinstance(stop, signals.Signals):
+        stop.when_asked()
 
 
 def workdir() -> pathlib.Path:

@@ -36,6 +36,7 @@ class Signals:
     def __init__(self):
         os.environ['JAX_ENABLE_PREEMPTION_SERVICE'] = 'false'  # it takes SIGTERM, and says nothing
         self._may_end, self._words = False, _WORDS
+        self._farewell: Callable[[], None] | None = None
         self._received: list[int] = []
         self._closed = threading.Event()
         self._ear, self._mouth = socket.socketpair()
@@ -54,9 +55,16 @@ class Signals:
         signal.set_wakeup_fd(self._fd_before)
         self._mouth.close()
 
-    def at_any_moment(self) -> None:
-        """From here on the process may be ended wherever nothing is `unsaved`."""
-        self._may_end = True
+    def at_any_moment(self, farewell: Callable[[], None] | None = None) -> None:
+        """From here on the process may be ended wherever nothing is `unsaved`.
+
+        `farewell()` is then called last, so that others do not wait for this process.
+        """
+        self._may_end, self._farewell = True, farewell
+
+    def when_asked(self) -> None:
+        """From here on the process is not ended: it asks."""
+        self._may_end = False
 
     @contextlib.contextmanager
     def leaves_at_once(self, lost: str) -> Iterator[None]:
@@ -117,7 +125,7 @@ class Signals:
             if waited < PATIENCE or (unsaved.quiet() < PATIENCE and waited < _AT_MOST):
                 continue
             if self._may_end:
-                _end_if_saved(self._words)
+                _end_if_saved(self._words, self._farewell)
 
 
 Stop = Callable[[], bool] | Signals
@@ -127,10 +135,12 @@ class _Signalled(BaseException):
     """Raised where a signal found the work; no `except Exception` on the way takes it."""
 
 
-def _end_if_saved(words: str) -> None:
+def _end_if_saved(words: str, farewell: Callable[[], None] | None) -> None:
     try:
         with unsaved.saved() as said:
             if said is not None:
+                if farewell is not None:
+                    farewell()
                 _end(STOPPED, sys.stdout, said or [words])
     except errors.UserError as error:
         _end(FAILED, sys.stderr, [str(error)])

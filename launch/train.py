@@ -17,11 +17,12 @@ import sys
 from absl import flags
 
 from launch import flags as config_flags
-from launch import main
+from launch import main, processes
 from resnet_dyn import config as config_lib
 
 flags.adopt_module_key_flags(config_flags)
 flags.adopt_module_key_flags(main)
+flags.adopt_module_key_flags(processes)
 
 _MESH = flags.DEFINE_string(
     'mesh',
@@ -32,22 +33,24 @@ _MESH = flags.DEFINE_string(
 
 
 def train(stop: main.Stop) -> int:
-    main.at_any_moment(stop)
     workdir = main.workdir()
     given = config_flags.given()
     config = None
     if any(map(config_lib.decides, given)):
         config, given = config_flags.config(), {}
 
-    from resnet_dyn.models import placement
-    from resnet_dyn.training import loop
+    def job() -> int:
+        from resnet_dyn.models import placement
+        from resnet_dyn.training import loop
 
-    bar = sys.stdout.isatty()
-    mesh = None if _MESH.value is None else placement.parse(_MESH.value, placement.TRAINING)
-    result = loop.train(config, workdir, main.say, stop, bar, changes=given, mesh=mesh)
-    if not result.finished:
-        return main.STOPPED
-    return main.DIVERGED if result.diverged else main.DONE
+        bar = sys.stdout.isatty()
+        mesh = None if _MESH.value is None else placement.parse(_MESH.value, placement.TRAINING)
+        result = loop.train(config, workdir, main.say, stop, bar, changes=given, mesh=mesh)
+        if not result.finished:
+            return main.STOPPED
+        return main.DIVERGED if result.diverged else main.DONE
+
+    return processes.run(job, stop, workdir)
 
 
 if __name__ == '__main__':

@@ -41,6 +41,10 @@ class NotFiniteError(UserError):
     """A network whose loss, logits or metrics are NaN or infinite."""
 
 
+class ProcessError(UserError):
+    """Of several processes that make a run one is gone, stuck, or was started otherwise."""
+
+
 def reason(error: BaseException) -> str:
     """Another's error on one line, to be quoted within a message: 'BadZipFile: ...'."""
     text = ' '.join(f'{type(error).__name__}: {error}'.split()).removesuffix(':')

@@ -7,6 +7,7 @@ checkpoints. Where all networks of a run have diverged there is nothing to go on
 import numpy as np
 
 from resnet_dyn import errors
+from resnet_dyn.models import placement
 from resnet_dyn.training import program, progress, runs, totals
 
 
@@ -19,10 +20,11 @@ class Watch:
 
     def begin(self, networks: program.Networks) -> None:
         """Says which networks had diverged before the checkpoint that is restored."""
-        self._known_S = np.array(networks.totals.first_bad)
+        sums = placement.gather(networks.totals)
+        self._known_S = np.array(sums.first_bad)
         for s in np.flatnonzero(self._known_S != totals.NEVER):
             self._say(f'WARNING: {name(self._run, s)} diverged at step {self._known_S[s] + 1}')
-        self._check_any_left('', np.isfinite(networks.totals.last_finite))
+        self._check_any_left('', np.isfinite(sums.last_finite))
 
     def after_steps(self, networks: program.Networks, last_line: dict | None) -> program.Networks:
         """The networks without those whose training loss was not finite.
@@ -30,8 +32,8 @@ class Watch:
         `last_line` is the last training line with its `step`. Raises NotFiniteError where none is
         left, as `after_evaluation`.
         """
-        first_bad_S = np.asarray(networks.totals.first_bad)
-        finite_S = np.asarray(networks.totals.last_finite)
+        sums = placement.gather(networks.totals)
+        first_bad_S, finite_S = np.array(sums.first_bad), np.array(sums.last_finite)
 
         def reason(s):
             before = f'the last finite one is {finite_S[s]:.4g}'

@@ -47,8 +47,11 @@ def save(folder: pathlib.Path, trees: Mapping[str, Any], meta: Mapping[str, Any]
     arguments = {name: ocp.args.PyTreeSave(tree) for name, tree in trees.items()}
     arguments[META] = ocp.args.JsonSave(dict(meta))
     with _literally(folder.parent) as parent, _asking() as library:
+        alone = _alone()
+        options = ocp.CompositeOptions(multiprocessing_options=alone)
+        handler = ocp.CompositeCheckpointHandler(composite_options=options)
         checkpointer = library.enter_context(
-            contextlib.closing(ocp.Checkpointer(ocp.CompositeCheckpointHandler()))
+            contextlib.closing(ocp.Checkpointer(handler, multiprocessing_options=alone))
         )
         checkpointer.save(parent / folder.name, args=ocp.args.Composite(**arguments))
 
@@ -56,8 +59,10 @@ def save(folder: pathlib.Path, trees: Mapping[str, Any], meta: Mapping[str, Any]
 def restore(folder: pathlib.Path, name: str) -> dict[str, Any]:
     """The item `name` of `folder` as it was saved: NumPy arrays, on no device."""
     with _literally(folder) as place, _asking() as library:
+        alone = _alone()
+        handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=alone)
         checkpointer = library.enter_context(
-            contextlib.closing(ocp.Checkpointer(ocp.PyTreeCheckpointHandler()))
+            contextlib.closing(ocp.Checkpointer(handler, multiprocessing_options=alone))
         )
         return checkpointer.restore(place / name)
 
@@ -91,6 +96,12 @@ def line(error: BaseException) -> str:
     if len(text) > 400:
         text = f'{text[:150]} ... {text[-250:]}'
     return text if isinstance(error, FormatError) else f'{type(error).__name__} {text}'
+
+
+def _alone() -> ocp.options.MultiprocessingOptions:
+    """This process does it by itself: orbax would wait for the others of a run."""
+    here = jax.process_index()
+    return ocp.options.MultiprocessingOptions(primary_host=here, active_processes={here})
 
 
 @contextlib.contextmanager

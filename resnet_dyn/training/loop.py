@@ -18,11 +18,10 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from resnet_dyn import config, errors, unsaved
+from resnet_dyn import config, errors, processes, unsaved
 from resnet_dyn.data import datasets
 from resnet_dyn.models import placement, presets
 from resnet_dyn.training import (
-    checkpoints,
     metrics,
     program,
     progress,
@@ -30,6 +29,7 @@ from resnet_dyn.training import (
     runs,
     state,
     summary,
+    together,
     totals,
 )
 
@@ -68,7 +68,9 @@ def train(
     mend: for a config or a workdir that will not do, absent data, damaged checkpoints; and
     NotFiniteError where all networks have diverged.
     """
-    start = runs.look(workdir, cfg, changes)
+    report, stop = together.by_lead_alone(report), together.any_stops(stop)
+    bar = bar and processes.is_lead()
+    start = together.look(workdir, cfg, changes)
     if cfg is None:
         report(_whose_config(start, changes or {}))
     if start.finished:
@@ -84,7 +86,7 @@ def train(
     where = placement.words(places, devices, _why_idle(start.config) if mesh is None else '')
     shape = dataset.train.inputs.shape[1:]
     values = state.trainable_values(model, train.gammas, shape)  # through the net
-    with runs.prepare(start, dataset) as run:
+    with together.prepare(start, dataset) as run:
         step = run.total_steps
         if not run.finished:
             step = _train(run, model, values, dataset, report, stop, bar, places, where)
@@ -94,18 +96,18 @@ def train(
 def _train(run: runs.Run, model, values, dataset, report, stop, bar, mesh, where) -> int:
     """Trains until the end or until `stop()`; returns the step."""
     identity = runs.identity(run.config, dataset.source.digest)
-    newest = checkpoints.restore_training(run.workdir, identity)
+    newest = together.restore(run, identity)
     restored, trees, meta = newest or (None, None, {})
     step = restored or 0
     if restored is None:
-        recorder.keep_lost_lines(run, report)
+        together.by_lead(lambda: recorder.keep_lost_lines(run, report))
     report(summary.opening(run, dataset, values, restored, where))
     if warning := summary.extension(run, step):
         report(warning)
     programs = program.Program(run.config, model, dataset, run.total_steps, mesh)
     networks = _networks(programs, restored, trees, meta)
     del newest, trees
-    runs.begin(run, dataset, step)
+    together.by_lead(lambda: runs.begin(run, dataset, step))
     with (
         contextlib.closing(programs),
         progress.Progress(report, step, run.total_steps, bar) as said,
@@ -113,17 +115,19 @@ def _train(run: runs.Run, model, values, dataset, report, stop, bar, mesh, where
     ):
         networks = record.begin(networks, restored, meta)
         if step < run.total_steps and not stop():
+            processes.doing('compiling the training', processes.LONG)
             networks = programs.advance(networks, step, step)  # compiles
         said.begin()
         limit = 1
         with unsaved.work():
             while step < run.total_steps and not stop():
                 target = min(run.total_steps, step + limit, record.every.next_stop(step))
+                processes.doing(f'training from step {step}', processes.SHORT)
                 began = time.perf_counter()
                 networks = jax.block_until_ready(programs.advance(networks, step, target))
                 seconds = time.perf_counter() - began
                 networks = record.trained(networks, target - step, seconds)
-                limit = max(1, int(CHUNK_SECONDS * (target - step) / seconds))
+                limit = together.agreed(max(1, int(CHUNK_SECONDS * (target - step) / seconds)))
                 step = target
                 networks = record.due(step, networks)
                 said.at(step)
@@ -171,13 +175,18 @@ def _networks(programs: program.Program, restored: int | None, trees, meta) -> p
 
 def _end(run: runs.Run | runs.Start, source, step: int, total: int, report) -> Result:
     """Says how the run stands."""
-    lines = metrics.read(run.workdir / runs.METRICS)
-    diverged = summary.diverged_networks(run.workdir, step)
-    if step < total:
-        report(summary.stopped(step, total))
-    else:
-        for line in summary.closing(run, source, lines, diverged):
-            report(line)
-    accuracy = [line['test_accuracy'] for line in lines if 'test_accuracy' in line]
-    last = np.array(accuracy[-1], float).tolist() if accuracy else []  # None, of JSON, is NaN
-    return Result(step, step == total, last, diverged)
+
+    def standing():
+        lines = metrics.read(run.workdir / runs.METRICS)
+        diverged = summary.diverged_networks(run.workdir, step)
+        if step < total:
+            report(summary.stopped(step, total))
+        else:
+            for line in summary.closing(run, source, lines, diverged):
+                report(line)
+        accuracy = [line['test_accuracy'] for line in lines if 'test_accuracy' in line]
+        last = np.array(accuracy[-1], float).tolist() if accuracy else []  # None, of JSON, is NaN
+        return last, list(diverged.items())
+
+    accuracy, diverged = together.by_lead(standing)
+    return Result(step, step == total, accuracy, dict(diverged))

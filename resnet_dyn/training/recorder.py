@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from resnet_dyn import config, unsaved
+from resnet_dyn import config, processes, unsaved
 from resnet_dyn.data import datasets
 from resnet_dyn.models import placement
 from resnet_dyn.training import (
@@ -38,6 +38,7 @@ from resnet_dyn.training import (
     runs,
     state,
     summary,
+    together,
     totals,
 )
 
@@ -124,9 +125,12 @@ class Recorder:
         self._steps, self._seconds = 0, 0.0
         self._meta = runs.meta(run, dataset)
         self._saved: int | None = None
-        self._metrics = metrics.JsonLines(run.workdir / runs.METRICS)
-        self._dynamics = metrics.JsonLines(run.workdir / runs.DYNAMICS)
-        self._checkpoints = checkpoints.Writer(run.workdir, cfg.checkpoint.keep, self.every.early)
+        self._metrics = self._dynamics = self._checkpoints = together.Unwritten()
+        if processes.is_lead():
+            keep, early = cfg.checkpoint.keep, self.every.early
+            self._metrics = metrics.JsonLines(run.workdir / runs.METRICS)
+            self._dynamics = metrics.JsonLines(run.workdir / runs.DYNAMICS)
+            self._checkpoints = checkpoints.Writer(run.workdir, keep, early)
         self._board: metrics.TensorBoard | None = None
 
     def __enter__(self):
@@ -158,7 +162,7 @@ class Recorder:
         kept = step - 1 if again else step
         self._metrics.cut_after(kept)
         self._dynamics.cut_after(kept)
-        if self._run.config.log.tensorboard:
+        if self._run.config.log.tensorboard and processes.is_lead():
             self._board = metrics.TensorBoard(self._run.workdir / runs.EVENTS, purge_step=kept + 1)
         self._saved = restored
         return self.due(step, networks) if again else networks
@@ -181,7 +185,7 @@ class Recorder:
         evaluates = last or (step % self.every.evaluate == 0 and not first)
         with self._saved_meanwhile(step, networks) if records or evaluates else nullcontext():
             if self._steps and (last or step % self.every.log == 0):
-                self._line(step, networks.totals)
+                self._line(step, placement.gather(networks.totals))
                 networks = self._programs.clear(networks)
             if records:
                 self._record(step, networks)
@@ -222,6 +226,7 @@ class Recorder:
         self._progress.trained(step, **line)
 
     def _evaluate(self, step: int, networks: program.Networks) -> program.Networks:
+        processes.doing(f'evaluating at step {step}', processes.LONG)
         found = self._programs.evaluate(networks)
         networks = self._watch.after_evaluation(networks, step, found.loss)
         line = {'test_loss': found.loss, 'test_accuracy': found.accuracy}
@@ -230,6 +235,7 @@ class Recorder:
         return networks
 
     def _record(self, step: int, networks: program.Networks) -> None:
+        processes.doing(f'recording at step {step}', processes.LONG)
         found = self._programs.record(networks)
         self._dynamics.write(step, **found)
         shown = ('weight_norm', 'gamma_mean', 'branch_moment', 'skip_moment')
@@ -251,8 +257,8 @@ class Recorder:
 
     def _snapshot(self, networks: program.Networks) -> tuple[dict[str, Any], dict[str, Any]]:
         """(arrays on the host, meta) of a checkpoint of the networks as they are now."""
-        since = {'steps': self._steps, 'seconds': self._seconds, **totals.to_json(networks.totals)}
-        trees = placement.gather(state.to_trees(networks.state))
+        trees, sums = placement.gather((state.to_trees(networks.state), networks.totals))
+        since = {'steps': self._steps, 'seconds': self._seconds, **totals.to_json(sums)}
         return trees, self._meta | {totals.META: since}
 
 
