@@ -31,7 +31,7 @@ def benchmark(stop: main.Stop) -> int:
     from experiments.benchmarks import results
 
     start = time.perf_counter()
-    with stop.leaves_at_once('the lines above stand, nothing was written'):
+    with main.leaves_at_once(stop, 'the lines above stand, nothing was written'):
         numbers = experiment.run(main.say)
     if workdir:
         file = results.write(workdir, _WHAT.value, numbers, time.perf_counter() - start)

@@ -91,6 +91,15 @@ def when_asked(stop: Stop | Callable[[], bool]) -> None:
         stop.when_asked()
 
 
+def leaves_at_once(stop: Stop, lost: str) -> contextlib.AbstractContextManager[None]:
+    """Within, the first signal ends the process with STOPPED, after a line that says what is lost.
+
+    For work that saves nothing before its end. What it found is written after the context, where a
+    signal waits, so that no file is left half done.
+    """
+    return stop.leaves_at_once(lost)
+
+
 def workdir() -> pathlib.Path:
     """The absolute path of `--workdir`, which a job that asks for it needs."""
     if not _WORKDIR.value:

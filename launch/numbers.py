@@ -21,7 +21,7 @@ def numbers(stop: main.Stop) -> int:
 
     from experiments import readme
 
-    with stop.leaves_at_once('nothing was written'):
+    with main.leaves_at_once(stop, 'nothing was written'):
         rows = readme.read(workdir, main.say)
     result = readme.write(rows, workdir, main.say)
     main.say('\n'.join(('', *result.findings, '', *map(str, result.files))))

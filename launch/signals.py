@@ -68,11 +68,7 @@ class Signals:
 
     @contextlib.contextmanager
     def leaves_at_once(self, lost: str) -> Iterator[None]:
-        """Within, the first signal ends the process, after a line that says what is lost.
-
-        For work that saves nothing before its end. What it found is written after the context,
-        where a signal waits, so that no file is left half done.
-        """
+        """Within, the first signal ends the process, after a line that says what is lost."""
         received = []
 
         def handle(number, frame):

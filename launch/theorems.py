@@ -21,7 +21,7 @@ def theorems(stop: main.Stop) -> int:
 
     from experiments import verify_theorems
 
-    computing = stop.leaves_at_once('nothing was written, the next start begins anew')
+    computing = main.leaves_at_once(stop, 'nothing was written, the next start begins anew')
     verify_theorems.run(workdir, _MAX_LAMBDA.value, _FAST.value, main.say, computing)
     return main.DONE
 

@@ -33,7 +33,7 @@ from resnet_dyn.training import (
     totals,
 )
 
-CHUNK_SECONDS = 2.0
+CHUNK_SECONDS = 1.0
 
 
 class Result(NamedTuple):

@@ -32,13 +32,13 @@ TRAIN = (
     '--config.model.family=cifar_resnet',
     '--config.model.depth=8',
     '--config.train.batch_size=32',
-    '--config.train.steps=120',
+    '--config.train.steps=80',
     '--config.checkpoint.every=20',
     '--config.log.every=10',
     '--config.log.record=15',
-    '--config.log.evaluate=30',
+    '--config.log.evaluate=20',
 )
-ANALYZE = ('--what=gammas,depth,singles', '--examples=100')
+ANALYZE = ('--what=gammas,singles', '--examples=50')
 PHASES = {
     'train': ('start', 'load', 'compile', 'train', 'evaluate', 'record', 'save'),
     'analyze': ('start', 'estimate', 'measure', 'draw'),
@@ -196,6 +196,8 @@ def test_signals_at_random_moments_lose_nothing(tmp_path, capsys):
         job, phase = jobs[launcher], rng.choice(PHASES[launcher])
         count = strike(job, phase, due[-1], rng, took[launcher])
         if count is not None:
+            with capsys.disabled():
+                print(launcher, *count, flush=True)
             counts.append(count)
             due.pop()
             continue

@@ -98,7 +98,7 @@ def test_the_first_signal_asks_for_a_stop_and_the_second_is_left_to_python(numbe
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
 def test_work_that_saves_nothing_ends_at_the_first_signal_and_says_what_is_lost(number, capsys):
     def job(stop):
-        with stop.leaves_at_once('no number was written'):
+        with main.leaves_at_once(stop, 'no number was written'):
             os.kill(os.getpid(), number)
             raise AssertionError('the signal was swallowed')
 
@@ -113,11 +113,11 @@ def test_such_work_hears_a_signal_from_before_it_began_or_from_a_finalizer(monke
 
     def before(stop):
         os.kill(os.getpid(), signal.SIGTERM)
-        with stop.leaves_at_once('all'):
+        with main.leaves_at_once(stop, 'all'):
             raise AssertionError('it has begun')
 
     def in_a_finalizer(stop):
-        with stop.leaves_at_once('all'):
+        with main.leaves_at_once(stop, 'all'):
             Finalized()
 
     monkeypatch.setattr('sys.unraisablehook', lambda _: None)
@@ -127,7 +127,7 @@ def test_such_work_hears_a_signal_from_before_it_began_or_from_a_finalizer(monke
 
 def test_a_signal_while_such_work_is_written_waits(capsys):
     def job(stop):
-        with stop.leaves_at_once('all'):
+        with main.leaves_at_once(stop, 'all'):
             pass
         os.kill(os.getpid(), signal.SIGTERM)
         assert stop()

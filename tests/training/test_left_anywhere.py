@@ -32,7 +32,7 @@ class Signal:
     """Comes at a moment: from then on `stop()` is true, and who hears for the run leaves it."""
 
     def __init__(self, at):
-        self.at, self.count = at, 0
+        self.at, self.count, self.made = at, 0, 0
 
     def stop(self):
         self.count += 1
@@ -52,6 +52,8 @@ class Signal:
         def call(*args, **options):
             self.moment()
             found = function(*args, **options)
+            if name == 'advance':
+                self.made = args[-1]
             self.moment()
             return found
 
@@ -59,7 +61,10 @@ class Signal:
 
 
 def leave(cfg, workdir, at, said):
-    """Trains until the signal of this moment; whether it came before the end."""
+    """Trains until the signal of this moment; whether it came before the end.
+
+    No step that was made is lost.
+    """
     came = Signal(at)
     with pytest.MonkeyPatch.context() as patch:
         for owner, name in (
@@ -72,6 +77,7 @@ def leave(cfg, workdir, at, said):
         patch.setattr(loop, 'CHUNK_SECONDS', 0)  # single steps
         with contextlib.suppress(Left):
             loop.train(cfg, workdir, said.append, came.stop)
+    assert max(checkpoints.steps(workdir), default=0) >= came.made
     return came.count > at
 
 
