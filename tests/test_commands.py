@@ -14,7 +14,8 @@ from resnet_dyn import commands, commit
 
 TOP = pathlib.Path(__file__).parent.parent
 SOURCES = ('resnet_dyn', 'launch', 'experiments')
-FILES = ('setup.py', 'pyproject.toml', 'MANIFEST.in', 'README.md', 'LICENSE')
+FILES = ('pyproject.toml', 'README.md', 'LICENSE')
+BUILD = 'import setuptools; setuptools.setup()'
 SCRIPT = 'import sys; from resnet_dyn import commands; commands.main(sys.argv[1:])'
 
 
@@ -45,7 +46,7 @@ def _copy(checkout):
 
 
 def _build(checkout):
-    status, _, err = _call(sys.executable, 'setup.py', '-q', 'build', cwd=checkout)
+    status, _, err = _call(sys.executable, '-c', BUILD, '-q', 'build', cwd=checkout)
     assert status == 0, err
     return checkout / 'build' / 'lib'
 

@@ -1,13 +1,16 @@
-"""What pyproject.toml cannot say: launchers within the package, and the commit it is built from."""
+"""How the package is built: launchers within it, and the commit that it is built from.
+
+Named by pyproject.toml, and read by setuptools as a file: nothing else of the package is there.
+"""
 
 import pathlib
 import runpy
 import shutil
 
-import setuptools
 from setuptools.command import build_py, sdist
 
-ROOT = pathlib.Path(__file__).parent
+ROOT = pathlib.Path(__file__).parent.parent
+BESIDE = ('launch', 'experiments')  # they become a part of the package
 COMMIT = runpy.run_path(str(ROOT / 'resnet_dyn' / 'commit.py'))
 
 
@@ -27,9 +30,7 @@ class Build(build_py.build_py):
         package = pathlib.Path(self.build_lib) / 'resnet_dyn'
         shutil.rmtree(package, ignore_errors=True)
         super().run()
-        for name in ('launch', 'experiments'):
-            without = shutil.ignore_patterns('__pycache__')
-            shutil.copytree(ROOT / name, package / '_commands' / name, ignore=without)
+        _copy(package / '_commands')
         write_commit(package)
 
 
@@ -38,7 +39,11 @@ class SourceDistribution(sdist.sdist):
 
     def make_release_tree(self, base_dir, files):
         super().make_release_tree(base_dir, files)
+        _copy(pathlib.Path(base_dir))
         write_commit(pathlib.Path(base_dir) / 'resnet_dyn')
 
 
-setuptools.setup(cmdclass={'build_py': Build, 'sdist': SourceDistribution})
+def _copy(to: pathlib.Path) -> None:
+    for name in BESIDE:
+        without = shutil.ignore_patterns('__pycache__')
+        shutil.copytree(ROOT / name, to / name, ignore=without, dirs_exist_ok=True)
