@@ -172,11 +172,21 @@ def table(rows: Sequence[Row]) -> str:
 
 def write_csv(path, rows: Sequence[Row]) -> pathlib.Path:
     """The rows as a file; of what is an array over networks, the mean, `_std` and `_n`."""
-    flat = [dict(_flat(row)) for row in rows]
+    flat = [dict(flat_row(row)) for row in rows]
     writer = csv.DictWriter(lines := io.StringIO(), _columns(flat), restval='')
     writer.writeheader()
     writer.writerows(flat)
     return records.write_text(path, lines.getvalue())
+
+
+def flat_row(row: Row) -> Iterator[tuple[str, Any]]:
+    """The columns of a row with, of what is an array over networks, the mean, `_std` and `_n`."""
+    for name, value in row.items():
+        if np.ndim(value) == 0:
+            yield name, value
+            continue
+        mean, std, n = words.over_networks(value)
+        yield from ((name, mean), (f'{name}_std', std), (f'{name}_n', n))
 
 
 class _Outcome(NamedTuple):
@@ -212,12 +222,3 @@ def _text(value: Any) -> str:
     if np.ndim(value):
         return words.plus_minus(value)
     return f'{value:.6g}' if isinstance(value, float) else str('' if value is None else value)
-
-
-def _flat(row: Row) -> Iterator[tuple[str, Any]]:
-    for name, value in row.items():
-        if np.ndim(value) == 0:
-            yield name, '' if value is None else value
-            continue
-        mean, std, n = words.over_networks(value)
-        yield from ((name, mean), (f'{name}_std', std), (f'{name}_n', n))

@@ -7,11 +7,10 @@
                              step that was measured, `<measure>/step`; also `_std` and `_n`
     training/<number>        what training recorded of gammas, weights and depth, in the same way
 
-table.jsonl has the same, and beside each mean `_networks`, the list over networks.
+table.jsonl has the same, and beside each mean `_networks`, the list over networks; what is not
+finite is null there, and nan in table.csv.
 """
 
-import csv
-import io
 import json
 import math
 import pathlib
@@ -20,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments import study, words
+from experiments import study
 from experiments.sweeps import members, standing
 from resnet_dyn import config, errors, fields, records
 from resnet_dyn.reports import series
@@ -70,14 +69,9 @@ def row(workdir: pathlib.Path, head: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _write(workdir: pathlib.Path, rows: Sequence[Mapping[str, Any]]) -> list[pathlib.Path]:
-    flat = [dict(_flat(one)) for one in rows]
-    lines = io.StringIO()
-    writer = csv.DictWriter(lines, list(dict.fromkeys(n for one in flat for n in one)), restval='')
-    writer.writeheader()
-    writer.writerows({name: '' if v is None else v for name, v in one.items()} for one in flat)
-    listed = '\n'.join(json.dumps(dict(_with_lists(one)), allow_nan=False) for one in rows)
+    lines = (json.dumps(dict(_with_lists(one)), allow_nan=False) for one in rows)
     table, tidy = (workdir / name for name in NAMES)
-    return [records.write_text(table, lines.getvalue()), records.write_text(tidy, f'{listed}\n')]
+    return [study.write_csv(table, rows), records.write_text(tidy, '\n'.join((*lines, '')))]
 
 
 def _head(one: members.Member, found: standing.Standing) -> dict[str, Any]:
@@ -103,21 +97,14 @@ def _measured(run: series.RunSeries) -> Iterator[tuple[str, Any]]:
         yield f'{measure}/{title}', one.values_ST[:, -1]
 
 
-def _flat(row: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    for name, value in row.items():
-        if np.ndim(value) == 0:
-            yield name, value
-            continue
-        mean, std, n = words.over_networks(value)
-        yield from ((name, _number(mean)), (f'{name}_std', _number(std)), (f'{name}_n', n))
-
-
 def _with_lists(row: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    yield from _flat(row)
+    for name, value in study.flat_row(row):
+        yield name, _plain(value)
     for name, value in row.items():
         if np.ndim(value):
-            yield f'{name}_networks', [_number(float(one)) for one in np.ravel(value)]
+            yield f'{name}_networks', [_plain(float(one)) for one in np.ravel(value)]
 
 
-def _number(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+def _plain(value: Any) -> Any:
+    """The value, or None for a number that JSON does not have."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
