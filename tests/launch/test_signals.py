@@ -40,6 +40,7 @@ HELD = """
         with unsaved.work():
             while not stop():
                 time.sleep(0.01)
+            time.sleep(3 * signals.PATIENCE)
             print('at its end', flush=True)
     threading.Thread(target=held).start()
     deaf()"""

@@ -157,3 +157,22 @@ def test_a_holder_that_was_suspended_learns_that_it_was_taken_over(tmp_path, mon
     suspended.close()
     other.check()
     other.close()
+
+
+@pytest.mark.usefixtures('without_locks', 'elsewhere')
+def test_who_takes_the_file_of_one_that_was_quicker_gives_it_back(tmp_path, monkeypatch):
+    gone(tmp_path)
+    quicker = []
+
+    def overtaken(path, found):
+        if not quicker:
+            quicker.append(None)
+            quicker[0] = locks.take(tmp_path)
+        elif quicker[0] is not None:
+            raise locks._taken(tmp_path, found)
+
+    monkeypatch.setattr(locks, '_wait_for_a_sign', overtaken)
+    with pytest.raises(errors.RunError, match='another process is training'):
+        locks.take(tmp_path)
+    quicker[0].check()
+    quicker[0].close()
