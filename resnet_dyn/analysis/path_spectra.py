@@ -52,10 +52,10 @@ def measure(subject: subjects.Subject, effort: effort_lib.Effort, options: Optio
     L, examples = subject.blocks, subject.examples.number
 
     def backward(stack, inputs, labels, key):
-        return _backward(stack, inputs, labels, key, options.probes)
+        return backward_sums(stack, inputs, labels, key, options.probes)
 
     sums = effort_lib.totals(backward, subject, effort.turn(0, 2), effort_lib.key(subject, 'paths'))
-    forward_SR = effort_lib.totals(_forward, subject, effort.turn(1, 2))
+    forward_SR = effort_lib.totals(forward_sums, subject, effort.turn(1, 2))
     squares_SR, energy_SR, variance_SR, gap_S, gradient_S = sums
 
     def root_mean(total):
@@ -83,7 +83,7 @@ def cost(L: int, options: Options) -> effort_lib.Cost:
 
 
 @jax.jit(static_argnames='probes')
-def _backward(stack, inputs, labels, key, probes):
+def backward_sums(stack, inputs, labels, key, probes):
     """Sums over examples: |G_k|^2, S_k, its variance, |sum_k G_k - gradient|^2, |gradient|^2.
 
     Examples do not meet (running statistics), so that the gradients of the summed loss are those
@@ -108,7 +108,8 @@ def _backward(stack, inputs, labels, key, probes):
 
 
 @jax.jit
-def _forward(stack, inputs, labels):
+def forward_sums(stack, inputs, labels):
+    """Sums over examples of |u_k|^2."""
     return _squares(path_gradients.forward_by_length(stack, inputs))
 
 

@@ -1,5 +1,7 @@
 """What a device holds and what keeps it busy: the sizes that kernels cut their work into."""
 
+import contextlib
+import contextvars
 import math
 import os
 import pathlib
@@ -11,6 +13,8 @@ import jax
 # batches of ResNets fill it alone. Elsewhere a guess until measured.
 _BUSY = {'cpu': 2**18}
 _BUSY_ELSEWHERE = 2**25
+
+_PLATFORM = contextvars.ContextVar('platform', default=None)
 
 # Of a control group, by version: where it is mounted, its limit, its use, and the key of the
 # part of that use which is a cache of files and would be given up.
@@ -34,9 +38,20 @@ def default_budget(device: jax.Device | None = None) -> int:
     return available_memory() // 2
 
 
+@contextlib.contextmanager
+def compiling_for(platform: str) -> Iterator[None]:
+    """Within, work is cut for devices of a platform (cpu, gpu, tpu), not for those at hand."""
+    before = _PLATFORM.set(platform)
+    try:
+        yield
+    finally:
+        _PLATFORM.reset(before)
+
+
 def worth_together(size: int) -> int:
     """How many arrays of `size` elements one call should take to keep the device busy."""
-    return math.ceil(_BUSY.get(jax.default_backend(), _BUSY_ELSEWHERE) / size)
+    platform = _PLATFORM.get() or jax.default_backend()
+    return math.ceil(_BUSY.get(platform, _BUSY_ELSEWHERE) / size)
 
 
 def available_memory(root: pathlib.Path = pathlib.Path('/')) -> int:

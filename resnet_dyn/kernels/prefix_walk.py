@@ -121,7 +121,7 @@ def run(
     places = _places(stack, inputs, finish, mesh)
     parts = prefix_tree.split(tree, len(places))
     walks = [
-        _walk(*place, part, finish.function, chosen.width, own)
+        walk_part(*place, part, finish.function, chosen.width, own)
         for place, (part, own) in zip(places, parts, strict=False)
     ]
     total = sum(part.evaluations for part, _ in parts)
@@ -148,8 +148,13 @@ def share(progress: Callable[[int, int], None] | None, number: int, turns: int):
     return lambda done, total: progress(number * total + done, turns * total)
 
 
-def _walk(stack, h_0, extra, tree, function, width, own) -> Iterator[Found]:
-    """Walks one tree; `own` are its leaves as numbers of the whole one's."""
+def walk_part(
+    stack, h_0, extra, tree, function, width, own, programs=prefix_programs
+) -> Iterator[Found]:
+    """Walks one tree; `own` are its leaves as numbers of the whole one's.
+
+    `programs` are what is called, `prefix_programs` or what stands in for it.
+    """
     locate = stack_lib.locate(stack)
     head, prices = transforms.headless(stack), tree.prices
     # The last that was put here goes first, which is the deepest: a chunk's children come before
@@ -165,7 +170,8 @@ def _walk(stack, h_0, extra, tree, function, width, own) -> Iterator[Found]:
             rest = level.parent_N[middle]
             work.append(Work(depth, middle, high, parents[rest - first :], rest))
         from_N, step_N = level.parent_N[low:middle] - first, level.step_N[low:middle]
-        children = _children(stack, locate, tree.steps, [parents[i] for i in from_N], step_N, width)
+        above = [parents[i] for i in from_N]
+        children = _children(stack, locate, tree.steps, above, step_N, width, programs)
         spent += int(prices[step_N].sum())
         del parents
         if depth + 1 < len(tree.levels):
@@ -174,7 +180,7 @@ def _walk(stack, h_0, extra, tree, function, width, own) -> Iterator[Found]:
             work.append(Work(depth + 1, *span, children, low))
             continue
         for chunk in _chunks(len(children), width):
-            results = prefix_programs.finish(head, tuple(children[chunk.rows]), extra, function)
+            results = programs.finish(head, tuple(children[chunk.rows]), extra, function)
             yield Found(spent, own[low:middle][chunk.rows], results)
             spent = 0
 
@@ -185,7 +191,7 @@ def _cut(prices_N, width: int) -> int:
     return max(1, int(np.searchsorted(dear, width, side='right')))
 
 
-def _children(stack, locate, steps, parents, step_N, width) -> list[jax.Array]:
+def _children(stack, locate, steps, parents, step_N, width, programs) -> list[jax.Array]:
     """h of each child; those that compute the same block go together, in chunks."""
     children = [None] * len(parents)
     together = collections.defaultdict(list)
@@ -196,10 +202,10 @@ def _children(stack, locate, steps, parents, step_N, width) -> list[jax.Array]:
         elif len(step.blocks) > 1:
             places = [locate[block] for block in step.blocks]
             blocks = [(stack.stages[stage], index) for stage, index in places]
-            children[i] = prefix_programs.parallel(blocks, parents[i], step.gate)
+            children[i] = programs.parallel(blocks, parents[i], step.gate)
         elif step.gate == 0:
             stage, index = locate[step.blocks[0]]
-            children[i] = prefix_programs.pass_by(stack.stages[stage], index, parents[i])
+            children[i] = programs.pass_by(stack.stages[stage], index, parents[i])
         else:
             together[step.blocks[0]].append((i, step.gate))
     for block, wanted in together.items():
@@ -207,7 +213,7 @@ def _children(stack, locate, steps, parents, step_N, width) -> list[jax.Array]:
         for chunk in _chunks(len(wanted), width):
             nodes, gates = zip(*wanted[chunk.rows], strict=True)
             hs = tuple(parents[i] for i in nodes)
-            results = prefix_programs.evaluate(stack.stages[stage], index, hs, np.array(gates))
+            results = programs.evaluate(stack.stages[stage], index, hs, np.array(gates))
             for i, h in zip(nodes, results, strict=True):
                 children[i] = h
     return children

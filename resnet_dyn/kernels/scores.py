@@ -49,7 +49,7 @@ def score_tree(
             if seeds is not None:
                 output = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), output)
             metrics_lib.check_cut(functions, output, labels[start:stop])
-    scores, parts = _Scores(functions, seeds), []
+    scores, parts = Scores(functions, seeds), []
     for number, (start, stop) in enumerate(spans):
         finish = prefix_walk.Finish(scores, labels[start:stop])
         found = []
@@ -73,7 +73,7 @@ def score_tree(
     }
 
 
-class _Scores(NamedTuple):
+class Scores(NamedTuple):
     """(output, labels) -> (metrics by name, whether all of them and the output are numbers)."""
 
     functions: tuple[tuple[str, Callable], ...]

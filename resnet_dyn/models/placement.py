@@ -11,9 +11,11 @@ A mesh may span several processes, each with the same arrays on its host: `place
 then collective, called by all of them in the same order.
 """
 
+import contextlib
+import contextvars
 import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import jax
 import numpy as np
@@ -28,6 +30,8 @@ TRAINING, KERNELS = (SEED, DATA), (MASK, DATA)
 SPLIT, WHOLE = PartitionSpec(SEED), PartitionSpec()
 EXAMPLES = PartitionSpec(DATA)  # led by examples
 BATCHES = PartitionSpec(None, DATA)  # led by batches of examples
+
+_SHAPES_ALONE = contextvars.ContextVar('shapes_alone', default=False)
 
 
 def mesh(
@@ -123,9 +127,24 @@ def of_examples(size: int, mesh: Mesh) -> PartitionSpec:
     return WHOLE if size % mesh.shape[DATA] else EXAMPLES
 
 
+@contextlib.contextmanager
+def shapes_alone() -> Iterator[None]:
+    """Within, nothing is put anywhere: `place` and `place_rows` give shapes with their shardings.
+
+    For programs that are compiled for devices that are not there, or have no data.
+    """
+    before = _SHAPES_ALONE.set(True)
+    try:
+        yield
+    finally:
+        _SHAPES_ALONE.reset(before)
+
+
 def place(tree, mesh: Mesh, spec: PartitionSpec):
     """The arrays of a tree on the devices of a mesh: SPLIT by network, WHOLE on each, ..."""
     sharding = NamedSharding(mesh, spec)
+    if _SHAPES_ALONE.get():
+        return jax.tree.map(lambda leaf: _shape(leaf.shape, leaf.dtype, sharding), tree)
     if sharding.is_fully_addressable:
         return jax.device_put(tree, sharding)
     return jax.tree.map(lambda leaf: _put(leaf, sharding), tree)
@@ -143,6 +162,9 @@ def place_rows(tree, size: int, mesh: Mesh):
     sharding, first = NamedSharding(mesh, BATCHES), own_rows(size, mesh).start
 
     def put(array):
+        if _SHAPES_ALONE.get():
+            return _shape((len(array), size, *array.shape[2:]), array.dtype, sharding)
+
         def part(index):
             start, stop, _ = index[1].indices(size)
             return array[index[0], start - first : stop - first]
@@ -169,6 +191,10 @@ def gather(tree):
         for i, leaf in zip(places, near, strict=True):
             leaves[i] = leaf
     return jax.device_get(jax.tree.unflatten(form, leaves))
+
+
+def _shape(shape, dtype, sharding: NamedSharding) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(shape, dtype, sharding=sharding)
 
 
 def _in_order(devices: Sequence[jax.Device] | None) -> list[jax.Device]:

@@ -30,22 +30,25 @@ _FASTER = {
 }
 
 
-def settle(cfg: config.Config, stored: config.Config | None = None) -> config.Config:
+def settle(
+    cfg: config.Config, stored: config.Config | None = None, platform: str | None = None
+) -> config.Config:
     """The config with a definite `train.seed_axis`: its own, else the workdir's, else the table's.
 
     The choices differ in the last bits of the result, so a resumed run keeps the one it began with.
+    `platform` is that of the devices, the backend at hand unless given.
     """
     if cfg.train.seed_axis != 'auto':
         return cfg
-    choice = faster(cfg.model.family)
+    choice = faster(cfg.model.family, platform)
     if stored is not None and stored.train.seed_axis != 'auto':
         choice = stored.train.seed_axis
     return fields.replace(cfg, {'train.seed_axis': choice})
 
 
-def faster(family: str) -> str:
-    """The table's way for networks of a family on the backend at hand: 'vmap' or 'map'."""
-    return _FASTER.get(jax.default_backend(), _FASTER['elsewhere'])[family]
+def faster(family: str, platform: str | None = None) -> str:
+    """The table's way for networks of a family, 'vmap' or 'map', on the backend at hand."""
+    return _FASTER.get(platform or jax.default_backend(), _FASTER['elsewhere'])[family]
 
 
 def each(function: Callable, how: str) -> Callable:

@@ -127,6 +127,26 @@ class Program:
         """`dynamics.record` of each network, S first."""
         return placement.gather(self._record(networks.state.variables, self._probe))
 
+    def lowered(self) -> dict[str, jax.stages.Lowered]:
+        """The functions by name, traced for the shapes of the run; nothing is computed.
+
+        It needs no data, where all was made within `placement.shapes_alone`.
+        """
+        with placement.shapes_alone():
+            drawn = jax.eval_shape(lambda keys_S: self._feed.begin(keys_S, 0), self._keys_S)
+            now, since = state.form(*self._parts), totals.zero(len(self._keys_S))
+            networks = Networks(now, drawn, since)
+            networks = placement.place(networks, self._mesh, placement.SPLIT)
+            first, last, examples = next(iter(self._feed.chunks(0, 0)))
+            padded = next(iter(self._test.pieces()))
+        shared = (step.Data(examples, *self._norm), np.int32(first), np.int32(last))
+        variables = networks.state.variables
+        return {
+            'advance': self._advance.lower(networks, self._keys_S, shared),
+            'evaluate': self._evaluate.lower(variables, step.Data(padded, *self._norm)),
+            'record': self._record.lower(variables, self._probe),
+        }
+
     def clear(self, networks: Networks) -> Networks:
         """The networks with the sums of their totals at zero."""
         zeros = totals.zero(len(self._keys_S))

@@ -3,14 +3,17 @@
 No command is run here: each is parsed by the flags of its launcher, as it is printed.
 """
 
+import contextlib
+import importlib
 import pathlib
 import re
 import shlex
+import sys
 
 import pytest
 from absl import flags
 
-from launch import flags as config_flags
+import launch
 from launch import help as help_text
 
 TOP = pathlib.Path(__file__).parent.parent.parent
@@ -46,19 +49,36 @@ COMMANDS = commands(README)
 BY_LAUNCHER = [found for words in COMMANDS if (found := launched(words))]
 
 
+@contextlib.contextmanager
+def by_itself(launcher):
+    """The module of a launcher, imported as in a process of its own: no other one's flags."""
+    held = {name: sys.modules.pop(name) for name in list(sys.modules) if name[:7] == 'launch.'}
+    state, attributes = dict(flags.FLAGS.__dict__), dict(vars(launch))
+    vars(flags.FLAGS).update(vars(flags.FlagValues()))
+    for name in held:
+        vars(launch).pop(name.removeprefix('launch.'), None)
+    try:
+        yield importlib.import_module(f'launch.{launcher}')
+    finally:
+        for name in [name for name in sys.modules if name[:7] == 'launch.']:
+            del sys.modules[name]
+        sys.modules.update(held)
+        vars(launch).clear()
+        vars(launch).update(attributes)
+        vars(flags.FLAGS).update(state)
+
+
 @pytest.fixture
-def ready(loaded):
+def ready():
     """ready(launcher, words): what is left of the words once the launcher's flags are read."""
 
     def ready(launcher, words, use=lambda module, more: None):
-        with loaded(launcher) as module:
-            flags.FLAGS.unparse_flags()
+        with by_itself(launcher) as module:
             flags.FLAGS.set_gnu_getopt(True)
             flags.FLAGS([launcher, '--help'], known_only=True)
             more = module.define() if hasattr(module, 'define') else ''
             flags.FLAGS.unparse_flags()
             rest = flags.FLAGS([launcher, *words])[1:]
-            config_flags.given()
             use(module, more)
         return rest
 
@@ -76,7 +96,7 @@ def test_help_fits_80_columns(launcher, ready, monkeypatch):
     ready(launcher, [], keep)
     lines = texts[0].splitlines()
     assert [line for line in lines if len(line) > 80 and len(line.split()) > 1] == []
-    assert '  --workdir: ' in texts[0] and f'launch.{launcher} ' in texts[0]
+    assert '--[no]help: ' in texts[0] and f'launch.{launcher} ' in texts[0]
     assert str(TOP) not in texts[0]
 
 
