@@ -256,6 +256,20 @@ def benchmark_kernels(workdir: pathlib.Path) -> Iterator[Row]:
         yield _timing(f'compile time of {kernel}, {one["what"]}', one['growth'], origin)
 
 
+def benchmark_images(workdir: pathlib.Path) -> Iterator[Row]:
+    """Images a second beside PyTorch's DataLoader."""
+    found, origin = results.read(workdir / 'benchmarks', 'images')
+    sizes, what = found['sizes'], {'pytorch': '', 'pytorch_uint8': ', which leaves them uint8 too'}
+    for name, words_of in what.items():
+        if f'speed_over_{name}' in found:
+            yield _timing(
+                f'images per second of JPEGs, {sizes["workers"]} workers, crops of '
+                f"{sizes['size']}, over PyTorch's DataLoader{words_of}",
+                found[f'speed_over_{name}'],
+                origin,
+            )
+
+
 def benchmark_theory(workdir: pathlib.Path) -> Iterator[Row]:
     """Seconds of the theory's heavy functions."""
     found, origin = results.read(workdir / 'benchmarks', 'theory')
@@ -294,5 +308,6 @@ SOURCES = {
     'benchmark-train': benchmark_train,
     'benchmark-kernels': benchmark_kernels,
     'benchmark-theory': benchmark_theory,
+    'benchmark-images': benchmark_images,
     'theorems': theorems,
 }

@@ -189,8 +189,9 @@ class Train:
     schedule: str = field(
         'cosine',
         'cosine over the length of the run; steps: a tenth at 1/2 and again at 3/4 of it (He et '
-        'al.); constant',
-        choices=('cosine', 'steps', 'constant'),
+        'al.); thirds: a tenth at 1/3, 2/3 and 8/9 of it, the epochs 30, 60 and 80 of 90 (Goyal et '
+        'al. 2017); constant',
+        choices=('cosine', 'steps', 'thirds', 'constant'),
     )
     warmup: int = field(0, 'steps of linear warm-up', low=0)
     momentum: float = field(0.9, 'momentum', low=0.0, high=1.0)

@@ -57,6 +57,8 @@ def random_crop(file, size: int, rng: np.random.Generator, name: str = '') -> np
 
 def cropped(image, crop: Crop, size: int) -> np.ndarray:
     """A crop of an image of Pillow's that is open and not loaded, as (size, size, 3) uint8."""
+    from PIL import Image
+
     scale = max(k for k in (1, 2, 4, 8) if k == 1 or min(crop.width, crop.height) >= k * size)
     if scale > 1:
         before = image.width
@@ -66,8 +68,9 @@ def cropped(image, crop: Crop, size: int) -> np.ndarray:
     left, top = (edge // scale for edge in box[:2])
     right, bottom = (-(-edge // scale) for edge in box[2:])
     part = image.convert('RGB').crop((left, top, right, bottom)).resize((size, size), _bilinear())
-    pixels = np.asarray(part)
-    return pixels[:, ::-1] if crop.flip else pixels
+    if crop.flip:
+        part = part.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    return np.asarray(part)
 
 
 def draw(rng: np.random.Generator, width: int, height: int) -> Crop:

@@ -19,6 +19,8 @@ import optax
 from resnet_dyn import config
 from resnet_dyn.models import gammas
 
+DROPS = {'steps': (1 / 2, 3 / 4), 'thirds': (1 / 3, 2 / 3, 8 / 9)}  # by `train.schedule`
+
 _DECAYED = {  # a gamma, by whether it is the last of its branch
     'none': lambda last: False,
     'all': lambda last: True,
@@ -43,18 +45,19 @@ def sgd(train: config.Train, total_steps: int) -> optax.GradientTransformation:
 def learning_rate(train: config.Train, total_steps: int) -> optax.Schedule:
     """rate(t) = peak * min(1, (t + 1) / warmup) * shape(t / total_steps), t = 0, 1, ...
 
-    shape: cosine, (1 + cos(pi u)) / 2; steps, 1 then 0.1 from u = 1/2 and 0.01 from u = 3/4;
-    constant, 1.
+    shape: cosine, (1 + cos(pi u)) / 2; constant, 1; else a tenth of what it was from each of the u
+    of `DROPS` on.
     """
 
     def rate(t):
         fraction = jnp.clip(t / max(total_steps, 1), 0.0, 1.0)
         if train.schedule == 'cosine':
             shape = (1 + jnp.cos(jnp.pi * fraction)) / 2
-        elif train.schedule == 'steps':
-            shape = jnp.where(fraction < 0.5, 1.0, jnp.where(fraction < 0.75, 0.1, 0.01))
-        else:
+        elif train.schedule == 'constant':
             shape = 1.0
+        else:
+            dropped = sum(fraction >= at for at in DROPS[train.schedule])
+            shape = jnp.take(jnp.array([1.0, 0.1, 0.01, 0.001]), dropped)
         ramp = jnp.minimum(1.0, (t + 1) / train.warmup) if train.warmup else 1.0
         return train.learning_rate * ramp * shape
 

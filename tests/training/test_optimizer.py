@@ -84,6 +84,13 @@ def test_schedules_have_their_shape_over_the_length_of_the_run(schedule, expecte
         np.testing.assert_allclose(rate(t), 0.4 * shape, rtol=1e-6, atol=1e-7)
 
 
+def test_thirds_drops_at_the_first_steps_of_the_epochs_30_60_and_80_of_90():
+    rate = optimizer.learning_rate(_train(schedule='thirds', learning_rate=0.4), 90 * 7)
+    found = np.array([float(rate(t)) for t in range(0, 90 * 7)]).reshape(90, 7)
+    expected = np.repeat([0.4, 0.04, 0.004, 0.0004], [30, 30, 20, 10])
+    np.testing.assert_allclose(found, np.stack([expected] * 7, 1), rtol=1e-6)
+
+
 def test_warmup_rises_linearly_to_the_schedule():
     rate = optimizer.learning_rate(_train(warmup=4, learning_rate=0.4), 100)
     np.testing.assert_allclose([rate(t) for t in range(6)], [0.1, 0.2, 0.3, 0.4, 0.4, 0.4])
