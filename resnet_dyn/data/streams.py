@@ -12,6 +12,7 @@ workers and of processes, and its batches are the same. No JAX here: workers imp
 """
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -34,6 +35,7 @@ ORDER_STREAM, CROP_STREAM = 3, 4
 PIECE = 16  # examples that a worker decodes at a time: it ends within one
 MOST_WORKERS = 16  # where their number is unset
 AHEAD = 4  # pieces that each worker has ready
+READY = 64  # pieces that wait in this process, while the device computes
 ENDLESS = 2**40  # pieces
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, in units of 255
 
@@ -144,13 +146,11 @@ class Examples:
     def _read(self, pieces: 'Pieces', start: int, number: int | None, workers: int | None):
         workers = self.workers if workers is None else workers
         each = pieces.of_a_batch
-        last = ENDLESS if number is None else (start + number) * each
-        found = _made(pieces, start * each, last, workers)
-        try:
-            while batch := list(itertools.islice(found, each)):
+        found = _made(pieces, start * each, workers)
+        with contextlib.closing(found):
+            for _ in itertools.count() if number is None else range(number):
+                batch = itertools.islice(found, each)
                 yield splits.Split(*map(np.concatenate, zip(*batch, strict=True)))
-        finally:
-            found.close()
 
 
 class Pieces(NamedTuple):
@@ -286,32 +286,39 @@ def default_workers() -> int:
     return max(1, min(MOST_WORKERS, cores() - 1))
 
 
-def _made(pieces: Pieces, first: int, last: int, workers: int) -> Iterator[splits.Split]:
-    """The pieces first .. last - 1 in their order, made ahead by workers, or by threads for 0."""
+def held(workers: int) -> int:
+    """The most examples that a stream by worker processes has made before they are asked for."""
+    return PIECE * (READY + workers * (AHEAD + 3))
+
+
+def _made(pieces: Pieces, first: int, workers: int) -> Iterator[tuple]:
+    """The pieces from `first` on, without end, made ahead by workers, or by threads for 0.
+
+    Those of a stream that ends are not told so: grain keeps the shared memory of a last one.
+    """
     import grain
 
     _settle_grain(grain)
-    made = grain.MapDataset.range(first, last).map(pieces)
-    threads = 1 if workers else cores()
-    reading = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads)
-    made = made.to_iter_dataset(reading)
+    made = grain.MapDataset.range(first, ENDLESS).map(pieces)
+    threads, ready = (1, 1) if workers else (cores(), READY)
+    made = made.to_iter_dataset(grain.ReadOptions(threads, ready))
     if workers:
         options = grain.multiprocessing.MultiprocessingOptions(
             num_workers=workers, per_worker_buffer_size=AHEAD
         )
-        made = made.mp_prefetch(options, worker_init_fn=_begin_worker)
+        made = made.mp_prefetch(options, worker_init_fn=_begin_worker).map(_own)
+        made = grain.experimental.ThreadPrefetchIterDataset(made, prefetch_buffer_size=READY)
     iterator = iter(made)
     try:
         multiprocessing.resource_tracker.ensure_running()  # or it unblocks them
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # as workers then have it
         try:
-            piece = next(iterator, None)
+            piece = next(iterator)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        while piece is not None:
-            piece = tuple(map(np.array, piece))  # shared memory is given back at once
+        while True:
             yield piece
-            piece = next(iterator, None)
+            piece = next(iterator)
     except RuntimeError as error:
         if 'terminated unexpectedly' not in str(error):
             raise
@@ -323,6 +330,11 @@ def _made(pieces: Pieces, first: int, last: int, workers: int) -> Iterator[split
         ) from error
     finally:
         iterator.close()
+
+
+def _own(piece: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """A copy, so that the shared memory of a piece is given back at once."""
+    return tuple(map(np.array, piece))
 
 
 def _settle_grain(grain) -> None:

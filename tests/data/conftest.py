@@ -3,6 +3,7 @@
 import io
 import json
 
+import image_tree
 import numpy as np
 import pytest
 from PIL import Image
@@ -95,17 +96,4 @@ def _info(name, version, lengths):
 @pytest.fixture
 def write_tree():
     """Writes <root>/train/CLASS/<i>.jpg and val alike, of so many images a class."""
-    return _write_tree
-
-
-def _write_tree(root, train, val, seed=0):
-    rng = np.random.default_rng(seed)
-    for part, numbers in (('train', train), ('val', val)):
-        for name, number in numbers.items():
-            folder = root / part / name
-            folder.mkdir(parents=True)
-            for i in range(number):
-                height, width = rng.integers(18, 40, 2)
-                pixels = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
-                Image.fromarray(pixels).save(folder / f'{i}.jpg', quality=90)
-    return root
+    return image_tree.write

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 
+import image_tree
 import numpy as np
 import pytest
 
@@ -18,10 +19,8 @@ SIZE, BATCH = 22, 4  # 5 steps an epoch, and 2 examples that sit it out
 @pytest.fixture(scope='module')
 def root(tmp_path_factory):
     """A class an image, so that a label says which image it is."""
-    from tests.data import conftest
-
     one_each = {f'c{i:02d}': 1 for i in range(SIZE)}
-    return conftest._write_tree(tmp_path_factory.mktemp('tree'), one_each, {'c03': 3, 'c07': 2})
+    return image_tree.write(tmp_path_factory.mktemp('tree'), one_each, {'c03': 3, 'c07': 2})
 
 
 @pytest.fixture
