@@ -84,7 +84,7 @@ def _part(root: pathlib.Path, part: str) -> dict[str, list[tuple[str, int]]]:
     try:
         if not folder.is_dir():
             raise errors.DataError(_absent(root, part))
-        names = sorted(entry.name for entry in os.scandir(folder) if _counts(entry))
+        names = [entry.name for entry in os.scandir(folder) if _counts(entry)]
         if not names:
             raise errors.DataError(
                 f'there is no folder in {_shown(folder)}: it holds one a class, as in '
