@@ -189,11 +189,13 @@ class Padded:
             self._whole = placement.place(padded, mesh, placement.BATCHES)
 
     def pieces(self) -> Iterator[step.Padded]:
-        """The pieces in order: of one shape, as many batches as `at_once` says."""
+        """The pieces in order: of one shape, of at most as many batches as `at_once` says."""
         if isinstance(self._test, splits.Split):
             yield self._whole
             return
-        B, number = self._batch_size, at_once(self._test, self._batch_size)
+        B = self._batch_size
+        total = -(-self.size // B)
+        number = -(-total // -(-total // at_once(self._test, B)))  # no piece of padding alone
         rows = placement.own_rows(B, self._mesh)
         with contextlib.closing(self._test.padded(B, rows)) as found:
             for first in range(0, self.size, number * B):

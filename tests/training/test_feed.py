@@ -101,3 +101,18 @@ def test_what_lies_on_the_devices_at_a_time_is_bounded(tiny):
     assert feed.at_once(stream, 8192) == 1
     stream.inputs = np.empty((1, 2), np.float32)
     assert feed.at_once(stream, 1) == feed.STEPS
+
+
+@pytest.mark.parametrize(
+    ('at_once', 'pieces', 'each'), [(1, 5, 1), (3, 2, 3), (4, 2, 3), (32, 1, 5)]
+)
+def test_a_streamed_test_set_is_padded_by_less_than_a_batch_a_piece(
+    tiny, monkeypatch, at_once, pieces, each
+):
+    monkeypatch.setattr(feed, 'STEPS', at_once)
+    cfg = tiny()
+    test = datasets.load(cfg.data).test
+    padded = feed.Padded(InMemory(test, cfg), 16, placement.mesh(1, 1, jax.devices()[:1]))
+    found = list(padded.pieces())
+    assert [piece.labels.shape for piece in found] == [(each, 16)] * pieces
+    assert sum(float(piece.weights.sum()) for piece in found) == 70
