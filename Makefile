@@ -5,12 +5,14 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 FAST   ?=
 ROUGH  := $(filter-out 0,$(FAST))
+TPU    := .venv-tpu
+RESNET := --config.data.name=cifar10 --config.model.family=cifar_resnet
 DYNAMICS := build/dynamics$(if $(ROUGH),_fast)
 # Test files side by side, one a core and at most 4 (each takes 2 to 3 GB); WORKERS=0: one process.
 WORKERS ?= $(shell n=$$(nproc 2>/dev/null || sysctl -n hw.ncpu); echo $$((n < 4 ? n : 4)))
 
 .DEFAULT_GOAL := help
-.PHONY: help env figure1 dynamics theorems numbers test slow lint pins clean
+.PHONY: help env figure1 dynamics theorems plan numbers test slow lint pins clean
 
 help:            ## what can be made
 	@grep -E '^[a-z0-9]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 12
@@ -40,6 +42,19 @@ dynamics: env    ## depth over training with its controls, and the report, into 
 theorems: env    ## every theorem and erratum checked by numbers, into build/theorems
 	$(BIN)/python -m launch.theorems --workdir=build/theorems
 
+plan: $(TPU)/.installed  ## what two trainings take on TPUs that are not there (minutes), into the README
+	$(TPU)/bin/python -m launch.plan --workdir=build/plan_resnet20 --topology=v5e:2x4 \
+	  --config.seeds=8 $(RESNET) --config.model.depth=20
+	$(TPU)/bin/python -m launch.plan --workdir=build/plan_resnet110 --topology=v5e:2x4 \
+	  $(RESNET) --config.model.depth=110
+	$(TPU)/bin/python -m launch.numbers --workdir=build
+
+# An environment of its own: where libtpu is installed JAX looks for a TPU at every start.
+$(TPU)/.installed: pyproject.toml constraints.txt
+	test -x $(TPU)/bin/python || $(PYTHON) -m venv $(TPU)
+	$(TPU)/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[tpu]'
+	touch $@
+
 numbers: env     ## the table and the pictures of the README, from what stands in build/
 	$(BIN)/python -m launch.numbers --workdir=build
 
@@ -59,4 +74,4 @@ pins: env        ## the constraints anew, for all Pythons, without addresses
 	  pyproject.toml -o constraints.txt
 
 clean:           ## everything that was made, the environment too
-	rm -rf $(VENV) build .jax_cache .pytest_cache .ruff_cache *.egg-info
+	rm -rf $(VENV) $(TPU) build .jax_cache .pytest_cache .ruff_cache *.egg-info

@@ -7,7 +7,7 @@ Reads figure1/figure1.npz, initial_depth/initial_depth.npz, cifar (a run and its
 benchmarks/*.json, theorems/ and the claims.csv of dynamics and dynamics_cifar, all in build/, and
 writes the tables between the markers of README.md. A row ends in a comment that names its source,
 and a source replaces its own rows alone: the rows of one that is not there stay as they are, which
-is said. Copies the pictures to docs/.
+is said. Puts what plan_*/plan.txt say between markers of their own. Copies the pictures to docs/.
 """
 
 import functools
@@ -58,6 +58,10 @@ TABLES = (
 )
 
 
+# What `launch.plan` printed, by its folder: between markers of that name.
+PLANS = ('plan_resnet20', 'plan_resnet110')
+
+
 class Result(NamedTuple):
     """What was written, and what was found anew."""
 
@@ -92,6 +96,8 @@ def write(
     text = path.read_text(encoding='utf-8')
     for table in TABLES:
         text = _with_rows(text, table, found, path, report)
+    for name in PLANS:
+        text = _with_plan(text, name, pathlib.Path(workdir) / name / 'plan.txt')
     records.write_text(path, text)
     files = [path, *_copy_pictures(pathlib.Path(workdir), root / 'docs')]
     findings = [f'{row[0]}: {row[1]}' for rows in found.values() for row in rows]
@@ -124,6 +130,16 @@ def _with_rows(text: str, table: Table, found, path, report) -> str:
     begin, end = table.markers
     lines = [begin, '', *table.head, *_in_order(table, old, new), '', end]
     return before + '\n'.join(lines) + after
+
+
+def _with_plan(text: str, name: str, file: pathlib.Path) -> str:
+    """The text with what a plan printed between its markers; as it is where there is no such."""
+    begin, end = f'<!-- {name}: begin -->', f'<!-- {name}: end -->'
+    before, found, rest = text.partition(begin)
+    _, ended, after = rest.partition(end)
+    if not (file.is_file() and found and ended):
+        return text
+    return f'{before}{begin}\n\n```text\n{file.read_text().strip()}\n```\n\n{end}{after}'
 
 
 def _line(row: Sequence[str], source: str) -> str:

@@ -12,16 +12,22 @@ the devices at hand. No data are needed but those of digits and npz.
 
 Says memory, operations, bytes and collectives, the least time a step can take by what the maker
 says of the chip, and how networks go through a step in the least. A loop counts as often as it goes
-round. What will not fit is refused with what would: exit status 1.
+round. What will not fit is refused with what would: exit status 1. With --workdir the text is
+written to W/plan.txt too.
 """
+
+import shlex
+import sys
 
 from absl import flags
 
 from launch import flags as config_flags
 from launch import main
 
+FILE = 'plan.txt'
+
 flags.adopt_module_key_flags(config_flags)
-flags.declare_key_flag('help')
+flags.adopt_module_key_flags(main)
 
 _TOPOLOGY = flags.DEFINE_string(
     'topology', None, 'chips to compile for, as in v5e:2x4; unset: the devices at hand'
@@ -38,7 +44,7 @@ _WHAT = flags.DEFINE_enum(
 def plan(stop: main.Stop) -> int:
     config = config_flags.config()
 
-    from resnet_dyn import backend
+    from resnet_dyn import backend, records
     from resnet_dyn.plans import chips
 
     topology = chips.topology(_TOPOLOGY.value) if _TOPOLOGY.value else None
@@ -51,13 +57,23 @@ def plan(stop: main.Stop) -> int:
         target = targets.of_topology(topology) if topology else targets.at_hand()
         if _WHAT.value == 'train':
             made = training.make(config, target, report=main.say)
-            main.say(f'\n{notes.of_training(made)}')
-            remedies.check(made)
+            text, check = notes.of_training(made), remedies.check
         else:
-            analysis = kernels.make(_WHAT.value, config, target, main.say)
-            main.say(f'\n{notes.of_kernels(analysis)}')
-            remedies.check_kernels(analysis)
+            made = kernels.make(_WHAT.value, config, target, main.say)
+            text, check = notes.of_kernels(made), remedies.check_kernels
+    main.say(f'\n{text}')
+    if flags.FLAGS.workdir:
+        file = main.workdir() / FILE
+        records.write_text(file, f'{_command()}\n\n{text}\n')
+        main.say(f'\nthe plan is in {file}')
+    check(made)
     return main.DONE
+
+
+def _command() -> str:
+    """This command, less where its text goes."""
+    words = [word for word in sys.argv[1:] if not word.startswith('--workdir')]
+    return ' \\\n    '.join(('$ python -m launch.plan', *map(shlex.quote, words)))
 
 
 if __name__ == '__main__':

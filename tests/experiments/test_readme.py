@@ -28,6 +28,8 @@ def _write(root, rows):
         own = rows if table.name == 'numbers' else CLAIMS
         begin, end = table.markers
         lines += [begin, '', *table.head, *own, '', end, '']
+    for name in readme.PLANS:
+        lines += [f'<!-- {name}: begin -->', f'<!-- {name}: end -->', '']
     text = '\n'.join([*lines, 'The end.', ''])
     (root / 'README.md').write_text(text)
 
@@ -453,3 +455,15 @@ def test_claims_of_another_version_are_said_and_their_rows_stay(root, text):
     assert after == before
     (line,) = [line for line in lines if line.startswith('claims-cifar10: ')]
     assert '--data=cifar10' in line and 'its rows stay' in line
+
+
+def test_what_a_plan_printed_is_put_between_its_markers_once(root):
+    file = root / 'build' / 'plan_resnet20' / 'plan.txt'
+    file.parent.mkdir(parents=True)
+    file.write_text('$ python -m launch.plan\n\nfits\n')
+    _, _, text = run(root)
+    shown = '```text\n$ python -m launch.plan\n\nfits\n```'
+    assert f'<!-- plan_resnet20: begin -->\n\n{shown}\n\n<!-- plan_resnet20: end -->' in text
+    file.write_text('other\n')
+    _, _, again = run(root)
+    assert again.count('```') == 2 and 'other' in again and 'fits' not in again
