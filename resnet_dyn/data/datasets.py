@@ -78,7 +78,7 @@ def load(data: config.Data) -> Dataset:
 
 def is_streamed(dataset: Dataset) -> bool:
     """Whether the examples are read as they are needed."""
-    return isinstance(dataset.train, streams.Examples)
+    return not isinstance(dataset.train, splits.Split)
 
 
 def check_family(dataset: Dataset, family: str) -> None:

@@ -152,6 +152,8 @@ def place(tree, mesh: Mesh, spec: PartitionSpec):
 
 def own_rows(size: int, mesh: Mesh) -> slice:
     """Of `size` examples dealt out along `data`, those that the devices of this process hold."""
+    if _SHAPES_ALONE.get():
+        return slice(0, size)
     held = NamedSharding(mesh, EXAMPLES).addressable_devices_indices_map((size,)).values()
     spans = [rows.indices(size) for (rows,) in held]
     return slice(min(start for start, *_ in spans), max(stop for _, stop, _ in spans))

@@ -9,7 +9,17 @@ import pytest
 from resnet_dyn import config, errors, fields
 from resnet_dyn.data import datasets
 from resnet_dyn.models import placement, presets, seed_axis
-from resnet_dyn.plans import chips, costs, notes, programs, remedies, targets, training, units
+from resnet_dyn.plans import (
+    chips,
+    costs,
+    examples,
+    notes,
+    programs,
+    remedies,
+    targets,
+    training,
+    units,
+)
 from resnet_dyn.training import program
 
 V5E = chips.topology('v5e:2x4').chip
@@ -204,6 +214,25 @@ def test_a_config_is_settled_for_the_target_and_not_for_this_machine():
     assert training.settled(cfg, tpu).model.convolution == 'xla'
     chosen = fields.replace(cfg, {'model.convolution': 'plain', 'train.seed_axis': 'vmap'})
     assert training.settled(chosen, tpu) == chosen
+
+
+def test_streams_and_sets_that_are_not_here_have_their_shapes():
+    cifar = examples.of_config(config.parse({'data.name': 'cifar100'}).data)
+    assert cifar.train.inputs.shape == (50_000, 32, 32, 3) and cifar.classes == 100
+    values = {'data.name': 'imagenet2012', 'data.image_size': 32, 'train.steps': 3}
+    small = {'model.depth': 3, 'model.width': 4, 'train.batch_size': 8}
+    cfg = training.settled(config.parse(values | small), targets.at_hand())
+    dataset = examples.of_config(cfg.data)
+    assert dataset.train.size == 1_281_167 and dataset.train.inputs.shape[1:] == (32, 32, 3)
+    mesh = placement.mesh(1, 8, jax.devices()[:2])
+    texts = []
+    for augment in (True, False):  # on the host, not in the program
+        chosen = fields.replace(cfg, {'data.augment': augment})
+        with placement.shapes_alone():
+            model = presets.from_config(cfg.model, dataset.classes)
+            lowered = program.Program(chosen, model, dataset, 3, mesh).lowered()
+        texts.append(lowered['advance'].as_text())
+    assert texts[0] == texts[1] and '32x8x32x32x3xui8' in texts[0]  # 32 batches a call
 
 
 def test_what_a_training_would_refuse_a_plan_does_too():
