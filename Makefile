@@ -12,7 +12,7 @@ DYNAMICS := build/dynamics$(if $(ROUGH),_fast)
 WORKERS ?= $(shell n=$$(nproc 2>/dev/null || sysctl -n hw.ncpu); echo $$((n < 4 ? n : 4)))
 
 .DEFAULT_GOAL := help
-.PHONY: help env figure1 dynamics theorems plan numbers test slow lint pins clean
+.PHONY: help env figure1 dynamics theorems plan numbers test slow slurm lint pins clean
 
 help:            ## what can be made
 	@grep -E '^[a-z0-9]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 12
@@ -63,6 +63,9 @@ test: lint       ## ruff, the layering test and the whole suite
 
 slow: env        ## the tests that take minutes
 	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(BIN)/python -m pytest -m slow
+
+slurm: env       ## a real Slurm of one node, as a transcript: docs/slurm.txt (root, Debian's packages)
+	tests/slurm/transcript.sh $(CURDIR)/$(BIN)/python > docs/slurm.txt
 
 lint: env
 	$(BIN)/ruff check .
