@@ -33,7 +33,13 @@ def define() -> None:
     flags.DEFINE_multi_string(
         'setup', [], 'a line of shell to run before it, as in module load cuda; may be repeated'
     )
-    _whole('max_restarts', 100, 'how often it is started again at most', low=0)
+    flags.DEFINE_integer(
+        'max_restarts',
+        100,
+        'how often it is started again at most',
+        lower_bound=0,
+        allow_override=True,  # one process has this and that of `processes` in the suite alone
+    )
     flags.DEFINE_string('partition', None, 'slurm: the partition')
     flags.DEFINE_string('account', None, 'slurm: the account that pays')
     flags.DEFINE_string('time', None, 'slurm: time limit of each start, as in 4:00:00')

@@ -39,11 +39,10 @@ flags.adopt_module_key_flags(main)
 places.define()
 flags.adopt_module_key_flags(places)
 
-_EXAMPLE = 'as in -- launch.train --config.seeds=8'
-
 
 def submit(stop: main.Stop, words: Sequence[str]) -> int:
     workdir, place = main.workdir(), places.chosen()
+    words = _without_form(words)
     verb = _verb(words)
     rest = _without_workdir(words[1:], workdir)
     command = jobs.Command(verb, workdir, tuple(rest))
@@ -54,17 +53,30 @@ def submit(stop: main.Stop, words: Sequence[str]) -> int:
     return places.run([command], stop)
 
 
+def _without_form(words: Sequence[str]) -> list[str]:
+    """A command that is given as it is typed elsewhere, from its launcher on."""
+    words = list(words)
+    for form in (['python', '-m'], ['python3', '-m'], [commands.NAME]):
+        if words[: len(form)] == form:
+            return words[len(form) :]
+    return words
+
+
 def _verb(words: Sequence[str]) -> str:
     if not words:
-        raise flags.Error(f'there is no command: give it after --, {_EXAMPLE}')
+        raise flags.Error(f'there is no command: give it after --, {_example()}')
     known = [verb for verb in commands.verbs() if verb != 'submit']
     verb = words[0].removeprefix('launch.')
     if verb not in known:
         raise flags.Error(
             f'{words[0]!r} is none of {", ".join(known)}{fields.nearest(verb, known)}: give one of '
-            f'them after --, {_EXAMPLE}'
+            f'them after --, {_example()}'
         )
     return verb
+
+
+def _example() -> str:
+    return commands.worded('as in -- launch.train --config.seeds=8')
 
 
 def _without_workdir(words: Sequence[str], workdir: pathlib.Path) -> list[str]:

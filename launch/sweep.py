@@ -122,8 +122,8 @@ def _train(workdir, runs, stop: main.Stop) -> int:
 
     from experiments.sweeps import boards, pool, standing, tables
 
-    def command(one):
-        return [*commands.command('train'), f'--workdir={one.workdir}', *one.flags]
+    def command(one):  # a process by itself, also where this one is one of several
+        return [*commands.command('train'), f'--workdir={one.workdir}', '--processes=1', *one.flags]
 
     board = boards.Board(runs, main.say, sys.stdout.isatty())
     going = pool.Pool(runs, command, environment, divided, _RETRY.value, board.tell)

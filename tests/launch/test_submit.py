@@ -184,6 +184,15 @@ def test_what_cannot_work_is_refused_before_anything_is_written(words, said, cal
     assert not W.parent.exists()
 
 
+@pytest.mark.parametrize(
+    'typed', [('train',), ('python', '-m', 'launch.train'), ('resnet-dyn', 'train')]
+)
+def test_the_command_may_be_given_as_it_is_typed(typed, called, unchecked):
+    status, out, err = called('submit', '--dry_run', f'--workdir={W}', '--', *typed, '--x=1')
+    assert (status, err) == (0, '')
+    assert shlex.split(out) == [sys.executable, '-m', 'launch.train', f'--workdir={W}', '--x=1']
+
+
 def test_the_workdir_may_be_said_twice_if_it_is_the_same(called, unchecked):
     words = ('--dry_run', f'--workdir={W}', '--', 'launch.train', '--workdir', str(W))
     status, out, err = called('submit', *words)

@@ -60,6 +60,7 @@ def test_a_sweep_trains_what_is_not_done_and_writes_its_table(swept, tmp_path):
     assert status == 1 and len(starts(tmp_path)) == 3 and 'it cannot be' in out
     status, out, _ = swept('--retry', bad='none')
     assert status == 0 and len(starts(tmp_path)) == 4
+    assert all(line.startswith('--processes=1 --config.') for line in starts(tmp_path))
     assert out.splitlines()[-1] == '3 of 3 runs are done'
 
 

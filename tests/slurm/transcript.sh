@@ -72,6 +72,12 @@ transcript() {
   wait_for "$(squeue -h -o %F | tail -n 1)"
   show "python -m $sweep --workdir=many"
   show 'cut -d, -f1-4 many/table.csv'
+
+  printf '\n# Two tasks are two processes of one program, which find each other by Slurm.\n'
+  two="launch.train $small --config.seeds=2 --config.train.steps=2000"
+  show "python -m launch.submit --on=slurm --workdir=two --time=5 --tasks=2 -- $two"
+  wait_for "$(squeue -h -o %i | tail -n 1)"
+  show 'cat two/logs/slurm-*.txt'
 }
 
 transcript | shown
