@@ -6,6 +6,7 @@ The config of a run is a tree of such dataclasses (`config`), the options of a m
 
 import dataclasses
 import difflib
+import functools
 import math
 import numbers
 import types
@@ -67,15 +68,7 @@ class Leaf(typing.NamedTuple):
 
 def leaves(node: type, prefix: str = '') -> Iterator[Leaf]:
     """All fields of a tree of dataclasses in order, as `Leaf`s."""
-    hints = typing.get_type_hints(node)
-    for item in dataclasses.fields(node):
-        path = f'{prefix}{item.name}'
-        if dataclasses.is_dataclass(hints[item.name]):
-            yield from leaves(hints[item.name], f'{path}.')
-            continue
-        plain, optional = _plain_type(hints[item.name])
-        optional |= item.metadata['preset']
-        yield Leaf(path, plain, optional, item.default, item.metadata)
+    return iter(_leaves(node, prefix))
 
 
 def get(tree, path: str) -> Any:
@@ -206,6 +199,20 @@ def _check_range(leaf: Leaf, value: float, name: str) -> None:
         raise errors.ConfigError(
             f'{name}={value!r} is out of range: it must be in {opening}, {closing}'
         )
+
+
+@functools.cache  # types are read from their names, which is slow, and asked for often
+def _leaves(node: type, prefix: str) -> tuple[Leaf, ...]:
+    hints, found = typing.get_type_hints(node), []
+    for item in dataclasses.fields(node):
+        path = f'{prefix}{item.name}'
+        if dataclasses.is_dataclass(hints[item.name]):
+            found += _leaves(hints[item.name], f'{path}.')
+            continue
+        plain, optional = _plain_type(hints[item.name])
+        optional |= item.metadata['preset']
+        found.append(Leaf(path, plain, optional, item.default, item.metadata))
+    return tuple(found)
 
 
 def _plain_type(hint) -> tuple[type, bool]:

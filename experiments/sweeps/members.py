@@ -6,6 +6,7 @@ The hash is of what decides the numbers of the run and of what the sweep varies,
 which folder is whose: one that is there keeps its name when the file grows by values or keys.
 """
 
+import functools
 import hashlib
 import json
 import pathlib
@@ -74,6 +75,7 @@ def _title(own: Mapping[str, Any]) -> str:
     return _BAD.sub('_', ','.join(parts))[:LONGEST].rstrip('.') or 'run'
 
 
+@functools.cache
 def _short(path: str) -> str:
     """The end of a path that is no other field's."""
     others = [leaf.path.split('.') for leaf in config.leaves() if leaf.path != path]

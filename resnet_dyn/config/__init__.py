@@ -9,6 +9,7 @@ The fields stand in `tree`, what refuses in `checks`.
 """
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -130,8 +131,7 @@ def decides(path: str) -> bool:
 
     Not the neutral ones, and not the length (steps, epochs), which may grow.
     """
-    neutral = {leaf.path for leaf in leaves() if leaf.metadata['neutral']}
-    return path not in neutral and path not in LENGTH
+    return path not in _neutral() and path not in LENGTH
 
 
 def deciding(config: Config) -> dict[str, Any]:
@@ -151,6 +151,11 @@ def differences(old: Config, new: Config) -> list[str]:
         for path in before
         if before[path] != after[path]
     ]
+
+
+@functools.cache
+def _neutral() -> frozenset[str]:
+    return frozenset(leaf.path for leaf in leaves() if leaf.metadata['neutral'])
 
 
 def _build(values: Mapping[str, Any]) -> Config:

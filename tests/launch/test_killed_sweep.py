@@ -27,7 +27,7 @@ def test_24_runs_whose_sweep_is_killed_twice_are_done_once_each(start, short, tm
     (tmp_path / 'sweep.toml').write_text(FILE)
     workdir = tmp_path / 'W'
     command = (f'--workdir={workdir}', f'--sweep={tmp_path / "sweep.toml"}', '--jobs=2', *short)
-    command += ('--config.train.steps=400',)  # so that they live on for a while
+    command += ('--config.train.steps=400', '--config.checkpoint.every=100')  # they live on a while
     moments = random.Random(0)
     for done in (5, 13):
         with start('sweep', *command) as process:
