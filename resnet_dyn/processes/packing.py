@@ -4,9 +4,10 @@
 """
 
 import json
+import math
 from typing import Any
 
-import jax.numpy as jnp
+import ml_dtypes  # noqa: F401  NumPy then knows bfloat16 by its name
 import numpy as np
 
 _LENGTH = 8
@@ -33,8 +34,10 @@ def _plain(value: Any, arrays: list[np.ndarray]) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(item, arrays) for item in value]
     if hasattr(value, 'dtype'):
-        arrays.append(np.asarray(value))
-        return {_ARRAY: [arrays[-1].dtype.name, list(arrays[-1].shape)]}
+        array = np.asarray(value)
+        arrays.append(array)
+        name = array.dtype.str if array.dtype.kind == 'U' else array.dtype.name
+        return {_ARRAY: [name, list(array.shape)]}
     return value
 
 
@@ -50,7 +53,7 @@ def _filled(tree: Any, data: bytes, start: int) -> tuple[Any, int]:
         return tree, start
     if set(tree) == {_ARRAY}:
         name, shape = tree[_ARRAY]
-        dtype, size = jnp.dtype(name), int(np.prod(shape, dtype=int))
+        dtype, size = np.dtype(name), math.prod(shape)
         array = np.frombuffer(data, dtype, size, start).reshape(shape).copy()
         return array, start + array.nbytes
     made = {}
