@@ -24,9 +24,10 @@ import pathlib
 from absl import flags
 
 from launch import flags as config_flags
-from launch import main
+from launch import main, processes
 
 flags.adopt_module_key_flags(main)
+flags.adopt_module_key_flags(processes)
 for _path in ('data.dir', 'data.cache'):
     flags.declare_key_flag(config_flags.PREFIX + _path)
 
@@ -64,12 +65,16 @@ def define() -> str:
 
 
 def analyze(stop: main.Stop) -> int:
-    main.at_any_moment(stop)
     workdir = main.workdir()
     main.check_folder(workdir)
+    return processes.run(lambda: _of_folder(workdir, stop), stop, workdir, agreed=False)
 
+
+def _of_folder(workdir: pathlib.Path, stop: main.Stop) -> int:
+    """Analyses a run, or each of a folder of runs; the exit status."""
     from experiments.sweeps import tables
     from launch import many
+    from resnet_dyn import processes as together
     from resnet_dyn.reports import measures, selection
     from resnet_dyn.training import run_folders
 
@@ -78,17 +83,19 @@ def analyze(stop: main.Stop) -> int:
         return _analyze(workdir, stop)
     selection.check(measures.DEFAULT if _WHAT.value is None else _WHAT.value)  # once, not by run
     status = many.each(folders, lambda folder: _analyze(folder, stop), stop)
-    for file in tables.renew(workdir):
-        main.say(str(file))
+    if together.is_lead():
+        for file in tables.renew(workdir):
+            main.say(str(file))
     return status
 
 
 def _analyze(workdir: pathlib.Path, stop: main.Stop) -> int:
     """Analyses one run; the exit status."""
     from launch import progress
-    from resnet_dyn import errors, fields, records
+    from resnet_dyn import fields, records
+    from resnet_dyn import processes as together
+    from resnet_dyn.analysis import dealing, run_subjects, trajectories
     from resnet_dyn.analysis import effort as effort_lib
-    from resnet_dyn.analysis import run_subjects, trajectories
     from resnet_dyn.reports import closing, measures, notes, selection
     from resnet_dyn.training import runs
 
@@ -97,18 +104,17 @@ def _analyze(workdir: pathlib.Path, stop: main.Stop) -> int:
     what = measures.DEFAULT if _WHAT.value is None else _WHAT.value
     selection.check(what)
     settings = effort_lib.Settings(**fields.given(effort_lib.Settings, given, 'analyze', '--'))
-    run = run_subjects.Run(workdir, settings, network, _data(known.config), known)
+    deal = dealing.over_processes(known.config.seeds if network is None else 1)
+    data = _data(known.config)
+    run = run_subjects.Run(workdir, settings, network, data, known, rows=deal.rows)
     steps = trajectories.choose(run.steps, _STEPS.value)
     effort = effort_lib.of_settings(settings, run.how)
-    unwritable = ''
-    try:
-        for folder in ('records', 'tables', 'pictures'):
-            records.check_writable(workdir / folder)
-    except errors.RecordError as error:
-        unwritable = f'{error}. The table is shown all the same, nothing is kept'
+    unwritable = together.by_lead(lambda: _unwritable(workdir), 'looking at the workdir')
+    if unwritable:
         main.say(f'WARNING: {unwritable}')
     first = run.first(steps, selection.looks(what))
     chosen = selection.choose(what, first, effort, _options(), tuple(given))
+    chosen = chosen._replace(networks=len(run.networks))
     main.say(notes.costs(chosen, steps))
     followed = trajectories.follow(
         run,
@@ -119,7 +125,8 @@ def _analyze(workdir: pathlib.Path, stop: main.Stop) -> int:
         keep=not unwritable,
         network=network,
         origin=functools.partial(records.provenance, run.config, seed=run.config.seed),
-        watch=progress.Lines(main.say, stop),
+        watch=progress.Lines(main.say, stop, moved=together.moved),
+        deal=deal,
     )
     visits = []
     try:
@@ -131,14 +138,30 @@ def _analyze(workdir: pathlib.Path, stop: main.Stop) -> int:
     except progress.Stopped:
         main.say(notes.stopped(visits, steps))
         return main.STOPPED
-    analysis = closing.Analysis(chosen, run.networks, run.note, network)
-    failed = closing.show(visits, analysis, main.say, None if unwritable else workdir)
-    failed += [visit.unsaved for visit in visits if visit.unsaved][-1:]
-    if lost := '; '.join(filter(None, (notes.losses(visits), unwritable, *failed))):
-        main.say(lost)
-    if unwritable or failed or any(visit.damage for visit in visits):
-        return main.FAILED
-    return main.DIVERGED if lost else main.DONE
+
+    def close() -> int:
+        analysis = closing.Analysis(chosen, run.networks, run.note, network)
+        failed = closing.show(visits, analysis, main.say, None if unwritable else workdir)
+        failed += [visit.unsaved for visit in visits if visit.unsaved][-1:]
+        if lost := '; '.join(filter(None, (notes.losses(visits), unwritable, *failed))):
+            main.say(lost)
+        if unwritable or failed or any(visit.damage for visit in visits):
+            return main.FAILED
+        return main.DIVERGED if lost else main.DONE
+
+    return together.by_lead(close, 'waiting for tables and pictures')
+
+
+def _unwritable(workdir: pathlib.Path) -> str:
+    """Why nothing can be kept in the workdir; '' where it can."""
+    from resnet_dyn import errors, records
+
+    try:
+        for folder in ('records', 'tables', 'pictures'):
+            records.check_writable(workdir / folder)
+    except errors.RecordError as error:
+        return f'{error}. The table is shown all the same, nothing is kept'
+    return ''
 
 
 def _options():

@@ -25,6 +25,8 @@ STOPPED = signals.STOPPED
 
 Stop = signals.Signals  # stop() is true once a signal has come
 
+_silent: list[bool] = []
+
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # a disk's state, wherever it was met
 
 _WORKDIR = flags.DEFINE_string(
@@ -125,7 +127,13 @@ def check_folder(path: pathlib.Path) -> None:
 
 def say(line: str) -> None:
     """A line for people on stdout, there at once also where that is a file or a pipe."""
-    print(line, flush=True)
+    if not _silent:
+        print(line, flush=True)
+
+
+def be_silent() -> None:
+    """From here on this process has no lines for people: another one speaks for it."""
+    _silent.append(True)
 
 
 def _parse(argv: list[str], more: str = '') -> list[str] | None:

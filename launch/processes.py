@@ -73,11 +73,12 @@ class Place(NamedTuple):
     given: Mapping[str, Any]
 
 
-def run(job: Callable[[], int], stop: main.Stop, workdir: pathlib.Path) -> int:
+def run(job: Callable[[], int], stop: main.Stop, workdir: pathlib.Path, agreed: bool = True) -> int:
     """The exit status of `job()`, done by this process, or by several together.
 
     What cannot be is refused before JAX is imported. The process, or of several the lead, may be
-    ended at any moment by a signal, but for what is unsaved; the others ask `stop()`.
+    ended at any moment by a signal, but for what is unsaved; the others ask `stop()`. Where the
+    processes have not `agreed` that they stop, one that does takes the others with it.
     """
     place = find(os.environ)
     if (_PROCESSES.value or 1) > 1:
@@ -86,7 +87,7 @@ def run(job: Callable[[], int], stop: main.Stop, workdir: pathlib.Path) -> int:
     if place is None:
         return job()
     _die_with_the_parent()
-    return _together(job, stop, place, _STUCK_AFTER.value)
+    return _together(job, stop, place, agreed)
 
 
 def find(environment: Mapping[str, str]) -> Place | None:
@@ -191,9 +192,11 @@ def _tpu_pod(environment: Mapping[str, str]) -> Place | None:
     return None
 
 
-def _together(job: Callable[[], int], stop: main.Stop, place: Place, stuck_after: float) -> int:
+def _together(job: Callable[[], int], stop: main.Stop, place: Place, agreed: bool) -> int:
     """`job()` as one of several processes, from the first greeting to the farewell."""
     import jax
+
+    stuck_after = _STUCK_AFTER.value
 
     # its handler of SIGTERM would take the place of ours
     jax.config.update('jax_enable_preemption_service', False)
@@ -210,8 +213,11 @@ def _together(job: Callable[[], int], stop: main.Stop, place: Place, stuck_after
         main.at_any_moment(stop, lambda: _say_stopped(watch))
     else:
         main.when_asked(stop)
+        main.be_silent()
     try:
         status = job()
+        if status == main.STOPPED and not agreed:
+            sys.exit(status)
         processes.doing('done, waiting for the others', processes.LONG)
         processes.barrier('the end of the run')
     except BaseException as error:

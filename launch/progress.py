@@ -15,7 +15,7 @@ class Stopped(Exception):
 class Lines:
     """watch(what, done, total): says `what` is how far; a new `what` begins with nothing done.
 
-    Raises Stopped once `stop()` is true.
+    Raises Stopped once `stop()` is true. `moved()` hears that there was progress.
     """
 
     def __init__(
@@ -23,13 +23,15 @@ class Lines:
         say: Callable[[str], None],
         stop: main.Stop,
         clock: Callable[[], float] = time.monotonic,
+        moved: Callable[[], None] = lambda: None,
     ):
-        self._say, self._stop, self._clock = say, stop, clock
+        self._say, self._stop, self._clock, self._moved = say, stop, clock, moved
         self._what, self._began, self._said = '', 0.0, 0.0
 
     def __call__(self, what: str, done: int, total: int) -> None:
         if self._stop():
             raise Stopped
+        self._moved()
         now = self._clock()
         if what != self._what:
             self._what, self._began, self._said = what, now, now

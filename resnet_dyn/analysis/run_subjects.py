@@ -27,6 +27,7 @@ ESTIMATED_ON = 1024  # training examples, in whole batches of the training's siz
 class Run:
     """A run to be analysed; `network` is the index of the one network to look at, None for all.
 
+    Subjects are of its `rows` alone, all of them unless given: one process of several has some.
     `known` is the run where it was read already, `data` the config of the data, where their folders
     are not those of the run's config. Checkpoints are restored one at a time, when they are asked
     for; one of another run is lost, as a damaged one is. Raises RunError for what is no run,
@@ -40,6 +41,7 @@ class Run:
         network: int | None = None,
         data: config.Data | None = None,
         known: runs.Known | None = None,
+        rows: Sequence[int] | None = None,
     ):
         self.workdir = workdir
         self.config, self._identity = known or runs.read(workdir)
@@ -49,6 +51,7 @@ class Run:
             raise errors.AnalysisError(
                 f'network={network}: the run has {seeds} networks, so it is one of 0..{seeds - 1}'
             )
+        self._rows = range(len(self._indices)) if rows is None else rows
         self._settings, self._data = settings, data or self.config.data
         self._meta: dict[int, dict[str, Any]] = {}
         self._examples: subjects.Examples | None = None
@@ -114,14 +117,17 @@ class Run:
             self._model = presets.from_config(self.config.model, meta['classes'], survival)
         if looks and self._examples is None:
             self._load(meta)
+        indices = [self._indices[row] for row in self._rows]
         networks = [
-            jax.tree.map(lambda leaf, s=s: jnp.asarray(leaf[s]), variables) for s in self._indices
+            jax.tree.map(lambda leaf, s=s: jnp.asarray(leaf[s]), variables) for s in indices
         ]
         if looks and 'batch_stats' in variables and self._estimates(step):
             networks = [statistics.estimated(self._model, v, self._batches_IB) for v in networks]
         subject = subjects.Subject(
             tuple(stack.from_model(self._model, network) for network in networks),
-            subjects.Names(self.networks, tuple(block_names(self._model))),
+            subjects.Names(
+                tuple(self.networks[row] for row in self._rows), tuple(block_names(self._model))
+            ),
             self._examples if looks else None,
             subjects.Origin(step, self.facts(step, looks)),
         )

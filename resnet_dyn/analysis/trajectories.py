@@ -15,10 +15,10 @@ from typing import Any, NamedTuple, Protocol
 import jax
 import numpy as np
 
-from resnet_dyn import errors, fields, records
-from resnet_dyn.analysis import archive, subjects
+from resnet_dyn import errors, fields, processes, records
+from resnet_dyn.analysis import archive, dealing, subjects
 from resnet_dyn.analysis import effort as effort_lib
-from resnet_dyn.analysis import measure as measure_lib
+from resnet_dyn.analysis import visits as visits_lib
 from resnet_dyn.training import metrics
 
 
@@ -34,27 +34,7 @@ class Source(Protocol):
         """The networks at a step, with examples where it `looks` at any."""
 
 
-class Request(NamedTuple):
-    """A measure that is asked for, its options, and those that were given by hand.
-
-    `given` may name 'examples' too.
-    """
-
-    measure: measure_lib.Measure
-    options: Any
-    given: frozenset[str] = frozenset()
-
-
-class Visit(NamedTuple):
-    """What came of one step: measures made now, those already there, or why it was lost."""
-
-    step: int
-    made: tuple[str, ...] = ()
-    kept: tuple[str, ...] = ()
-    damage: str = ''
-    found: Mapping[str, archive.Found] = {}  # by measure, made or kept
-    left_out: Mapping[str, str] = {}  # networks that are rows of NaN, and why
-    unsaved: str = ''  # why records made here are not kept, where they should be
+Request, Visit = visits_lib.Request, visits_lib.Visit
 
 
 class Stages(NamedTuple):
@@ -92,50 +72,41 @@ def follow(
     network: int | None = None,
     origin: Callable[..., dict[str, Any]] = records.provenance,
     watch: Callable[[str, int, int], None] | None = None,
+    deal: dealing.Deal | None = None,
 ) -> Iterator[Visit]:
     """Visits the steps in order, makes the records that are missing and yields each visit.
 
     `at` are the steps to visit, all unless given. Records are looked for in `workdir`, and kept
     there unless `keep` is False; `network` is the index of the one network that the source has.
     `origin(wall_time=, network=)` is their provenance. `watch(what, done, total)` hears how far
-    long work is. Products of matrices are of the highest precision. A damaged checkpoint is a visit
-    with its damage, and the next one follows; a record that cannot be written is `unsaved`, and
-    the work goes on. A UserError of a measure (memory, say) is raised again with the name of the
-    measure and the step.
+    long work is; `deal` says which part this process has where there are several: all then visit
+    the same steps, and the lead's visits have the records. Products of matrices are of the highest
+    precision. A damaged checkpoint is a visit with its damage, and the next one follows; a record
+    that cannot be written is `unsaved`, and the work goes on. A UserError of a measure (memory,
+    say) is raised again with the name of the measure and the step.
     """
-    for step in source.steps if at is None else at:
-        try:
-            kept, due = _look_up(source, requests, effort, step, workdir, network)
-            looks = any(requests[name].measure.examples for name in due)
-            with jax.default_matmul_precision('highest'):
-                subject = source.subject(step, looks) if due else None
-        except errors.CheckpointError as error:
-            yield Visit(step, damage=str(error))
-            continue
-        lost = _not_finite(subject) if due else {}
-        made, out, unsaved = {}, dict(lost), ''
-        for name, wanted in due.items():
-            carried = effort._replace(progress=_told(watch, f'step {step:,}, {name}'))
-            started = time.monotonic()
-            with jax.default_matmul_precision('highest'):
-                record, left_out = _measured(requests[name], subject, carried, lost, name)
-            out |= left_out
-            if record is None:
+    deal = dealing.Deal(networks=1) if deal is None else deal
+    steps = list(source.steps if at is None else at)
+    for first in range(0, len(steps), deal.at_once):
+        group = steps[first : first + deal.at_once]
+        plans = [_planned(source, requests, effort, step, workdir, network) for step in group]
+        mine = plans[deal.place] if deal.place < len(plans) else None
+        subject, facts = _looked_at(source, requests, mine)
+        facts = dealing.shared(lambda facts=facts: facts)
+        visits = [visits_lib.Making(plan, deal.of_step(i, facts)) for i, plan in enumerate(plans)]
+        for name, request in requests.items():
+            if not any(name in plan.due for plan in plans):
                 continue
-            said = origin(wall_time=time.monotonic() - started, network=network)
-            said |= {'settings': wanted.settings, 'effort': wanted.effort, 'left_out': left_out}
-            made[name] = archive.Found(record, said | {'names': subject.names._asdict()})
-            if workdir is not None and keep:
-                file = archive.path(workdir, name, step, wanted.settings, network)
-                try:
-                    records.save(file, *made[name])
-                except errors.RecordError as error:
-                    unsaved = str(error)
-        for found in kept.values():
-            out |= found.origin.get('left_out') or {}
-        everything = kept | made
-        in_order = {name: everything[name] for name in requests if name in everything}
-        yield Visit(step, tuple(made), tuple(kept), '', in_order, out, unsaved)
+            lost = facts[deal.index]['lost']
+            measure = functools.partial(_part, request, name, mine, subject, lost, effort, watch)
+            parts = dealing.shared(measure)
+            for i, visit in enumerate(visits):
+                found = visit.join(name, request, deal.of_step(i, parts), deal.networks)
+                if found is not None:
+                    visit.add(name, *found, origin, network)
+                    if workdir is not None and keep and processes.is_lead():
+                        visit.save(name, workdir, network)
+        yield from (visit.done(requests) for visit in visits)
 
 
 def wanted_of(
@@ -178,6 +149,57 @@ def stages(steps_T, values_ST, early: float = 0.25) -> Stages:
     steps_T = np.asarray(steps_T)
     index = np.abs(steps_T - early * steps_T[-1]).argmin()
     return Stages(values_ST[:, 0], values_ST[:, index], values_ST[:, -1])
+
+
+def _planned(source, requests, effort, step: int, workdir, network) -> visits_lib.Plan:
+    """The plan of a step, by what the lead finds in the workdir."""
+    found = []
+
+    def look() -> dict[str, Any]:
+        try:
+            found.append(
+                visits_lib.Plan(step, *_look_up(source, requests, effort, step, workdir, network))
+            )
+        except errors.CheckpointError as error:
+            found.append(visits_lib.Plan(step, {}, {}, str(error)))
+        return {'due': list(found[0].due), 'damage': found[0].damage}
+
+    told = processes.by_lead(look, 'looking for records')
+    if found:
+        return found[0]
+    due = {}
+    for name in told['due']:
+        facts = source.facts(step, requests[name].measure.examples)
+        due[name] = wanted_of(requests[name], facts, effort)
+    return visits_lib.Plan(step, {}, due, told['damage'])
+
+
+def _looked_at(source, requests, plan: visits_lib.Plan | None):
+    """(subject, facts for all processes) of the networks that this process has at a step."""
+    facts: dict[str, Any] = {'damage': '', 'lost': {}, 'names': {}}
+    if plan is None or not plan.due:
+        return None, facts
+    looks = any(requests[name].measure.examples for name in plan.due)
+    try:
+        with jax.default_matmul_precision('highest'):
+            subject = source.subject(plan.step, looks)
+    except errors.CheckpointError as error:
+        return None, facts | {'damage': str(error)}
+    return subject, facts | {'lost': _not_finite(subject), 'names': subject.names._asdict()}
+
+
+def _part(
+    request, name: str, plan: visits_lib.Plan | None, subject, lost, effort, watch
+) -> dict[str, Any] | None:
+    """What this process measures of its networks; None where it has none to measure."""
+    if subject is None or name not in plan.due:
+        return None
+    carried = effort._replace(progress=_told(watch, f'step {plan.step:,}, {name}'))
+    started = time.monotonic()
+    with jax.default_matmul_precision('highest'):
+        record, lost = _measured(request, subject, carried, lost, name)
+    fields_of = None if record is None else record._asdict()
+    return {'fields': fields_of, 'seconds': time.monotonic() - started, 'lost': lost}
 
 
 def _look_up(source, requests, effort, step: int, workdir, network):
@@ -234,24 +256,4 @@ def _measured(
                     left_out[networks[s]] = f'{name}: {error}'
     except errors.UserError as error:
         raise type(error)(f'{name} at step {subject.origin.step:,}: {error}') from error
-    return _together(parts, len(networks)) if parts else None, left_out
-
-
-def _together(parts: Mapping[tuple[int, ...], NamedTuple], networks: int) -> NamedTuple:
-    """One record of all networks from those of some: NaN (or -1) in the rows of no part."""
-    first, made = next(iter(parts.values())), {}
-    for field, value in first._asdict().items():
-        if not records.is_by_network(field):
-            made[field] = value
-            continue
-        value = np.asarray(value)
-        if value.dtype.kind not in 'fi':
-            raise TypeError(
-                f'{type(first).__name__}.{field} has dtype {value.dtype}: what a record holds by '
-                'network is float (NaN where a network is left out) or signed integer (-1)'
-            )
-        missing = np.nan if value.dtype.kind == 'f' else -1
-        made[field] = np.full((networks, *value.shape[1:]), missing, value.dtype)
-        for rows, part in parts.items():
-            made[field][list(rows)] = getattr(part, field)
-    return type(first)(**made)
+    return dealing.merged(parts, len(networks)) if parts else None, left_out
