@@ -19,6 +19,7 @@ said, and the others go on; the exit status is 1 then.
 """
 
 import functools
+import os
 import pathlib
 
 from absl import flags
@@ -52,6 +53,7 @@ def define() -> str:
     """
     if flags.FLAGS.workdir and not flags.FLAGS.help:
         main.check_folder(main.workdir())
+        processes.find(os.environ)  # refuses what does not go together
 
     from resnet_dyn.analysis import effort
     from resnet_dyn.reports import measures

@@ -64,10 +64,10 @@ def shared(function: Callable[[], Any]) -> list[Any]:
 
 def joined(names: Mapping[tuple[int, ...], Sequence[str]]) -> list[str]:
     """What is said of networks by some processes, of all in their order."""
-    by_row = {
-        row: name for rows, some in names.items() for row, name in zip(rows, some, strict=True)
-    }
-    return [by_row[row] for row in sorted(by_row)]
+    if len(names) == 1:
+        return list(*names.values())
+    pairs = [pair for rows, some in names.items() for pair in zip(rows, some, strict=True)]
+    return [name for _, name in sorted(pairs)]
 
 
 def merged(parts: Mapping[tuple[int, ...], NamedTuple], networks: int) -> NamedTuple:

@@ -1,0 +1,145 @@
+"""Two real processes train digits here: unharmed, killed, stopped; others go on with the run."""
+
+import contextlib
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+
+from resnet_dyn.training import checkpoints
+
+TOP = pathlib.Path(__file__).parent.parent.parent
+PATIENCE = 100.0  # seconds for what takes few
+RUN = (
+    '--config.data.name=digits',
+    '--config.model.depth=3',
+    '--config.model.width=8',
+    '--config.train.batch_size=32',
+    '--config.train.schedule=constant',
+    '--config.checkpoint.every=50',
+    '--config.log.every=2',
+    '--config.log.evaluate=150',
+    '--config.log.record=150',
+    '--config.log.tensorboard=false',
+)
+LENGTH = '--config.train.steps=300'
+
+
+class Team:
+    """Processes that a supervisor started, and what it says."""
+
+    def __init__(self, workdir, *flags, count=2):
+        command = [sys.executable, '-m', 'launch.train', f'--workdir={workdir}', *RUN, *flags]
+        self.workdir, self._out = workdir, workdir.with_name(f'{workdir.name}-{time.time()}.out')
+        with open(self._out, 'wb') as out:
+            self.popen = subprocess.Popen(
+                [*command, f'--processes={count}'],
+                cwd=TOP,
+                stdout=out,
+                stderr=out,
+                env={**os.environ, 'JAX_NUM_CPU_DEVICES': '1'},
+            )
+
+    @property
+    def said(self):
+        return self._out.read_text()
+
+    def child(self, number):
+        """The process of this index that is running now."""
+        me = pathlib.Path(f'/proc/{self.popen.pid}/task/{self.popen.pid}/children')
+        for pid in me.read_text().split():
+            with contextlib.suppress(OSError):
+                command = pathlib.Path(f'/proc/{pid}/cmdline').read_bytes().split(b'\0')
+                if f'--process_id={number}'.encode() in command:
+                    return int(pid)
+        raise AssertionError(f'no process {number}: {self.said}')
+
+    def until(self, happened):
+        deadline = time.monotonic() + PATIENCE
+        while not happened():
+            assert self.popen.poll() is None and time.monotonic() < deadline, self.said
+            time.sleep(0.02)
+
+    def done(self):
+        return self.popen.wait(PATIENCE)
+
+
+@pytest.fixture
+def team():
+    """team(workdir, flags ..): a Team, gone when the test is over."""
+    teams = []
+
+    def team(*args, **kwargs):
+        teams.append(Team(*args, **kwargs))
+        return teams[-1]
+
+    yield team
+    for one in teams:
+        one.popen.kill()  # its processes do not outlive it
+        one.popen.wait()
+
+
+def parameters(workdir, step):
+    _, trees, _ = checkpoints.restore(workdir, step)
+    return jax.tree.leaves(trees)
+
+
+@pytest.fixture(scope='module')
+def unharmed(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp('unharmed') / 'run'
+    one = Team(workdir, LENGTH)
+    assert one.done() == 0, one.said
+    assert '1 network (fully_connected' in one.said and '2 cpu devices: data 2' in one.said
+    return workdir
+
+
+def test_a_run_of_two_of_which_one_is_killed_and_one_is_stopped_ends_in_the_same_parameters(
+    team, unharmed, tmp_path
+):
+    workdir = tmp_path / 'run'
+    one = team(workdir, LENGTH, '--max_restarts=2', '--stuck_after=5')
+    one.until((workdir / 'checkpoints' / '50').exists)
+    os.kill(one.child(1), signal.SIGKILL)
+    one.until(lambda: 'restart 1 of 2' in one.said)
+    assert 'process 1 of 2 died (killed by SIGKILL), and the others were ended' in one.said
+    one.until(lambda: 'restored at step' in one.said)
+    newest = max(map(int, os.listdir(workdir / 'checkpoints')))
+    one.until((workdir / 'checkpoints' / str(newest + 50)).exists)
+    os.kill(one.child(1), signal.SIGSTOP)
+    one.until(lambda: 'restart 2 of 2' in one.said)
+    assert 'process 1 of 2 (on ' in one.said and 'gave no sign of life for 5 s' in one.said
+    assert one.done() == 0, one.said
+    assert sorted(os.listdir(workdir / 'checkpoints')) == sorted(
+        os.listdir(unharmed / 'checkpoints')
+    )
+    for ours, theirs in zip(parameters(workdir, 300), parameters(unharmed, 300), strict=True):
+        assert ours.tobytes() == theirs.tobytes()
+    for name in ('metrics.jsonl', 'dynamics.jsonl'):
+        lines = [(path / name).read_text().count('\n') for path in (workdir, unharmed)]
+        assert lines[0] == lines[1] > 0
+
+
+def test_what_two_have_saved_goes_on_with_four_and_with_one(team, unharmed, called, tmp_path):
+    four, one = tmp_path / 'four', tmp_path / 'one'
+    for copy in (four, one):
+        shutil.copytree(unharmed, copy)
+    longer = ('--config.train.steps=450', '--config.train.schedule=constant')
+    crew = team(four, longer[0], count=4)
+    crew.until((four / 'checkpoints' / '350').exists)
+    crew.popen.send_signal(signal.SIGTERM)
+    assert crew.done() == 42, crew.said
+    assert 'restored at step 300; 4 cpu devices: data 4' in crew.said
+    assert 'all saved' in crew.said.splitlines()[-1]
+    for copy in (four, one):
+        status, out, err = called('train', f'--workdir={copy}', *RUN, longer[0])
+        assert (status, err) == (0, '')
+        assert 'restored at step' in out
+    for ours, theirs in zip(parameters(four, 450), parameters(one, 450), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=0.02, atol=2e-3)
