@@ -253,16 +253,13 @@ def _say_stopped(watch) -> None:
 def _fail(error: BaseException, watch) -> None:
     """Tells the others; when the interpreter goes, it does not wait for them as JAX would.
 
-    An error of XLA may be due to another's death, which the watch then names: it ends this process.
+    An error may be due to another's death, which the watch then names: it ends this process.
     """
-    import jax
-
     from resnet_dyn import processes
 
-    if isinstance(error, jax.errors.JaxRuntimeError) and not watch.all_beat(_BEATS):
-        time.sleep(2 * watch.silence)
-
     of_user = isinstance(error, errors.UserError | flags.Error | OSError)
+    if isinstance(error, Exception) and not of_user and not watch.all_beat(_BEATS):
+        time.sleep(2 * watch.silence)
     status = 1 if of_user else CRASHED
     if isinstance(error, errors.ProcessError):
         status = LEFT
