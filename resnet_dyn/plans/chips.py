@@ -43,6 +43,7 @@ TPUS = (
     _tpu('v5p', ('TPU v5', 'TPU v5p'), 95e9, 2765e9, 459e12, 600e9, 8, f'{_CLOUD}v5p'),
     _tpu('v6e', ('TPU v6 lite', 'TPU v6e'), 32e9, 1638e9, 918e12, 400e9, None, f'{_CLOUD}v6e'),
 )
+_AXES = {'v4': 3, 'v5e': 2, 'v5p': 3, 'v6e': 2}  # of the torus that their chips are joined in
 # Without sparsity, of the SXM modules.
 GPUS = (
     Chip(
@@ -106,10 +107,11 @@ def topology(text: str) -> Topology:
             f'topology={text!r}: {name!r} is none of {", ".join(known)}'
             f'{fields.nearest(name, known)}, as in v5e:2x4'
         )
-    if not re.fullmatch(r'[1-9]\d*x[1-9]\d*(x[1-9]\d*)?', shape):
+    axes = _AXES[name]
+    if not re.fullmatch('x'.join([r'[1-9]\d*'] * axes), shape):
         raise errors.ConfigError(
-            f'topology={text!r} has no shape of chips: give it behind a colon, as in v5e:2x4 or, '
-            'where chips are joined in three directions, v4:2x2x1'
+            f'topology={text!r} has no shape of {name}, whose chips are joined in {axes} '
+            f'directions: give it behind a colon, as in {name}:{"x".join("224"[:axes])}'
         )
     return Topology(text, known[name], tuple(map(int, shape.split('x'))))
 

@@ -27,6 +27,8 @@ def test_a_topology_is_a_chip_and_a_shape():
         ('v5e:8', 'shape'),
         ('v5e:0x4', 'shape'),
         ('v5e:2x4x', 'shape'),
+        ('v5e:2x4x2', 'as in v5e:2x2'),
+        ('v4:2x2', 'as in v4:2x2x4'),
         ('', 'v6e'),
     ):
         with pytest.raises(errors.ConfigError, match=word):
