@@ -23,6 +23,7 @@ from absl import flags
 
 from launch import flags as config_flags
 from launch import main
+from resnet_dyn import commands
 
 FILE = 'plan.txt'
 
@@ -39,6 +40,9 @@ _WHAT = flags.DEFINE_enum(
     'train: the steps of a training, its evaluation and records; lesions: all single blocks '
     'deleted; paths: the gradient by path length',
 )
+_MESH = flags.DEFINE_string(
+    'mesh', None, 'as of launch.train: how many devices lie along each axis, as in seed:2,data:4'
+)
 
 
 def plan(stop: main.Stop) -> int:
@@ -51,12 +55,15 @@ def plan(stop: main.Stop) -> int:
     if topology:
         backend.compile_for_tpus()
 
+    from resnet_dyn.models import placement
     from resnet_dyn.plans import kernels, notes, remedies, targets, training
+
+    sizes = None if _MESH.value is None else placement.parse(_MESH.value, placement.TRAINING)
 
     with main.leaves_at_once(stop, 'nothing was written'):
         target = targets.of_topology(topology) if topology else targets.at_hand()
         if _WHAT.value == 'train':
-            made = training.make(config, target, report=main.say)
+            made = training.make(config, target, sizes, main.say)
             text, check = notes.of_training(made), remedies.check
         else:
             made = kernels.make(_WHAT.value, config, target, main.say)
@@ -72,8 +79,12 @@ def plan(stop: main.Stop) -> int:
 
 def _command() -> str:
     """This command, less where its text goes."""
-    words = [word for word in sys.argv[1:] if not word.startswith('--workdir')]
-    return ' \\\n    '.join(('$ python -m launch.plan', *map(shlex.quote, words)))
+    words = sys.argv[1:]
+    if '--workdir' in words:
+        at = words.index('--workdir')
+        words = words[:at] + words[at + 2 :]
+    words = [word for word in words if not word.startswith('--workdir=')]
+    return ' \\\n    '.join((f'$ {commands.said("plan")}', *map(shlex.quote, words)))
 
 
 if __name__ == '__main__':
