@@ -43,6 +43,7 @@ TINY = {
 
 # Begun first where files are run side by side, so that nobody waits for one of them at the end.
 LONGEST = (
+    'test_processes',
     'test_verify_theorems',
     'test_analyze',
     'test_path_gradients',

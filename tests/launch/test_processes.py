@@ -29,7 +29,7 @@ RUN = (
     '--config.log.record=150',
     '--config.log.tensorboard=false',
 )
-LENGTH = '--config.train.steps=300'
+LENGTH, LONGER = '--config.train.steps=300', '--config.train.steps=450'
 
 
 class Team:
@@ -126,20 +126,31 @@ def test_a_run_of_two_of_which_one_is_killed_and_one_is_stopped_ends_in_the_same
         assert lines[0] == lines[1] > 0
 
 
-def test_what_two_have_saved_goes_on_with_four_and_with_one(team, unharmed, called, tmp_path):
-    four, one = tmp_path / 'four', tmp_path / 'one'
-    for copy in (four, one):
-        shutil.copytree(unharmed, copy)
-    longer = ('--config.train.steps=450', '--config.train.schedule=constant')
-    crew = team(four, longer[0], count=4)
+def test_what_two_have_saved_goes_on_with_one(unharmed, called, tmp_path):
+    one = shutil.copytree(unharmed, tmp_path / 'one')
+    assert goes_on(called, one).startswith('1 network') and len(parameters(one, 450)) > 4
+
+
+@pytest.mark.slow
+def test_what_two_have_saved_goes_on_with_four_that_are_stopped_and_with_one_after_them(
+    team, unharmed, called, tmp_path
+):
+    four, one = (shutil.copytree(unharmed, tmp_path / name) for name in ('four', 'one'))
+    crew = team(four, LONGER, count=4)
     crew.until((four / 'checkpoints' / '350').exists)
     crew.popen.send_signal(signal.SIGTERM)
     assert crew.done() == 42, crew.said
     assert 'restored at step 300; 4 cpu devices: data 4' in crew.said
     assert 'all saved' in crew.said.splitlines()[-1]
     for copy in (four, one):
-        status, out, err = called('train', f'--workdir={copy}', *RUN, longer[0])
-        assert (status, err) == (0, '')
-        assert 'restored at step' in out
+        goes_on(called, copy)
     for ours, theirs in zip(parameters(four, 450), parameters(one, 450), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=0.02, atol=2e-3)
+
+
+def goes_on(called, workdir):
+    """Goes on to the end in this process; the line that says how it began."""
+    status, out, err = called('train', f'--workdir={workdir}', *RUN, LONGER)
+    assert (status, err) == (0, '')
+    (line,) = (line for line in out.splitlines() if 'restored at step' in line)
+    return line

@@ -1,70 +1,10 @@
 """What processes tell one another, with threads in their places and a store made of a dict."""
 
-import concurrent.futures
-import threading
-
-import jax
 import numpy as np
 import pytest
 
 from resnet_dyn import errors, processes
 from resnet_dyn.processes import exchange, packing
-
-
-class Store:
-    """The key-value store of a coordination service, as far as it is asked."""
-
-    def __init__(self):
-        self.values, self.changed = {}, threading.Condition()
-
-    def key_value_set_bytes(self, key, value):
-        with self.changed:
-            assert key not in self.values
-            self.values[key] = value
-            self.changed.notify_all()
-
-    def blocking_key_value_get_bytes(self, key, timeout_in_ms):
-        with self.changed:
-            if not self.changed.wait_for(lambda: key in self.values, timeout_in_ms / 1000):
-                raise jax.errors.JaxRuntimeError('DEADLINE_EXCEEDED: GetKeyValue() timed out')
-            return self.values[key]
-
-    def key_value_dir_get_bytes(self, prefix):
-        with self.changed:
-            return [(key, value) for key, value in self.values.items() if key.startswith(prefix)]
-
-    def key_value_delete(self, prefix):
-        with self.changed:
-            for key in [key for key in self.values if f'{key}/'.startswith(f'{prefix}/')]:
-                del self.values[key]
-
-
-@pytest.fixture
-def together(monkeypatch):
-    """together(count, job): what `job()` returns in each of so many processes, or its error."""
-    here = threading.local()
-
-    class Signs(threading.local, exchange.Signs):
-        pass
-
-    monkeypatch.setattr(exchange, 'signs', Signs())
-    monkeypatch.setattr(exchange, 'place', lambda: here.place)
-
-    def together(count, job):
-        store = together.store = Store()
-
-        def one(index):
-            here.place = exchange.Place(index, count, store)
-            exchange.set_limit(0.3)
-            try:
-                return job()
-            except errors.UserError as error:
-                return error
-
-        with concurrent.futures.ThreadPoolExecutor(count) as pool:
-            return list(pool.map(one, range(count)))
-
-    return together
 
 
 def test_trees_are_bytes_and_back_to_the_last_bit():
@@ -147,7 +87,7 @@ def test_those_that_do_not_come_are_named_and_what_the_others_wait_for(together)
             return None
         return processes.barrier('the end of the world')
 
-    for number, error in enumerate(together(4, job)):
+    for number, error in enumerate(together(4, job, 0.3)):
         if number in (0, 2):
             assert isinstance(error, errors.ProcessError)
             assert 'processes 1, 3 of 4 did not come within 0.3 s' in str(error)
@@ -155,7 +95,7 @@ def test_those_that_do_not_come_are_named_and_what_the_others_wait_for(together)
 
 
 def test_a_lead_that_does_not_come_is_named(together):
-    found = together(2, lambda: processes.index() and processes.barrier('x'))
+    found = together(2, lambda: processes.index() and processes.barrier('x'), 0.3)
     assert 'process 0 of 2 did not come' in str(found[1])
 
 
