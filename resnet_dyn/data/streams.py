@@ -286,11 +286,6 @@ def default_workers() -> int:
     return max(1, min(MOST_WORKERS, cores() - 1))
 
 
-def held(workers: int) -> int:
-    """The most examples that a stream by worker processes has made before they are asked for."""
-    return PIECE * (READY + workers * (AHEAD + 3))
-
-
 def _made(pieces: Pieces, first: int, workers: int) -> Iterator[tuple]:
     """The pieces from `first` on, without end, made ahead by workers, or by threads for 0.
 
