@@ -39,13 +39,13 @@ SchedulerParameters=bf_interval=3,sched_interval=3
 KillWait=30
 MinJobAge=3600
 ReturnToService=2
-NodeName=node NodeHostname=$(hostname) NodeAddr=127.0.0.1 CPUs=$(nproc) State=UNKNOWN
-PartitionName=short Nodes=node Default=YES MaxTime=60 State=UP
+NodeName=localhost NodeHostname=$(hostname) NodeAddr=127.0.0.1 CPUs=$(nproc) State=UNKNOWN
+PartitionName=short Nodes=localhost Default=YES MaxTime=60 State=UP
 CONF
   munged --force --socket="$folder/munge/socket" --key-file="$folder/key" \
     --pid-file="$folder/munge/pid" --log-file="$folder/munge/log" --seed-file="$folder/munge/seed"
   slurmctld
-  slurmd -N node
+  slurmd -N localhost  # a name that processes of one program find each other by
   for _ in $(seq 60); do
     if sinfo -h -o %T 2>/dev/null | grep -qx idle; then
       echo "export SLURM_CONF=$SLURM_CONF"

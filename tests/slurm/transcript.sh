@@ -19,7 +19,7 @@ python() { "$python" "$@"; }
 
 shown() {
   sed -u -e "s#$python#python#g" -e "s#$checkout#/checkout#g" -e "s#$scratch#/home/me#g" \
-    -e "s#\b$(hostname)\b#node#g"
+    -e "s#\b$(hostname)\b#localhost#g"
 }
 
 show() {  # a command as it is typed, and what it says
@@ -37,9 +37,9 @@ wait_for() {  # the states of a job as they change, until it is done
   done
 }
 
-small='--config.model.depth=4 --config.model.width=8 --config.data.train_size=256'
+small='--config.model.width=8 --config.data.train_size=256'
 small="$small --config.log.every=100000 --config.log.tensorboard=false"
-train="launch.train $small --config.train.steps=${STEPS:-400000} --config.checkpoint.every=200000"
+train="launch.train $small --config.model.depth=4 --config.train.steps=${STEPS:-400000} --config.checkpoint.every=200000"
 
 transcript() {
   echo '# A run that is longer than its time limit. It is told to stop at least 20 seconds before that,'
@@ -71,11 +71,11 @@ transcript() {
   show "python -m launch.submit --on=slurm --workdir=many --time=5 -- $sweep"
   wait_for "$(squeue -h -o %F | tail -n 1)"
   show "python -m $sweep --workdir=many"
-  show 'cut -d, -f1-4 many/table.csv'
+  show 'cut -c1-36 many/table.csv'
 
   printf '\n# Two tasks are two processes of one program, which find each other by Slurm.\n'
-  two="launch.train $small --config.seeds=2 --config.train.steps=2000"
-  show "python -m launch.submit --on=slurm --workdir=two --time=5 --tasks=2 -- $two"
+  two="launch.train $small --config.model.depth=4 --config.seeds=2 --config.train.steps=2000"
+  show "python -m launch.submit --on=slurm --workdir=two --time=4 --tasks=2 -- $two"
   wait_for "$(squeue -h -o %i | tail -n 1)"
   show 'cat two/logs/slurm-*.txt'
 }
