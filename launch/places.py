@@ -65,13 +65,13 @@ def define() -> None:
     flags.DEFINE_multi_string(
         'sbatch', [], 'slurm: a further option of sbatch, as in --constraint=a100; may be repeated'
     )
-    flags.DEFINE_string('accelerator_type', None, 'tpu: the type, as in v5litepod-8')
-    flags.DEFINE_string('zone', None, 'tpu: the zone, as in us-west4-a')
+    flags.DEFINE_string('accelerator_type', tpu.TYPE, 'tpu: the type, as in v6e-16')
+    flags.DEFINE_string('zone', None, 'tpu: the zone, as in us-west4-a; unset: that of gcloud')
     flags.DEFINE_string('project', None, 'tpu: the project; unset: that of gcloud')
     flags.DEFINE_string(
         'runtime_version', None, 'tpu: the image of the machines; unset: the usual one of the type'
     )
-    flags.DEFINE_string('accelerators', None, 'sky: GPUs a machine, as in A100:8')
+    flags.DEFINE_string('accelerators', sky.GPUS, 'sky: GPUs a machine, as in A100:8')
     flags.DEFINE_string('infra', None, 'sky: the cloud, as in gcp/us-central1; unset: any')
     flags.DEFINE_boolean('spot', False, 'tpu, sky: cheaper machines that may be taken away')
     flags.DEFINE_string(

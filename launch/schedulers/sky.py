@@ -7,7 +7,6 @@ import json
 from typing import NamedTuple
 
 from launch.schedulers import away, jobs
-from resnet_dyn import errors
 
 TOOL = 'sky'
 MISSING = (
@@ -15,13 +14,14 @@ MISSING = (
     'environment of its own, then sky check, or see what would run by --dry_run'
 )
 EXTRA = 'cuda'
+GPUS = 'A100:1'
 PORT = 8476  # of the coordinator
 
 
 class Options(NamedTuple):
     """What is asked of the clouds; None is left to SkyPilot."""
 
-    accelerators: str | None = None
+    accelerators: str = GPUS
     nodes: int = 1
     infra: str | None = None
     spot: bool = False
@@ -30,10 +30,6 @@ class Options(NamedTuple):
 
 def plan(job: jobs.Job, options: Options) -> jobs.Plan:
     """The YAML, both scripts, the wheel, and the start of the one that runs here."""
-    if options.accelerators is None:
-        raise errors.ConfigError(
-            '--accelerators is not given, and --on=sky needs it, as in --accelerators=A100:8'
-        )
     command = away.only(job, together=options.nodes > 1)
     requirement, before = away.wheel(job, options.code, EXTRA)
     rank = (

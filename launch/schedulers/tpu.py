@@ -7,7 +7,6 @@ import shlex
 from typing import NamedTuple
 
 from launch.schedulers import away, jobs
-from resnet_dyn import errors
 
 TOOL = 'gcloud'
 MISSING = (
@@ -15,6 +14,7 @@ MISSING = (
     'and log in by gcloud auth login, or see what would run by --dry_run'
 )
 EXTRA = 'tpu'
+TYPE = 'v5litepod-8'
 
 _RUNTIMES = {  # images by how a type begins, as Google recommends them for JAX
     'v5p': 'v2-alpha-tpuv5',
@@ -27,7 +27,7 @@ _RUNTIME = 'tpu-ubuntu2204-base'  # of all others
 class Options(NamedTuple):
     """What is asked of the cloud; None is left to gcloud's own settings."""
 
-    accelerator_type: str | None = None
+    accelerator_type: str = TYPE
     zone: str | None = None
     project: str | None = None
     runtime_version: str | None = None
@@ -37,12 +37,6 @@ class Options(NamedTuple):
 
 def plan(job: jobs.Job, options: Options) -> jobs.Plan:
     """Both scripts, the wheel, and the start of the one that runs here."""
-    for name in ('accelerator_type', 'zone'):
-        if getattr(options, name) is None:
-            raise errors.ConfigError(
-                f'--{name} is not given, and --on=tpu needs it, as in '
-                '--accelerator_type=v5litepod-8 --zone=us-west4-a'
-            )
     command = away.only(job, together=False)
     requirement, before = away.wheel(job, options.code, EXTRA)
     files = {

@@ -79,6 +79,16 @@ def test_a_dry_run_prints_what_would_run_to_the_letter(place, called, unchecked,
     assert not W.parent.exists()
 
 
+@pytest.mark.parametrize(
+    ('place', 'asked'),
+    [('tpu', '--accelerator-type=v5litepod-8'), ('sky', 'accelerators: "A100:1"')],
+)
+def test_a_place_without_further_flags_is_one_small_machine(place, asked, called, unchecked):
+    words = ('submit', f'--on={place}', f'--workdir={W}', '--dry_run', '--', 'launch.train')
+    status, out, err = called(*words)
+    assert (status, err) == (0, '') and asked in out and '--zone' not in out
+
+
 def test_several_commands_are_an_array(monkeypatch):
     monkeypatch.delenv('PYTHONPATH', raising=False)
     listed = tuple(
@@ -160,8 +170,6 @@ def test_from_outside_what_was_stopped_is_submitted_again(
         (('--', 'launch.train', '--workdir', '/other'), ('--workdir=/other',)),
         (('--on=slurm', '--time=2 hours', '--', 'launch.train'), ("'2 hours'", '2:00:00')),
         (('--zone=a', '--', 'launch.train'), ('--zone', '--on=tpu', '--on=local')),
-        (('--on=tpu', '--', 'launch.train'), ('--accelerator_type', 'v5litepod-8')),
-        (('--on=sky', '--', 'launch.train'), ('--accelerators', 'A100:8')),
         (
             ('--on=sky', '--accelerators=T4', '--nodes=2', '--', 'launch.theorems'),
             ('theorems runs as one process', 'train and analyze'),
