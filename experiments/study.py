@@ -17,6 +17,7 @@ import contextlib
 import csv
 import io
 import pathlib
+import queue
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,6 +28,7 @@ import numpy as np
 
 from experiments import side_by_side, words
 from resnet_dyn import config, errors, fields, records
+from resnet_dyn.models import placement
 from resnet_dyn.training import loop, metrics, runs
 
 Row = dict[str, Any]  # a word, a number, or an array over the networks (S,), by column
@@ -110,6 +112,10 @@ def run(
     workdirs = {name: pathlib.Path(workdir) / 'runs' / name for name in made}
     differ = differing(made)
 
+    portions = queue.SimpleQueue()
+    for devices in placement.portions(threads) if threads > 1 else [None]:
+        portions.put(devices)
+
     def stopped() -> bool:
         return halted.is_set() or stop()
 
@@ -119,7 +125,9 @@ def run(
             if not stopped():
                 say = report if threads == 1 else lambda line: report(f'{name}: {line}')
                 one, where = made[name], workdirs[name]
-                outcome = _outcome(name, one, differ, where, measure, stopped, say)
+                devices = portions.get()
+                outcome = _outcome(name, one, differ, where, measure, stopped, say, devices)
+                portions.put(devices)
         finally:  # a run that was stopped, or that raised, stops the others
             if outcome is None:
                 halted.set()
@@ -195,11 +203,11 @@ class _Outcome(NamedTuple):
     failed: str = ''
 
 
-def _outcome(name, one, differ, workdir, measure, stop, report) -> _Outcome | None:
-    """Trains one run and measures it; None where it was stopped."""
+def _outcome(name, one, differ, workdir, measure, stop, report, devices) -> _Outcome | None:
+    """Trains one run on `devices` and measures it; None where it was stopped."""
     row = {'run': name} | {path: fields.get(one, path) for path in differ}
     try:
-        trained = loop.train(one, workdir, stop=stop, report=report)
+        trained = loop.train(one, workdir, stop=stop, report=report, devices=devices)
         measured = measure(workdir) if trained.finished else None
     except errors.NotFiniteError as error:
         report(f'{name} is left out: {error}')

@@ -44,6 +44,12 @@ _NETWORK = flags.DEFINE_integer(
     'network', None, 'index, from 0, of the one network to look at; unset: all', lower_bound=0
 )
 flags.DEFINE_alias('seed', 'network')
+_MESH = flags.DEFINE_string(
+    'mesh',
+    None,
+    'how many devices lie along each axis, as in mask:4,data:2: examples are dealt out along data, '
+    'lesioned networks along mask; unset: all along data',
+)
 
 
 def define() -> str:
@@ -98,6 +104,7 @@ def _analyze(workdir: pathlib.Path, stop: main.Stop) -> int:
     from resnet_dyn import processes as together
     from resnet_dyn.analysis import dealing, run_subjects, trajectories
     from resnet_dyn.analysis import effort as effort_lib
+    from resnet_dyn.models import placement
     from resnet_dyn.reports import closing, measures, notes, selection
     from resnet_dyn.training import runs
 
@@ -108,9 +115,11 @@ def _analyze(workdir: pathlib.Path, stop: main.Stop) -> int:
     settings = effort_lib.Settings(**fields.given(effort_lib.Settings, given, 'analyze', '--'))
     deal = dealing.over_processes(known.config.seeds if network is None else 1)
     data = _data(known.config)
-    run = run_subjects.Run(workdir, settings, network, data, known, rows=deal.rows)
+    sizes = None if _MESH.value is None else placement.parse(_MESH.value, placement.KERNELS)
+    mesh = placement.kernel_mesh(sizes=sizes)
+    run = run_subjects.Run(workdir, settings, network, data, known, deal.rows, mesh)
     steps = trajectories.choose(run.steps, _STEPS.value)
-    effort = effort_lib.of_settings(settings, run.how)
+    effort = effort_lib.of_settings(settings, run.how, mesh=mesh)
     unwritable = together.by_lead(lambda: _unwritable(workdir), 'looking at the workdir')
     if unwritable:
         main.say(f'WARNING: {unwritable}')
@@ -118,6 +127,8 @@ def _analyze(workdir: pathlib.Path, stop: main.Stop) -> int:
     chosen = selection.choose(what, first, effort, _options(), tuple(given))
     chosen = chosen._replace(networks=len(run.networks))
     main.say(notes.costs(chosen, steps))
+    if mesh.size > 1:
+        main.say(f'on {placement.words(mesh, placement.own_devices())}')
     followed = trajectories.follow(
         run,
         chosen.requests,

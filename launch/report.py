@@ -137,12 +137,13 @@ def _measure(name: str, folder: pathlib.Path, what: Sequence[str], stop: main.St
     from resnet_dyn import fields, records
     from resnet_dyn.analysis import effort as effort_lib
     from resnet_dyn.analysis import run_subjects, trajectories
+    from resnet_dyn.models import placement
     from resnet_dyn.reports import notes, selection
 
     given = config_flags.given_of(effort_lib.Settings, '')
     settings = effort_lib.Settings(**fields.given(effort_lib.Settings, given, 'report', '--'))
     run = run_subjects.Run(folder, settings)
-    effort = effort_lib.of_settings(settings, run.how)
+    effort = effort_lib.of_settings(settings, run.how, mesh=placement.kernel_mesh())
     first = run.first(run.steps, selection.looks(what))
     chosen = selection.choose(what, first, effort, given=tuple(given))
     main.say(f'{name}: {notes.costs(chosen, run.steps)}')

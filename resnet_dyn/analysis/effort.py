@@ -3,23 +3,26 @@
     sum over examples = sum over parts of `at_once` examples        (`totals`)
 
 Networks go through one after the other or vmapped (`walks`); what is random takes its key from the
-seed of the examples and the name of the measure.
+seed of the examples and the name of the measure. On a mesh (`placement.kernel_mesh`) the walks of
+sums are dealt out, one a device at a time, by one program; lesions have the mesh themselves.
 """
 
 import collections
 import dataclasses
+import functools
 import itertools
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from resnet_dyn import fields
 from resnet_dyn.analysis import subjects
 from resnet_dyn.kernels import prefix_walk
-from resnet_dyn.models import seed_axis
+from resnet_dyn.models import placement, seed_axis
 
 _STREAMS = {'random': 1, 'reorder': 2, 'paths': 3}  # by name alone for all others
 
@@ -68,6 +71,7 @@ class Effort(NamedTuple):
     budget: int | None = None  # bytes of activations; None: half of what the device has available
     how: str = 'map'  # how several networks go through a pure function: map or vmap
     progress: Callable[[int, int], None] | None = None  # (done, total), in units of the measure
+    mesh: Mesh | None = None  # `placement.kernel_mesh`; None: one device
 
     def kernel(self, subject: subjects.Subject) -> dict[str, Any]:
         """The keywords of kernels that carry the ensemble through chunks of their own."""
@@ -75,6 +79,7 @@ class Effort(NamedTuple):
             'examples_at_once': self.part(subject),
             'budget': self.budget,
             'progress': self.progress,
+            'mesh': self.mesh,
         }
 
     def part(self, subject: subjects.Subject) -> int:
@@ -97,10 +102,13 @@ class Walk(NamedTuple):
     progress: Callable[[int, int], None] | None  # of this walk alone
 
 
-def of_settings(settings: Settings, how: str = 'map', progress=None) -> Effort:
-    """The effort of settings, for networks that go through by `how`."""
+def of_settings(
+    settings: Settings, how: str = 'map', progress=None, mesh: Mesh | None = None
+) -> Effort:
+    """The effort of settings, for networks that go through by `how`, on a mesh or one device."""
     budget = None if settings.memory is None else int(settings.memory * 2**30)
-    return Effort(settings.examples_at_once, budget, seed_axis.check(how), progress)
+    mesh = None if mesh is None or mesh.size == 1 else mesh
+    return Effort(settings.examples_at_once, budget, seed_axis.check(how), progress, mesh)
 
 
 def key(subject: subjects.Subject, measure: str) -> jax.Array:
@@ -130,19 +138,91 @@ def walks(subject: subjects.Subject, effort: Effort) -> Iterator[Walk]:
 
 
 def totals(
-    function: Callable, subject: subjects.Subject, effort: Effort, key: jax.Array | None = None
+    function: Callable,
+    subject: subjects.Subject,
+    effort: Effort,
+    key: jax.Array | None = None,
+    shared: tuple = (),
+    **static: Hashable,
 ):
-    """The sum over parts of function(stack, inputs, labels[, key]), a tree of sums over examples.
+    """The sum over parts of function(stack, inputs, labels[, key], *shared, **static): a tree of
+    sums over examples.
 
-    Float64 NumPy arrays led by S. Each part has a key of its own, the same for all networks.
+    Float64 NumPy arrays led by S. Each part has a key of its own, the same for all networks; where
+    none is asked for, parts are as many as keep the devices of the mesh busy. On a mesh `function`
+    is compiled once for all calls with the same `function` and `static`.
     """
+    if effort.mesh is not None and key is None:
+        turns = len(subject.stacks) if effort.how == 'map' else 1
+        parts = max(-(-subject.examples.number // effort.at_once), -(-effort.mesh.size // turns))
+        effort = effort._replace(at_once=-(-subject.examples.number // parts))
     found = collections.defaultdict(list)
-    for walk in walks(subject, effort):
-        keys = () if key is None else (jax.random.fold_in(key, walk.part),)
-        shared = (walk.inputs, walk.labels, *keys)
-        sums = seed_axis.of_stacks(function, subject.stacks[walk.rows], effort.how, *shared)
+    for walk, sums in _sums(function, subject, effort, key, shared, static):
         found[walk.rows.start].append(jax.tree.map(lambda a: np.asarray(a, np.float64), sums))
         if walk.progress is not None:
             walk.progress(1, 1)
     over_parts = [jax.tree.map(lambda *a: sum(a), *parts) for parts in found.values()]
     return jax.tree.map(lambda *a: np.concatenate(a), *over_parts)
+
+
+def _sums(function, subject, effort: Effort, key, shared, static) -> Iterator[tuple[Walk, Any]]:
+    """The walks in their order, each with its sums led by its networks."""
+    if effort.mesh is None:
+        function = functools.partial(function, **static)
+        for walk in walks(subject, effort):
+            given = (walk.inputs, walk.labels)
+            given += () if key is None else (jax.random.fold_in(key, walk.part),)
+            stacks = subject.stacks[walk.rows]
+            yield walk, seed_axis.of_stacks(function, stacks, effort.how, *given, *shared)
+        return
+    dealt = _dealt(function, effort.mesh, effort.how, tuple(static.items()))
+    number = effort.mesh.size
+    for turn in _turns(walks(subject, effort), number):
+        jobs = [_job(subject, effort.how, walk) for walk in turn]
+        jobs += jobs[-1:] * (number - len(jobs))  # what is idle does the last again
+        sums = jax.device_get(dealt(placement.deal(jobs, effort.mesh), key, shared))
+        for i, walk in enumerate(turn):
+            yield walk, jax.tree.map(lambda a, i=i: a[i], sums)
+
+
+def _job(subject, how: str, walk: Walk) -> tuple:
+    """(stack, inputs, labels, part), the stack of one network, or of all led by S."""
+    stacks = subject.stacks[walk.rows]
+    stack = stacks[0] if how == 'map' else seed_axis.joined(stacks)
+    return stack, walk.inputs, walk.labels, np.int32(walk.part)
+
+
+def _turns(walks: Iterator[Walk], number: int) -> Iterator[list[Walk]]:
+    """Walks that go together: `number` of them at most, of equally many examples."""
+    waiting = collections.defaultdict(list)
+    for walk in walks:
+        together = waiting[len(walk.labels)]
+        together.append(walk)
+        if len(together) == number:
+            yield waiting.pop(len(walk.labels))
+    yield from waiting.values()
+
+
+@functools.lru_cache(maxsize=64)
+def _dealt(function: Callable, mesh: Mesh, how: str, static: tuple) -> Callable:
+    """(jobs, key, shared) -> sums led by jobs and networks: on each device of a mesh one job."""
+    function = functools.partial(function, **dict(static))
+
+    def of_one(jobs, key, shared):
+        stack, inputs, labels, part = jax.tree.map(lambda a: a[0], jobs)
+        given = (inputs, labels) + (() if key is None else (jax.random.fold_in(key, part),))
+        if how == 'map':
+            sums = jax.tree.map(lambda a: a[None], function(stack, *given, *shared))
+        else:
+            sums = seed_axis.each(function, how)(stack, *given, *shared)
+        return jax.tree.map(lambda a: a[None], sums)
+
+    return jax.jit(
+        jax.shard_map(
+            of_one,
+            mesh=mesh,
+            in_specs=(placement.JOBS, placement.WHOLE, placement.WHOLE),
+            out_specs=placement.JOBS,
+            check_vma=False,
+        )
+    )

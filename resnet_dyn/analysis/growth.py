@@ -58,10 +58,7 @@ def _of_one(subject, effort) -> tuple:
     weights = kernel.weights(subject.stacks[0])
     direction = [jnp.asarray(part, w.dtype) for part, w in zip(g, weights, strict=True)]
 
-    def along(stack, inputs, labels):
-        return _along(stack, inputs, labels, direction)
-
-    sums = effort_lib.totals(along, subject, effort.turn(1, 2))
+    sums = effort_lib.totals(_along, subject, effort.turn(1, 2), shared=(direction,))
     slope_L, size_L, drive_L, curvature, output, output_size = (
         sum_1[0] / subject.examples.number for sum_1 in sums
     )

@@ -59,6 +59,7 @@ def measure(subject: subjects.Subject, effort: effort_lib.Effort, options: Optio
             ('loss', 'error', 'logits'),
             budget=effort.budget,
             progress=walk.progress,
+            mesh=effort.mesh,
         )
         share = len(walk.labels) / examples
         scores_2SM[:, walk.rows.start] += share * np.stack([found['loss'], found['error']])

@@ -187,6 +187,7 @@ def _scores(subject: Subject, masks_ML, effort: Effort):
             how=effort.how,
             budget=effort.budget,
             progress=walk.progress,
+            mesh=effort.mesh,
         )
         share = len(walk.labels) / subject.examples.number
         total_2SM[:, walk.rows] += share * np.stack([found['loss'], found['error']])

@@ -51,10 +51,8 @@ def measure(subject: subjects.Subject, effort: effort_lib.Effort, options: Optio
     """The spectra at h_0 of networks whose examples do not meet (norms of fixed statistics)."""
     L, examples = subject.blocks, subject.examples.number
 
-    def backward(stack, inputs, labels, key):
-        return backward_sums(stack, inputs, labels, key, options.probes)
-
-    sums = effort_lib.totals(backward, subject, effort.turn(0, 2), effort_lib.key(subject, 'paths'))
+    key = effort_lib.key(subject, 'paths')
+    sums = effort_lib.totals(backward_sums, subject, effort.turn(0, 2), key, probes=options.probes)
     forward_SR = effort_lib.totals(forward_sums, subject, effort.turn(1, 2))
     squares_SR, energy_SR, variance_SR, gap_S, gradient_S = sums
 

@@ -13,12 +13,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from resnet_dyn import commands, config, errors
 from resnet_dyn.analysis import effort as effort_lib
 from resnet_dyn.analysis import subjects
 from resnet_dyn.data import batches, datasets, splits
-from resnet_dyn.models import presets, seed_axis, stack, statistics
+from resnet_dyn.models import placement, presets, seed_axis, stack, statistics
 from resnet_dyn.training import checkpoints, runs
 
 ESTIMATED_ON = 1024  # training examples, in whole batches of the training's size
@@ -29,7 +30,8 @@ class Run:
 
     Subjects are of its `rows` alone, all of them unless given: one process of several has some.
     `known` is the run where it was read already, `data` the config of the data, where their folders
-    are not those of the run's config. Checkpoints are restored one at a time, when they are asked
+    are not those of the run's config, `mesh` the `placement.kernel_mesh` on which statistics are
+    estimated. Checkpoints are restored one at a time, when they are asked
     for; one of another run is lost, as a damaged one is. Raises RunError for what is no run,
     AnalysisError for a network that is not there.
     """
@@ -42,6 +44,7 @@ class Run:
         data: config.Data | None = None,
         known: runs.Known | None = None,
         rows: Sequence[int] | None = None,
+        mesh: Mesh | None = None,
     ):
         self.workdir = workdir
         self.config, self._identity = known or runs.read(workdir)
@@ -53,6 +56,7 @@ class Run:
             )
         self._rows = range(len(self._indices)) if rows is None else rows
         self._settings, self._data = settings, data or self.config.data
+        self._mesh = mesh
         self._meta: dict[int, dict[str, Any]] = {}
         self._examples: subjects.Examples | None = None
         self._batches_IB = None
@@ -123,6 +127,7 @@ class Run:
         ]
         if looks and 'batch_stats' in variables and self._estimates(step):
             networks = [statistics.estimated(self._model, v, self._batches_IB) for v in networks]
+            networks = networks if self._mesh is None else placement.gather(networks)
         subject = subjects.Subject(
             tuple(stack.from_model(self._model, network) for network in networks),
             subjects.Names(
@@ -185,6 +190,9 @@ class Run:
         )
         inputs_IB = training_batches(dataset.train, self.config.train.batch_size, seed)
         self._batches_IB = batches.normalise(inputs_IB, *moments)
+        shards = placement.shards(self._mesh)
+        if shards > 1 and not inputs_IB.shape[1] % shards:
+            self._batches_IB = placement.place(self._batches_IB, self._mesh, placement.BATCHES)
 
 
 def _fingerprint(meta: Mapping[str, Any]) -> int:

@@ -136,13 +136,28 @@ def check_cut(functions, output, labels) -> None:
     `output` and `labels` are those of one part, or their shapes.
     """
     for name, function in functions:
-        value = jax.eval_shape(function, output, labels)
-        if function is not whole_output and value.shape != labels.shape[:1]:
+        shape = _shape(function, output, labels)
+        if not _of_each(function, shape, labels):
             raise ValueError(
-                f'metric {name!r} gives shape {value.shape} for {len(labels)} examples, and cannot '
+                f'metric {name!r} gives shape {shape} for {len(labels)} examples, and cannot '
                 'be put together from parts of them: give one number an example, of shape (B,), '
                 'leave examples_at_once out, or ask for the logits and compute it from them'
             )
+
+
+def can_be_cut(functions, output, labels) -> bool:
+    """Whether all metrics are means over examples, or the output itself (`check_cut`)."""
+    shapes = ((f, _shape(f, output, labels)) for _, f in functions)
+    return all(_of_each(function, shape, labels) for function, shape in shapes)
+
+
+def _shape(function, output, labels) -> tuple[int, ...] | None:
+    value = jax.eval_shape(function, output, labels)
+    return getattr(value, 'shape', None)  # the whole output may be a tree
+
+
+def _of_each(function, shape, labels) -> bool:
+    return function is whole_output or shape == labels.shape[:1]
 
 
 def _by_example(values, dtype=None):

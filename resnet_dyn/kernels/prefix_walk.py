@@ -6,8 +6,9 @@ net, however many masks or blocks there are), goes on with the deepest, and keep
 later. A deleted block is not computed; where its skip is the identity, its node *is* its parent.
 Nothing is padded: as many blocks are evaluated as `Tree.evaluations` says.
 
-On a mesh the tree is cut into one part for each place along the axis `mask`; the examples of each
-are sharded along `data`. The parts never talk to one another.
+On a mesh (`placement.kernel_mesh`) the tree is cut into one part for each place along the axis
+`mask`; the examples of each are sharded along `data`, and where they do not divide, the first
+device along it has them all. The parts never talk to one another.
 """
 
 import collections
@@ -18,12 +19,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 
 from resnet_dyn import errors
 from resnet_dyn.kernels import devices, prefix_programs, prefix_tree
+from resnet_dyn.models import placement, transforms
 from resnet_dyn.models import stack as stack_lib
-from resnet_dyn.models import transforms
 
 SIZES = (64, 16, 4, 1)  # nodes in one compiled call
 WORKSPACE = 6  # activations that computing a block needs beside its input, an estimate
@@ -77,8 +78,8 @@ class Chunk(NamedTuple):
 def fit(stack, inputs, tree: prefix_tree.Tree, width=None, budget=None) -> Fit:
     """The widest chunks that are worth it and fit into `budget` bytes; nothing is run.
 
-    `width` is the most nodes in a chunk, at most 64; None leaves it to the size of h. Raises
-    BudgetError where chunks of one node do not fit.
+    `inputs` are those of one device, `width` is the most nodes in a chunk, at most 64; None leaves
+    it to the size of h. Raises BudgetError where chunks of one node do not fit.
     """
     shapes_T = _shapes(stack, inputs, tree)
     if width is None:
@@ -114,11 +115,13 @@ def run(
 
     `results` is the tree of arrays that `finish` makes of one sub-network's output, with a leading
     axis for the indices. `progress(done, total)` counts block evaluations. Raises BudgetError
-    where the memory does not do, ValueError where examples cannot be dealt out over the mesh.
+    of one device does not do, ValueError for a mesh of other axes.
     """
     inputs, stack = jnp.asarray(inputs), stack_lib.on_device(stack)
-    chosen = fit(stack, inputs, tree, width, budget)
-    places = _places(stack, inputs, finish, mesh)
+    shards = placement.shards(mesh)
+    shards = 1 if len(inputs) % shards else shards
+    chosen = fit(stack, inputs[: len(inputs) // shards], tree, width, budget)
+    places = _places(stack, inputs, finish, mesh, shards)
     parts = prefix_tree.split(tree, len(places))
     walks = [
         walk_part(*place, part, finish.function, chosen.width, own)
@@ -228,31 +231,15 @@ def _chunks(number: int, width: int) -> Iterator[Chunk]:
             start += size
 
 
-def _places(stack, inputs, finish: Finish, mesh: Mesh | None) -> list:
+def _places(stack, inputs, finish: Finish, mesh: Mesh | None, shards: int) -> list:
     """(stack, h_0, extra) on the devices of each place along the axis `mask`."""
     if mesh is None:
         return [(stack, prefix_programs.stem(stack, inputs), finish.extra)]
-    unknown = set(mesh.axis_names) - {'mask', 'data'}
-    if unknown:
-        raise ValueError(f'mesh axes {sorted(unknown)}: a walk knows mask and data alone')
-    shards = mesh.shape.get('data', 1)
-    if inputs.shape[0] % shards:
-        raise ValueError(
-            f'{inputs.shape[0]} examples do not divide over {shards} devices along data: give a '
-            'multiple, or lay the devices along mask'
-        )
-    rows = (
-        np.moveaxis(mesh.devices, mesh.axis_names.index('mask'), 0)
-        if ('mask' in mesh.axis_names)
-        else mesh.devices[None]
-    )
     places = []
-    for row in rows.reshape(len(rows), -1):
-        here = Mesh(row, ('data',), axis_types=(jax.sharding.AxisType.Auto,))
-        whole = NamedSharding(here, PartitionSpec())
-        net = jax.device_put(stack, whole)
-        images = jax.device_put(inputs, NamedSharding(here, PartitionSpec('data')))
-        places.append((net, prefix_programs.stem(net, images), jax.device_put(finish.extra, whole)))
+    for here in placement.places_of_masks(mesh, whole=shards == 1):
+        net, extra = placement.place((stack, finish.extra), here, placement.WHOLE)
+        images = placement.place(inputs, here, placement.EXAMPLES)
+        places.append((net, prefix_programs.stem(net, images), extra))
     return places
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from resnet_dyn import errors
 from resnet_dyn.kernels import metrics as metrics_lib
 from resnet_dyn.kernels import prefix_walk
-from resnet_dyn.models import seed_axis
+from resnet_dyn.models import placement, seed_axis
 from resnet_dyn.models import stack as stack_lib
 
 
@@ -27,10 +27,13 @@ def score_tree(
     examples_at_once=None,
     progress=None,
     seeds=None,
+    mesh=None,
     **walk,
 ) -> dict[str, np.ndarray]:
     """`score` of any tree of sub-networks; `name(i)` is what an error calls the i-th.
 
+    Where examples do not divide over the devices along `data` of the `mesh`, those that are left
+    over go through after the others, if they may be cut; else all of them on one.
     `seeds` S: the stack is one of S networks (`seed_axis.over_seeds`), and what comes back (M, S).
     """
     functions = metrics_lib.functions_of(metrics)
@@ -42,18 +45,26 @@ def score_tree(
         raise ValueError(f'{len(inputs)} inputs and {len(labels)} labels: give one label an input')
     if any(f in metrics_lib.OF_CLASSES for _, f in functions):
         metrics_lib.check_labels(labels, stack_lib.output_shape(stack, inputs).shape)
+    shards = placement.shards(mesh)
+    if examples_at_once is not None and 0 < examples_at_once < len(inputs):
+        examples_at_once = max(shards, examples_at_once - examples_at_once % shards)
     spans = stack_lib.spans(stack, len(inputs), examples_at_once)
     if len(spans) > 1:  # of two sizes, where the last part is smaller
         for start, stop in {stop - start: (start, stop) for start, stop in spans}.values():
-            output = stack_lib.output_shape(stack, inputs[start:stop])
-            if seeds is not None:
-                output = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), output)
+            output = _output(stack, inputs[start:stop], seeds)
             metrics_lib.check_cut(functions, output, labels[start:stop])
+    start, stop = spans[-1]
+    left = (stop - start) % shards
+    if 0 < left < stop - start and not stack.couples_examples:
+        output = _output(stack, inputs[start:stop], seeds)
+        if metrics_lib.can_be_cut(functions, output, labels[start:stop]):
+            spans[-1:] = [(start, stop - left), (stop - left, stop)]
     scores, parts = Scores(functions, seeds), []
     for number, (start, stop) in enumerate(spans):
         finish = prefix_walk.Finish(scores, labels[start:stop])
         found = []
-        steer = {**walk, 'progress': prefix_walk.share(progress, number, len(spans))}
+        steer = {**walk, 'mesh': mesh}
+        steer['progress'] = prefix_walk.share(progress, number, len(spans))
         for index, (values, sound) in prefix_walk.run(
             stack, inputs[start:stop], tree, finish, **steer
         ):
@@ -71,6 +82,14 @@ def score_tree(
         key: _join([part[key] for part in parts], weights, examples, function)
         for key, function in functions
     }
+
+
+def _output(stack, inputs, seeds: int | None):
+    """The shape of the output of one network."""
+    output = stack_lib.output_shape(stack, inputs)
+    if seeds is None:
+        return output
+    return jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), output)
 
 
 class Scores(NamedTuple):

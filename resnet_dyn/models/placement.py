@@ -1,11 +1,12 @@
 """Where arrays lie: meshes of devices, made here alone and handed down.
 
     seed x data    training: networks along `seed`, the batch of each along `data`
-    mask x data    kernels: lesioned networks along `mask`, examples along `data`
+    mask x data    kernels: examples along `data`, lesioned networks along `mask`
 
 Networks never talk to one another. What is computed of a batch along `data` is that of the whole
 batch, the statistics of norms too: XLA adds up what each device has of it, so that the numbers are
-those of one device but for the order of sums.
+those of one device but for the order of sums. Of convolutions that are vmapped over several
+networks XLA gathers the batch instead, which gains nothing: `train.seed_axis` map deals it out.
 
 A mesh may span several processes, each with the same arrays on its host: `place` and `gather` are
 then collective, called by all of them in the same order.
@@ -29,6 +30,7 @@ TRAINING, KERNELS = (SEED, DATA), (MASK, DATA)
 
 SPLIT, WHOLE = PartitionSpec(SEED), PartitionSpec()
 EXAMPLES = PartitionSpec(DATA)  # led by examples
+JOBS = PartitionSpec(KERNELS)  # led by one of something for each device of a mesh of kernels
 BATCHES = PartitionSpec(None, DATA)  # led by batches of examples
 
 _SHAPES_ALONE = contextvars.ContextVar('shapes_alone', default=False)
@@ -57,14 +59,30 @@ def mesh(
 def kernel_mesh(
     devices: Sequence[jax.Device] | None = None, sizes: Mapping[str, int] | None = None
 ) -> Mesh:
-    """The mesh (mask, data) of kernels, of `devices`: all along `mask` unless `sizes` are given.
+    """The mesh (mask, data) of kernels, of `devices`, those of this process unless given.
 
-    What has no masks deals its examples out over all devices of the mesh (`flat`). ConfigError
-    where the sizes do not fit.
+    All along `data` unless there are `sizes`: sub-networks share most of their prefixes where they
+    are walked together, and what is compiled is so once for all devices, while each place along
+    `mask` has programs of its own. What has no masks uses all devices, however they are laid.
+    ConfigError where the sizes do not fit.
     """
-    devices = _in_order(devices)
-    sizes = {MASK: len(devices)} if sizes is None else sizes
+    devices = own_devices() if devices is None else list(devices)
+    sizes = {DATA: len(devices)} if sizes is None else sizes
     return _made(KERNELS, {MASK: 1, DATA: 1} | dict(sizes), devices, {})
+
+
+def own_devices() -> list[jax.Device]:
+    """The devices of this process."""
+    return jax.local_devices()
+
+
+def portions(number: int, devices: Sequence[jax.Device] | None = None) -> list[list[jax.Device]]:
+    """`number` parts of the devices for what runs at the same time: programs of several devices
+    that are begun in two orders wait for one another for ever. A device is in several parts only
+    where there are fewer of them, and then alone.
+    """
+    devices = own_devices() if devices is None else list(devices)
+    return [devices[i::number] or [devices[i % len(devices)]] for i in range(number)]
 
 
 def parse(text: str, axes: Sequence[str]) -> dict[str, int]:
@@ -117,14 +135,14 @@ def over_networks(function: Callable, mesh: Mesh, split: int = 1) -> Callable:
 
 def along_data(tree, mesh: Mesh):
     """Within a compiled function: arrays led by examples, dealt out along `data`."""
-    if mesh.shape.get(DATA, 1) == 1:
+    if shards(mesh) == 1:
         return tree
     return lax.with_sharding_constraint(tree, EXAMPLES)
 
 
 def of_examples(size: int, mesh: Mesh) -> PartitionSpec:
     """How `size` examples lie on a mesh: along `data` where they divide, else whole on each."""
-    return WHOLE if size % mesh.shape[DATA] else EXAMPLES
+    return WHOLE if size % shards(mesh) else EXAMPLES
 
 
 @contextlib.contextmanager
@@ -148,6 +166,38 @@ def place(tree, mesh: Mesh, spec: PartitionSpec):
     if sharding.is_fully_addressable:
         return jax.device_put(tree, sharding)
     return jax.tree.map(lambda leaf: _put(leaf, sharding), tree)
+
+
+def deal(trees: Sequence, mesh: Mesh):
+    """Trees of one form, one for each device of a mesh of kernels, as one tree of JOBS."""
+    sharding, devices = NamedSharding(mesh, JOBS), list(mesh.devices.flat)
+    parts = [
+        jax.device_put(jax.tree.map(lambda a: a[None], tree), device)
+        for tree, device in zip(trees, devices, strict=True)
+    ]
+
+    def one(*leaves):
+        shape = (len(leaves), *leaves[0].shape[1:])
+        return jax.make_array_from_single_device_arrays(shape, sharding, list(leaves))
+
+    return jax.tree.map(one, *parts)
+
+
+def places_of_masks(mesh: Mesh, whole: bool = False) -> list[Mesh]:
+    """A mesh along `data` for each place along `mask`, of one device for what is left `whole`."""
+    if unknown := set(mesh.axis_names) - set(KERNELS):
+        raise ValueError(f'mesh axes {sorted(unknown)}: a walk knows mask and data alone')
+    if MASK in mesh.axis_names:
+        rows = np.moveaxis(mesh.devices, mesh.axis_names.index(MASK), 0)
+    else:
+        rows = mesh.devices[None]
+    rows = rows.reshape(len(rows), -1)[:, : 1 if whole else None]
+    return [Mesh(row, (DATA,), axis_types=(AxisType.Auto,)) for row in rows]
+
+
+def shards(mesh: Mesh | None) -> int:
+    """Over how many devices examples are dealt out along `data`."""
+    return 1 if mesh is None else mesh.shape.get(DATA, 1)
 
 
 def own_rows(size: int, mesh: Mesh) -> slice:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from resnet_dyn import errors, fields, records
 from resnet_dyn.analysis import archive, subjects, trajectories
@@ -29,6 +30,7 @@ def analyze(
     examples_at_once: int = effort_lib.Settings.examples_at_once,
     memory: float | None = None,
     how: str = 'map',
+    mesh: Mesh | None = None,
     report: Callable[[str], None] = print,
 ) -> dict[str, NamedTuple]:
     """The records of the measures `what` of a network, or of networks of one model, by name.
@@ -50,6 +52,7 @@ def analyze(
       memory: GiB for activations; unset: half of what is available.
       how: 'map', one network after the other, or 'vmap', together: faster for small dense nets.
         Measures that walk on by what they found (greedy, reorder, interactions) go one by one.
+      mesh: `models.placement.kernel_mesh()` for all devices; unset: one.
       report: takes the lines for people: the cost beforehand, the table, the paths of files.
 
     Raises:
@@ -62,7 +65,7 @@ def analyze(
     selection_lib.check(what)
     given = {'examples_at_once': examples_at_once, 'memory': memory}
     settings = effort_lib.Settings(**fields.given(effort_lib.Settings, given, 'analyze', ''))
-    effort = effort_lib.of_settings(settings, how)
+    effort = effort_lib.of_settings(settings, how, mesh=mesh)
     subject = subjects.of_networks(net, inputs, labels, names=names, seed=seed)
     selection = selection_lib.choose(what, subject, effort, options)
     report(notes.costs(selection))

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import AxisType
+from jax.sharding import AxisType, Mesh
 
 from resnet_dyn import errors
 from resnet_dyn.kernels import lesions, masks, prefix_tree, prefix_walk
@@ -132,6 +132,8 @@ def mesh(**axes):
     return jax.make_mesh(tuple(axes.values()), tuple(axes), axis_types=kinds)
 
 
+THREE = Mesh(np.array(jax.devices()[:3]), ('data',), axis_types=(AxisType.Auto,))
+
 SETS = {
     'single': masks.single(6),
     'exactly': masks.exactly(6, 3),
@@ -149,6 +151,8 @@ WALKS = {
     '2 devices of masks': {'mesh': mesh(mask=2), 'width': 3},
     '4 devices of masks and data': {'mesh': mesh(data=2, mask=2), 'width': 4},
     '4 devices of masks': {'mesh': mesh(mask=4), 'width': 1},
+    'parts of 5 on 2 devices': {'mesh': mesh(data=2), 'examples_at_once': 5, 'width': 4},
+    '8 examples on 3 devices': {'mesh': THREE, 'width': 4},
 }
 
 
@@ -228,7 +232,6 @@ def test_what_does_not_fit_says_what_it_needs_and_how_to_raise_the_budget():
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        ({'mesh': mesh(data=4)}, '6 examples do not divide over 4 devices'),
         ({'mesh': mesh(seed=2)}, 'knows mask and data alone'),
         ({'width': 0}, 'at least 1 node'),
         ({'examples_at_once': 0}, 'must be at least 1'),

@@ -50,7 +50,7 @@ def test_a_mesh_is_said_in_words():
     assert ragged == '3 cpu devices: data 3 (1 of 4 idle: 6 do not divide)'
     kernels = placement.kernel_mesh(FOUR, {'mask': 2, 'data': 2})
     assert placement.words(kernels, FOUR) == '4 cpu devices: mask 2 x data 2'
-    assert dict(placement.kernel_mesh(FOUR).shape) == {'mask': 4, 'data': 1}
+    assert dict(placement.kernel_mesh(FOUR).shape) == {'mask': 1, 'data': 4}
 
 
 def test_sizes_that_are_given_take_the_place_of_the_rule():
