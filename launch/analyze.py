@@ -25,9 +25,10 @@ import pathlib
 from absl import flags
 
 from launch import flags as config_flags
-from launch import main, processes
+from launch import main, meshes, processes
 
 flags.adopt_module_key_flags(main)
+flags.adopt_module_key_flags(meshes)
 flags.adopt_module_key_flags(processes)
 for _path in ('data.dir', 'data.cache'):
     flags.declare_key_flag(config_flags.PREFIX + _path)
@@ -44,12 +45,6 @@ _NETWORK = flags.DEFINE_integer(
     'network', None, 'index, from 0, of the one network to look at; unset: all', lower_bound=0
 )
 flags.DEFINE_alias('seed', 'network')
-_MESH = flags.DEFINE_string(
-    'mesh',
-    None,
-    'how many devices lie along each axis, as in mask:4,data:2: examples are dealt out along data, '
-    'lesioned networks along mask; unset: all along data',
-)
 
 
 def define() -> str:
@@ -115,8 +110,7 @@ def _analyze(workdir: pathlib.Path, stop: main.Stop) -> int:
     settings = effort_lib.Settings(**fields.given(effort_lib.Settings, given, 'analyze', '--'))
     deal = dealing.over_processes(known.config.seeds if network is None else 1)
     data = _data(known.config)
-    sizes = None if _MESH.value is None else placement.parse(_MESH.value, placement.KERNELS)
-    mesh = placement.kernel_mesh(sizes=sizes)
+    mesh = placement.kernel_mesh(sizes=meshes.given(placement.KERNELS))
     run = run_subjects.Run(workdir, settings, network, data, known, deal.rows, mesh)
     steps = trajectories.choose(run.steps, _STEPS.value)
     effort = effort_lib.of_settings(settings, run.how, mesh=mesh)

@@ -17,19 +17,13 @@ import sys
 from absl import flags
 
 from launch import flags as config_flags
-from launch import main, processes
+from launch import main, meshes, processes
 from resnet_dyn import config as config_lib
 
 flags.adopt_module_key_flags(config_flags)
 flags.adopt_module_key_flags(main)
+flags.adopt_module_key_flags(meshes)
 flags.adopt_module_key_flags(processes)
-
-_MESH = flags.DEFINE_string(
-    'mesh',
-    None,
-    'how many devices lie along each axis, as in seed:2,data:4: networks are dealt out along seed, '
-    'the batch of each along data; unset: as many as divide, along seed first',
-)
 
 
 def train(stop: main.Stop) -> int:
@@ -44,7 +38,7 @@ def train(stop: main.Stop) -> int:
         from resnet_dyn.training import loop
 
         bar = sys.stdout.isatty()
-        mesh = None if _MESH.value is None else placement.parse(_MESH.value, placement.TRAINING)
+        mesh = meshes.given(placement.TRAINING)
         result = loop.train(config, workdir, main.say, stop, bar, changes=given, mesh=mesh)
         if not result.finished:
             return main.STOPPED

@@ -61,7 +61,7 @@ def trained(monkeypatch):
     """Trainings that are done at once: a line of metrics in the workdir; the names trained."""
     names = []
 
-    def train(one, workdir, stop, report):
+    def train(one, workdir, stop, report, devices):
         names.append(workdir.name)
         workdir.mkdir(parents=True, exist_ok=True)
         accuracy = [0.5, None] if one.model.norm == 'none' else [0.5, 0.7]

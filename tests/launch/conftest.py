@@ -14,6 +14,7 @@ from absl.testing import flagsaver
 import launch
 from launch import flags as _  # noqa: F401  for good: what a call imports first it forgets
 from launch import main
+from launch import meshes as ___  # noqa: F401  for good, too
 from launch import processes as __  # noqa: F401  for good, too
 
 TOP = pathlib.Path(__file__).parent.parent.parent
