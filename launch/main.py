@@ -67,6 +67,7 @@ def run(
                     f'{rest[0]!r} is no flag: values are given as --name=value (see '
                     f'{_program(argv)} --help)'
                 )
+            stop.when_asked()
             sys.exit(job(stop, rest) if words else job(stop))
         except Exception as error:
             if not _for_the_user(error):

@@ -35,7 +35,7 @@ class Signals:
 
     def __init__(self):
         os.environ['JAX_ENABLE_PREEMPTION_SERVICE'] = 'false'  # it takes SIGTERM, and says nothing
-        self._may_end, self._words = False, _WORDS
+        self._may_end, self._words = True, _WORDS  # until the job begins
         self._farewell: Callable[[], None] | None = None
         self._received: list[int] = []
         self._closed = threading.Event()

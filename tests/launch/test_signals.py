@@ -26,11 +26,15 @@ def save():
 def fails():
     raise errors.RunError('no space')
 
+def define():
+    {define}
+    return ''
+
 def job(stop):
     stop.at_any_moment()
-    {}
+    {job}
 
-main.run(job, ['launch/job.py'])
+main.run(job, ['launch/job.py'], define)
 """
 FOUND = 'what was finished is on disk'
 HELD = """
@@ -50,8 +54,8 @@ HELD = """
 def ended():
     """ended(what the job does): (status, stdout, stderr) after a SIGTERM in a deaf call."""
 
-    def ended(job, number=signal.SIGTERM, times=1):
-        command = [sys.executable, '-c', DEAF.format(job)]
+    def ended(job='', number=signal.SIGTERM, times=1, define=''):
+        command = [sys.executable, '-c', DEAF.format(job=job, define=define)]
         with subprocess.Popen(
             command, cwd=TOP, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         ) as process:
@@ -72,6 +76,11 @@ def test_a_deaf_process_leaves_by_itself_where_all_that_is_finished_is_on_disk(e
     for number in (signal.SIGTERM, signal.SIGINT):
         status, out, err = ended('deaf()', number)
         assert (status, err) == (42, '') and FOUND in out and out.count('\n') == 1
+
+
+def test_a_process_that_is_deaf_before_its_job_begins_leaves_too(ended):
+    status, out, err = ended(define='deaf()')
+    assert (status, err) == (42, '') and FOUND in out
 
 
 def test_what_is_unsaved_is_saved_first(ended):
