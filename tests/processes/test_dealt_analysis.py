@@ -70,8 +70,12 @@ def test_the_lead_alone_writes(together, copied_run, monkeypatch):
     assert writers == [0] * 8
 
 
-def test_a_damaged_checkpoint_is_passed_over_by_all(together, copied_run):
-    (copied_run / 'checkpoints' / '4' / 'manifest.json').unlink()
+@pytest.mark.parametrize('file', ['manifest.json', 'params'])
+def test_a_damaged_checkpoint_is_passed_over_by_all(together, copied_run, file):
+    harmed = copied_run / 'checkpoints' / '4' / file
+    files = [path for path in harmed.rglob('*') if path.is_file()] or [harmed]
+    for path in files:
+        path.write_bytes(bytes(byte ^ 1 for byte in path.read_bytes()))
     for visits in together(2, lambda: analyse(copied_run)):
         assert [visit.step for visit in visits if visit.damage] == [4]
     assert len(numbers(copied_run)) == 6
