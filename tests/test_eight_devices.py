@@ -23,4 +23,4 @@ def test_training_resuming_lesions_and_paths_on_eight_devices_are_those_of_one()
         text=True,
     )
     assert found.returncode == 0, found.stdout[-4000:]
-    assert '5 passed' in found.stdout
+    assert found.stdout.startswith('.....')  # five of them, none skipped
