@@ -58,7 +58,7 @@ transcript() {
   printf '\n# What is cancelled does not come back.\n'
   show "python -m launch.submit --on=slurm --workdir=cancelled --time=10 -- $train"
   job=$(squeue -h -o %i | tail -n 1)
-  until grep -q 'step 40000/' cancelled/logs/slurm-*.txt 2> /dev/null; do sleep 0.5; done
+  until grep -q 'test loss' cancelled/logs/slurm-*.txt 2> /dev/null; do sleep 0.5; done
   show "scancel $job"
   wait_for "$job"
   show 'tail -n 3 cancelled/logs/slurm-*.txt'
@@ -66,7 +66,7 @@ transcript() {
 
   printf '\n# A sweep is an array of jobs, two at a time.\n'
   printf '[grid]\n"config.model.depth" = [4, 5]\n"config.seed" = [0, 1]\n' > sweep.toml
-  sweep="launch.sweep --sweep=sweep.toml --jobs=2 $small --config.train.steps=2000"
+  sweep="launch.sweep --sweep=sweep.toml --jobs=2 $small --config.train.steps=500"
   show 'cat sweep.toml'
   show "python -m launch.submit --on=slurm --workdir=many --time=5 -- $sweep"
   wait_for "$(squeue -h -o %F | tail -n 1)"
@@ -74,7 +74,7 @@ transcript() {
   show 'cut -c1-36 many/table.csv'
 
   printf '\n# Two tasks are two processes of one program, which find each other by Slurm.\n'
-  two="launch.train $small --config.model.depth=4 --config.seeds=2 --config.train.steps=2000"
+  two="launch.train $small --config.model.depth=4 --config.seeds=2 --config.train.steps=500"
   show "python -m launch.submit --on=slurm --workdir=two --time=4 --tasks=2 -- $two"
   wait_for "$(squeue -h -o %i | tail -n 1)"
   show 'cat two/logs/slurm-*.txt'
