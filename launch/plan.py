@@ -22,13 +22,14 @@ import sys
 from absl import flags
 
 from launch import flags as config_flags
-from launch import main
+from launch import main, meshes
 from resnet_dyn import commands
 
 FILE = 'plan.txt'
 
 flags.adopt_module_key_flags(config_flags)
 flags.adopt_module_key_flags(main)
+flags.adopt_module_key_flags(meshes)
 
 _TOPOLOGY = flags.DEFINE_string(
     'topology', None, 'chips to compile for, as in v5e:2x4; unset: the devices at hand'
@@ -39,9 +40,6 @@ _WHAT = flags.DEFINE_enum(
     ['train', 'lesions', 'paths'],
     'train: the steps of a training, its evaluation and records; lesions: all single blocks '
     'deleted; paths: the gradient by path length',
-)
-_MESH = flags.DEFINE_string(
-    'mesh', None, 'as of launch.train: how many devices lie along each axis, as in seed:2,data:4'
 )
 
 
@@ -58,7 +56,7 @@ def plan(stop: main.Stop) -> int:
     from resnet_dyn.models import placement
     from resnet_dyn.plans import kernels, notes, remedies, targets, training
 
-    sizes = None if _MESH.value is None else placement.parse(_MESH.value, placement.TRAINING)
+    sizes = meshes.given(placement.TRAINING if _WHAT.value == 'train' else placement.KERNELS)
 
     with main.leaves_at_once(stop, 'nothing was written'):
         target = targets.of_topology(topology) if topology else targets.at_hand()
@@ -66,7 +64,7 @@ def plan(stop: main.Stop) -> int:
             made = training.make(config, target, sizes, main.say)
             text, check = notes.of_training(made), remedies.check
         else:
-            made = kernels.make(_WHAT.value, config, target, main.say)
+            made = kernels.make(_WHAT.value, config, target, sizes, main.say)
             text, check = notes.of_kernels(made), remedies.check_kernels
     main.say(f'\n{text}')
     if flags.FLAGS.workdir:

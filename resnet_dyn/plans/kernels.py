@@ -10,7 +10,7 @@ by itself. Products are of the highest precision there, and so they are here.
 import collections
 import functools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -80,11 +80,12 @@ def make(
     what: str,
     cfg: config.Config,
     target: targets.Target,
+    sizes: Mapping[str, int] | None = None,
     report: Callable[[str], None] = print,
 ) -> Plan:
     """Compiles the programs of an analysis of a network of this config and reads what they take.
 
-    ConfigError, DataError and BudgetError for what `launch.analyze` would refuse.
+    `sizes` are those of the mesh, as for `placement.kernel_mesh`. ConfigError, DataError and BudgetError for what `launch.analyze` would refuse.
     """
     cfg = training.settled(cfg, target)
     dataset = examples.of_config(cfg.data)
@@ -92,7 +93,7 @@ def make(
     settings = effort.Settings()
     number = min(settings.examples, len(dataset.test.labels))
     at_once = min(settings.examples_at_once, number)
-    mesh = placement.kernel_mesh(target.devices)
+    mesh = placement.kernel_mesh(target.devices, sizes)
     shape = (at_once, *dataset.test.inputs.shape[1:])
     walks = cfg.seeds * math.ceil(number / at_once)
     if what == PATHS:

@@ -25,6 +25,8 @@ def test_without_the_extra_it_says_how_to_install_it_and_other_faults_are_a_para
         (['--topology=v5e:2x4', '--config.model.dept=4'], 'config.model.depth'),
         (['--what=lesion'], 'lesions'),
         (['--mesh=seeds:2'], 'seed and data'),
+        (['--what=lesions', '--mesh=seed:2'], 'mask and data'),
+        (['--what=paths', '--mesh=mask:2,data:4', '--config.data.name=digits'], 'needs 8 devices'),
     ):
         status, out, err = called('plan', *flags)
         assert (status, out) == (1, '') and word in err and err.count('\n') == 1, err
