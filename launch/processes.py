@@ -16,6 +16,7 @@ import signal
 import sys
 import threading
 import time
+import zlib
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, NoReturn
 
@@ -63,6 +64,7 @@ _START_TIMEOUT = 300  # seconds for all to be there
 _BEATS = 5.0  # seconds in which each process is sure to give a sign of life
 _FAREWELL = 10.0  # seconds that the lead, which keeps what is said, waits for the others
 _WORLD = 'OMPI_COMM_WORLD_SIZE'
+_PORTS = range(61_440, 65_536)  # as JAX takes under Open MPI up to version 4
 _SLURM = ('SLURM_JOB_ID', 'SLURM_STEP_NODELIST', 'SLURM_NTASKS', 'SLURM_PROCID', 'SLURM_LOCALID')
 
 
@@ -120,7 +122,7 @@ def find(environment: Mapping[str, str]) -> Place | None:
     return found
 
 
-def _by_hand(missing: list[str]) -> Place:
+def _by_hand(missing: list[str]) -> Place | None:
     if missing:
         raise flags.ValidationError(
             f'--{" and --".join(missing)} {"are" if missing[1:] else "is"} not given: a process '
@@ -146,15 +148,21 @@ def _by_hand(missing: list[str]) -> Place:
         raise flags.ValidationError(
             f'--process_id={number} of --num_processes={count}: it is one of 0..{count - 1}'
         )
+    return Place('--coordinator', _told(address, number, count)) if count > 1 else None
+
+
+def _told(address: str, number: int, count: int) -> dict[str, Any]:
+    """What JAX is told where it has nothing to find out."""
     given = {
         'coordinator_address': address,
         'process_id': number,
         'num_processes': count,
         'cluster_detection_method': 'deactivate',
     }
+    host = address.rpartition(':')[0]
     if host == 'localhost' or host.startswith('127.') or host == '[::1]':
         given['coordinator_bind_address'] = address  # not on all of the machine's addresses
-    return Place('--coordinator', given)
+    return given
 
 
 def _slurm(environment: Mapping[str, str]) -> Place | None:
@@ -169,13 +177,18 @@ def _open_mpi(environment: Mapping[str, str]) -> Place | None:
     size = environment.get(_WORLD, '')
     if not (size.isdecimal() and int(size) > 1):
         return None
-    if 'OMPI_MCA_orte_hnp_uri' not in environment:
-        raise flags.ValidationError(
-            f'{_WORLD}={size}, and this Open MPI does not say where process 0 is, as those up to '
-            'version 4 do: give --coordinator=HOST:PORT --process_id=$OMPI_COMM_WORLD_RANK '
-            f'--num_processes={size}'
-        )
-    return Place(f'Open MPI ({size} processes)', {})
+    where = f'Open MPI ({size} processes)'
+    if 'OMPI_MCA_orte_hnp_uri' in environment:
+        return Place(where, {})
+    rank, job = (environment.get(name, '') for name in ('OMPI_COMM_WORLD_RANK', 'PMIX_NAMESPACE'))
+    if environment.get('OMPI_COMM_WORLD_LOCAL_SIZE') == size and rank.isdecimal() and job:
+        port = _PORTS[zlib.crc32(job.encode()) % len(_PORTS)]  # the same for all of the job
+        return Place(where, _told(f'127.0.0.1:{port}', int(rank), int(size)))
+    raise flags.ValidationError(
+        f'{_WORLD}={size}, and this Open MPI does not say where process 0 is, as those up to '
+        'version 4 do: give --coordinator=HOST:PORT --process_id=$OMPI_COMM_WORLD_RANK '
+        f'--num_processes={size}'
+    )
 
 
 def _tpu_pod(environment: Mapping[str, str]) -> Place | None:

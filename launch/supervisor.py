@@ -22,12 +22,15 @@ from typing import NamedTuple
 
 from absl import flags
 
+from experiments.sweeps import shares
 from launch import main
 from resnet_dyn import commands
 
 LEFT, CRASHED = 5, 4  # because of another process, as `processes.watch` has it; by a bug
 PARENT = 'RESNET_DYN_SUPERVISOR'  # tells a process who its supervisor is
 LOGS = 'logs'
+
+_GPUS = 'CUDA_VISIBLE_DEVICES'
 
 _ENDS = (main.DONE, main.DIVERGED, main.STOPPED)
 _AFTER = 45.0  # seconds that the others have once the first has ended well
@@ -69,7 +72,8 @@ def run(
             team.kill()
         first = culprit(ends)
         if first is None:
-            return ends[0].status
+            team.show()
+            return next(end.status for end in ends if end.number == 0)
         said = team.obituary(first)
         again = restart < max_restarts and worth_again(first) and not stop()
         if not again:
@@ -118,6 +122,7 @@ class _Team:
         self._children: list[subprocess.Popen] = []
         self._from = [log.stat().st_size if log.exists() else 0 for log in self._logs]
         self._shown = _Tail(self._logs[0], self._from[0])
+        self._patience = _AFTER
         for i in range(number):
             self._children.append(self._start(command(i, self._port.address), devices(i), i))
 
@@ -136,14 +141,18 @@ class _Team:
             ends += new
             bad = [end for end in ends if end.status not in _ENDS]
             if not bad:  # what process 0 says of another's death is in its log
-                self._shown.show()
+                self.show()
             if any(end.status != LEFT and end.status != -signal.SIGABRT for end in bad):
                 break
-            patience = _BLAME if bad else _AFTER_STOP if stopping else _AFTER
-            if first_at is not None and now - first_at > patience:
+            self._patience = _BLAME if bad else _AFTER_STOP if stopping else _AFTER
+            if first_at is not None and now - first_at > self._patience:
                 break
             time.sleep(_POLL)
         return ends
+
+    def show(self) -> None:
+        """Brings what process 0 has said since to the screen, but for the words of its failure."""
+        self._shown.show(but=f'{commands.said(_verb())}: ')
 
     def kill(self) -> None:
         """Ends those that are left, with all that they have started."""
@@ -163,13 +172,14 @@ class _Team:
         last = collections.deque((line for line in lines if line.strip()), _LAST)
         said = f'The last lines of {log}: {" | ".join(last)}' if last else f'{log} has no line'
         count = len(self._children)
-        named = [line for line in last if line.startswith(f'{commands.said(_verb())}: ')]
-        if end.status == LEFT and named:  # its watch names the one at fault
-            return named[-1].removeprefix(f'{commands.said(_verb())}: ')
+        ours = f'{commands.said(_verb())}: '
+        named = [line for line in last if line.startswith(ours)]
+        if end.status in (LEFT, main.FAILED) and named:  # its watch or its error says all
+            return named[-1].removeprefix(ours)
         if end.status in _ENDS:
             return (
                 f'process {end.number} of {count} was done ({in_words(end)}), and others were not '
-                f'{_AFTER:.0f} s later: they were ended'
+                f'{self._patience:.0f} s later: they were ended'
             )
         return (
             f'process {end.number} of {count} died ({in_words(end)}), and the others were ended. '
@@ -209,14 +219,17 @@ class _Tail:
     def __init__(self, path: pathlib.Path, start: int):
         self._path, self._at, self._rest, self._first = path, start, b'', True
 
-    def show(self) -> None:
+    def show(self, but: str) -> None:
+        """Shows new lines, those alone left out that begin with `but`."""
         with open(self._path, 'rb') as file:
             file.seek(self._at)
             new = file.read()
         self._at += len(new)
         *lines, self._rest = (self._rest + new).split(b'\n')
         for line in lines[1:] if self._first else lines:  # without its heading
-            main.say(line.decode(errors='replace'))
+            text = line.decode(errors='replace')
+            if not text.startswith(but):
+                main.say(text)
         self._first = self._first and not lines
 
 
@@ -249,26 +262,21 @@ def _this_command(number: int) -> Command:
 
 def _devices(number: int, environment: Mapping[str, str]):
     """i -> what in the environment of process i gives it its share of the machine's GPUs."""
-    gpus = _gpus(environment)
-    if not gpus:
+    variable, devices = shares.visible(environment)
+    if not devices:
         return lambda i: {}
-    if len(gpus) < number:
+    if variable != _GPUS:
         raise flags.ValidationError(
-            f'--processes={number} and {len(gpus)} GPU{"s" if gpus[1:] else ""} here '
-            f'({", ".join(gpus)}): no GPU can serve two processes. Take --processes={len(gpus)} or '
-            'fewer, or set JAX_PLATFORMS=cpu'
+            f'--processes={number} and TPU chips here ({", ".join(devices)}): one process drives '
+            'all chips of a machine. Leave --processes out, or set JAX_PLATFORMS=cpu'
         )
-    return lambda i: {'CUDA_VISIBLE_DEVICES': ','.join(gpus[i::number])}
-
-
-def _gpus(environment: Mapping[str, str]) -> list[str]:
-    platforms = environment.get('JAX_PLATFORMS', '')
-    if platforms and not {'cuda', 'gpu'} & set(platforms.split(',')):
-        return []
-    if 'CUDA_VISIBLE_DEVICES' in environment:
-        return [name for name in environment['CUDA_VISIBLE_DEVICES'].split(',') if name.strip()]
-    there = [path.name.removeprefix('nvidia') for path in pathlib.Path('/dev').glob('nvidia[0-9]*')]
-    return sorted(there, key=int)
+    if len(devices) < number:
+        raise flags.ValidationError(
+            f'--processes={number} and {len(devices)} GPU{"s" if devices[1:] else ""} here '
+            f'({", ".join(devices)}): no GPU can serve two processes. Take '
+            f'--processes={len(devices)} or fewer, or set JAX_PLATFORMS=cpu'
+        )
+    return lambda i: {variable: ','.join(devices[i::number])}
 
 
 def _logs(workdir: pathlib.Path) -> pathlib.Path:

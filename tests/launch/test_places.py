@@ -63,6 +63,20 @@ def test_open_mpi_is_found_by_jax_where_it_says_enough(find):
         find(world)
 
 
+def test_all_of_a_newer_open_mpi_on_one_machine_take_the_same_coordinator(find):
+    world = {'OMPI_COMM_WORLD_SIZE': '2', 'OMPI_COMM_WORLD_LOCAL_SIZE': '2'}
+    one, two = (
+        find(world | {'PMIX_NAMESPACE': 'prterun-node-7@1', 'OMPI_COMM_WORLD_RANK': rank}).given
+        for rank in '01'
+    )
+    assert (one['process_id'], two['process_id']) == (0, 1)
+    assert one['coordinator_address'] == two['coordinator_bind_address']
+    assert one['num_processes'] == 2 and one['coordinator_address'].startswith('127.0.0.1:6')
+    elsewhere = {'OMPI_COMM_WORLD_LOCAL_SIZE': '1', 'OMPI_COMM_WORLD_RANK': '0'}
+    with pytest.raises(flags.Error, match='does not say where process 0 is'):
+        find(world | {'PMIX_NAMESPACE': 'prterun-node-7@1'} | elsewhere)
+
+
 def test_what_is_given_by_hand_is_taken_before_what_is_found(find):
     place = find(STEP, **BY_HAND)
     assert place.given == {
@@ -71,6 +85,10 @@ def test_what_is_given_by_hand_is_taken_before_what_is_found(find):
         'num_processes': 2,
         'cluster_detection_method': 'deactivate',
     }
+
+
+def test_one_by_hand_is_one_process(find):
+    assert find(**BY_HAND | {'process_id': 0, 'num_processes': 1}) is None
 
 
 @pytest.mark.parametrize('host', ['127.0.0.1', 'localhost', '[::1]'])

@@ -1,5 +1,6 @@
 """The supervisor of the processes of one machine, with small ones in the place of trainings."""
 
+import importlib.util
 import pathlib
 import signal
 import subprocess
@@ -10,10 +11,13 @@ import time
 import pytest
 from absl import flags
 
+from experiments.sweeps import shares
 from launch import main, supervisor
 
 TOP = pathlib.Path(__file__).parent.parent.parent
-WAITS = 'signal.signal(signal.SIGTERM, lambda *_: sys.exit(42)); time.sleep(60)'
+HERE = 'print("here", flush=True)'
+HEARS = 'signal.signal(signal.SIGTERM, lambda *_: sys.exit(42))'
+WAITS, WAITS_HERE = f'{HEARS}; time.sleep(60)', f'{HEARS}; {HERE}; time.sleep(60)'
 
 
 @pytest.fixture
@@ -34,6 +38,11 @@ def log(tmp_path, number):
     return (tmp_path / 'logs' / f'process-{number}.log').read_text()
 
 
+def all_here(tmp_path):
+    """Whether both processes would hear a signal: all have said that they are here."""
+    return lambda: all('\nhere' in log(tmp_path, number) for number in range(2))
+
+
 def test_the_status_is_that_of_the_lead_whose_lines_are_on_the_screen(run, tmp_path, capsys):
     assert run('print("lead speaks")', 'print("other speaks")') == 0
     out, err = capsys.readouterr()
@@ -41,7 +50,11 @@ def test_the_status_is_that_of_the_lead_whose_lines_are_on_the_screen(run, tmp_p
     assert log(tmp_path, 1).splitlines()[1] == 'other speaks'
     assert run('sys.exit(3)', '') == 3
     assert run('sys.exit(42)', 'sys.exit(42)') == 42
-    assert log(tmp_path, 0).count('\n--- ') == 2  # logs are added to
+    capsys.readouterr()
+    saves = 'time.sleep(1); print("all saved"); sys.exit(42)'
+    assert run(saves, 'sys.exit(5)') == 42  # whoever went first
+    assert capsys.readouterr().out == 'all saved\n'
+    assert log(tmp_path, 0).count('\n--- ') == 3  # logs are added to
 
 
 def test_one_that_is_killed_is_named_with_its_last_lines_and_ends_the_others(run, tmp_path, capsys):
@@ -85,9 +98,22 @@ def test_an_error_that_the_user_has_to_mend_is_not_tried_again(run, tmp_path, ca
     assert log(tmp_path, 1).count('--- ') == 1
 
 
-def test_a_signal_goes_to_all_and_what_they_say_of_it_is_the_end(run):
-    heard = iter([False, False, False, False])
-    assert run(WAITS, WAITS, stop=lambda: next(heard, True)) == main.STOPPED
+def test_an_error_of_the_lead_is_said_once_and_in_its_own_words(run, capsys, monkeypatch):
+    monkeypatch.setattr(sys, 'argv', ['launch/train.py'])
+    says = 'print("a run of 2"); print("python -m launch.train: no such folder", flush=True); '
+    assert run(says + 'time.sleep(0.5); sys.exit(1)', WAITS) == main.FAILED
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ('a run of 2\n', 'python -m launch.train: no such folder\n')
+
+
+def test_the_time_that_the_others_had_is_said_as_it_was(run, tmp_path, capsys):
+    stays = f'signal.signal(signal.SIGTERM, signal.SIG_IGN); {HERE}; time.sleep(60)'
+    assert run(stays, WAITS_HERE, stop=all_here(tmp_path)) == main.STOPPED
+    assert 'others were not 5 s later: they were ended' in capsys.readouterr().err
+
+
+def test_a_signal_goes_to_all_and_what_they_say_of_it_is_the_end(run, tmp_path):
+    assert run(WAITS_HERE, WAITS_HERE, stop=all_here(tmp_path)) == main.STOPPED
 
 
 def test_each_has_the_same_address_of_this_machine_and_each_start_another(run, tmp_path):
@@ -116,7 +142,24 @@ def test_no_process_outlives_a_supervisor(tmp_path, number):
     assert not alive
 
 
-def test_gpus_are_dealt_out_and_too_few_are_refused():
+@pytest.fixture
+def plugins(monkeypatch):
+    """plugins(names): JAX has these alone."""
+
+    def plugins(*names):
+        there = importlib.util.find_spec
+        known = {name for some in shares._PLUGINS.values() for name in some}
+        monkeypatch.setattr(
+            importlib.util,
+            'find_spec',
+            lambda name, *_: (name in names or None) if name in known else there(name),
+        )
+
+    return plugins
+
+
+def test_gpus_are_dealt_out_and_too_few_are_refused(plugins):
+    plugins('jax_cuda12_plugin')
     devices = supervisor._devices(2, {'CUDA_VISIBLE_DEVICES': '0,1,2,5'})
     assert [devices(i) for i in range(2)] == [
         {'CUDA_VISIBLE_DEVICES': '0,2'},
@@ -126,6 +169,15 @@ def test_gpus_are_dealt_out_and_too_few_are_refused():
     assert supervisor._devices(2, on_cpu)(0) == {}
     with pytest.raises(flags.Error, match='--processes=2 and 1 GPU here'):
         supervisor._devices(2, {'CUDA_VISIBLE_DEVICES': '3'})
+    plugins()  # there are GPUs, and this JAX cannot take them
+    assert supervisor._devices(2, {'CUDA_VISIBLE_DEVICES': '3'})(0) == {}
+
+
+def test_tpu_chips_are_not_dealt_out(plugins):
+    plugins('libtpu')
+    with pytest.raises(flags.Error, match=r'TPU chips here \(0, 1\): .* Leave --processes out'):
+        supervisor._devices(2, {'TPU_VISIBLE_CHIPS': '0,1'})
+    assert supervisor._devices(2, {'TPU_VISIBLE_CHIPS': '0,1', 'JAX_PLATFORMS': 'cpu'})(0) == {}
 
 
 def _children(pid):
