@@ -18,7 +18,7 @@ from absl import flags
 
 from launch import main
 from launch.schedulers import jobs, local, sky, slurm, tpu
-from resnet_dyn import errors, records
+from resnet_dyn import commands, errors, records
 
 _PLACES = {'local': local, 'slurm': slurm, 'tpu': tpu, 'sky': sky}
 _OF_JOBS = ('setup', 'max_restarts')  # of every place but this machine
@@ -29,7 +29,11 @@ def define() -> None:
     """Defines the flags of all places."""
     flags.DEFINE_enum('on', 'local', list(_PLACES), 'where it runs')
     flags.DEFINE_boolean('dry_run', False, 'print what would be written and run, and leave')
-    flags.DEFINE_string('name', None, 'of the job or machines; unset: that of the workdir')
+    flags.DEFINE_string(
+        'name',
+        None,
+        'of the job or machines; unset: that of the workdir, for machines with a hash of its path',
+    )
     flags.DEFINE_multi_string(
         'setup', [], 'a line of shell to run before it, as in module load cuda; may be repeated'
     )
@@ -85,8 +89,12 @@ def chosen() -> str:
     for name in _options():
         fit = [other for other in _PLACES if name in _options(other)]
         if flags.FLAGS[name].present and place not in fit:
+            hint = ''
+            if name == 'max_restarts':
+                hint = ', or give it to launch.train itself, with --processes=N'
             raise flags.ValidationError(
                 f'--{name} is for --on={" and ".join(fit)}, and this is --on={place}: leave it out'
+                f'{commands.worded(hint)}'
             )
     return place
 
@@ -104,8 +112,9 @@ def run(listed: Sequence[jobs.Command], stop: main.Stop, at_once: int | None = N
     takes the place of this process.
     """
     place, workdir, FLAGS = chosen(), main.workdir(), flags.FLAGS
+    shared = place in ('tpu', 'sky') and not FLAGS.name  # names are those of a whole project
     job = jobs.Job(
-        jobs.name(FLAGS.name or workdir.name),
+        jobs.name_of(workdir) if shared else jobs.name(FLAGS.name or workdir.name),
         workdir,
         tuple(listed),
         pathlib.Path.cwd(),

@@ -20,12 +20,14 @@ Jobs at a time divide the cores or the devices of this machine between them. W/t
 W/table.jsonl have a row a run: its config, its metrics at the end, and all that launch.analyze
 --workdir=W measures of every run. Exit status 1 if a run failed, 3 if networks diverged.
 
---on=slurm submits an array, a training each, --jobs of them at a time; --on=tpu and --on=sky run
+--on=slurm submits an array, a training each, --jobs of them at a time: runs that wait in the queue
+are not known here, so do not submit again while the array waits or runs. --on=tpu and --on=sky run
 the sweep there. --dry_run then prints what would be submitted; launch.submit --help says more.
 """
 
 import os
 import pathlib
+import shlex
 import sys
 import time
 
@@ -68,7 +70,7 @@ def sweep(stop: main.Stop) -> int:
     if place != 'local':
         return _as_one(workdir, file, base, stop)
     if flags.FLAGS.dry_run:
-        main.say('\n'.join(one.name for one in runs))
+        main.say('\n'.join(f'{one.name}\n    {shlex.join(_command(one))}' for one in runs))
         return main.DONE
     return _train(workdir, runs, stop)
 
@@ -92,7 +94,10 @@ def _as_array(workdir, runs, stop: main.Stop) -> int:
         return main.DONE
     if not flags.FLAGS.dry_run:
         _make_folder(workdir)
-        main.say(f'{len(left)} of {len(runs)} runs; later, without --on, this writes the table')
+        main.say(
+            f'{len(left)} of {len(runs)} runs; submit no more while they wait or run; later, '
+            'without --on, this writes the table'
+        )
     at_once = _JOBS.value if flags.FLAGS['jobs'].present else None
     listed = [jobs.Command('train', one.workdir, tuple(one.flags)) for one in left]
     return places.run(listed, stop, at_once)
@@ -122,11 +127,8 @@ def _train(workdir, runs, stop: main.Stop) -> int:
 
     from experiments.sweeps import boards, pool, standing, tables
 
-    def command(one):  # a process by itself, also where this one is one of several
-        return [*commands.command('train'), f'--workdir={one.workdir}', '--processes=1', *one.flags]
-
     board = boards.Board(runs, main.say, sys.stdout.isatty())
-    going = pool.Pool(runs, command, environment, divided, _RETRY.value, board.tell)
+    going = pool.Pool(runs, _command, environment, divided, _RETRY.value, board.tell)
     asked = False
     while True:
         if stop() and not asked:
@@ -144,6 +146,11 @@ def _train(workdir, runs, stop: main.Stop) -> int:
     for file in tables.write(workdir, runs, going.standings):
         main.say(str(file))
     return _status(going.standings, standing, asked)
+
+
+def _command(one) -> list[str]:
+    """What trains a run: a process by itself, also where this one is one of several."""
+    return [*commands.command('train'), f'--workdir={one.workdir}', '--processes=1', *one.flags]
 
 
 def _make_folder(workdir) -> None:

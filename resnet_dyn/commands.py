@@ -78,7 +78,8 @@ def environment(before: Mapping[str, str] | None = None) -> dict[str, str]:
     if _by_script():
         return {}
     there = (os.environ if before is None else before).get('PYTHONPATH')
-    return {'PYTHONPATH': os.pathsep.join(filter(None, (str(folder()), there)))}
+    others = [name for name in (there or '').split(os.pathsep) if name not in ('', str(folder()))]
+    return {'PYTHONPATH': os.pathsep.join((str(folder()), *others))}
 
 
 def folder() -> pathlib.Path:

@@ -140,6 +140,8 @@ def test_a_process_of_the_checkout_names_and_starts_launchers_by_module(tmp_path
     assert commands.command('train') == [sys.executable, '-m', 'launch.train']
     assert not commands.installed() and commands.folder() == TOP
     assert commands.environment({'PYTHONPATH': '/a'}) == {'PYTHONPATH': f'{TOP}{os.pathsep}/a'}
+    there = os.pathsep.join(('/a', str(TOP)))
+    assert commands.environment({'PYTHONPATH': there})['PYTHONPATH'] == f'{TOP}{os.pathsep}/a'
     words = (*commands.command('theorems'), '--help')
     status, out, err = _call(*words, cwd=tmp_path, **commands.environment())
     assert (status, err) == (0, '') and 'python -m launch.theorems' in out

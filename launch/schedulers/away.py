@@ -5,9 +5,10 @@ Two scripts: `there.sh` runs on each of them, brings a Python with the package, 
 
     fetch -> ask, push -> run, fetching now and then -> fetch -> give back
 
-Machines that are gone afterwards were taken away: it asks for others, and the run goes on from what
-was fetched last. A place says how each of these is done, as functions of bash; `$W` is the workdir
-here, `$home` the same there.
+Machines that are gone afterwards, as the place says, were taken away: it asks for others, and the
+run goes on from what was fetched last. Those that are there and do not answer, or whose command has
+left no status, are kept, and said. A place says how each of these is done, as functions of bash;
+`$W` is the workdir here, `$home` the same there.
 """
 
 import shlex
@@ -20,8 +21,9 @@ from launch.schedulers import jobs
 from resnet_dyn import commands as forms
 from resnet_dyn import errors
 
-TOGETHER = ('train', 'analyze')  # commands that run as several processes
 EVERY = 300  # seconds between two looks at what there is to fetch
+TRIES = 10  # to fetch from machines that are there
+PAUSE = 30  # seconds between two of them
 
 _PYTHON = '3.12'
 _VENV = '.resnet_dyn'
@@ -41,11 +43,8 @@ def only(job: jobs.Job, together: bool) -> jobs.Command:
             'itself, which runs them there one after another'
         )
     (command,) = job.commands
-    if together and command.verb not in TOGETHER:
-        raise errors.ConfigError(
-            f'{command.verb} runs as one process, not on several machines at once: only '
-            f'{" and ".join(TOGETHER)} do'
-        )
+    if together:
+        jobs.check_together(command)
     return command
 
 
@@ -69,15 +68,17 @@ def there(job: jobs.Job, command: jobs.Command, requirement: str, more: str = ''
     status = f'{home(job)}/{jobs.LOGS}/status'
     lines = [
         '#!/usr/bin/env bash',
-        'set -e',
         'cd',
         f'rm -f {status}',
+        '(',
+        'set -e',
         'python3 -m pip install -q --user uv',
         f'python3 -m uv venv -q --allow-existing --python {_PYTHON} {_VENV}',
         f'python3 -m uv pip install -q --python {_VENV}/bin/python {shlex.quote(requirement)}',
         *job.setup,
-        'status=0',
-        f'{shlex.join(words)}{more} || status=$?',
+        f'{shlex.join(words)}{more}',
+        ')',
+        'status=$?',
         f'echo $status > {status}',
         'exit $status',
     ]
@@ -85,8 +86,9 @@ def there(job: jobs.Job, command: jobs.Command, requirement: str, more: str = ''
 
 
 def here(job: jobs.Job, functions: Mapping[str, str]) -> str:
-    """The script that runs on this machine; `functions` has the bodies of ask, fetch, push, run and
-    give_back: lines of bash, each with its end."""
+    """The script that runs on this machine; `functions` has the bodies of ask, fetch, push, run,
+    gone, give_back and by_hand (says how to fetch and to delete): lines of bash, each with its end.
+    """
     defined = '\n'.join(
         f'{name}() {{\n{jobs.indented(body.splitlines(), 2)}}}' for name, body in functions.items()
     )
@@ -110,10 +112,35 @@ fetch_now_and_then() {{
   done
 }}
 
-leave() {{
+bring() {{  # fetches; 1: the machines are gone, 2: they are there and cannot be reached
+  for try in $(seq {TRIES}); do
+    if fetch; then return 0; fi
+    if gone; then return 1; fi
+    sleep {PAUSE}
+  done
+  return 2
+}}
+
+end_jobs() {{
   trap - EXIT
   kill $(jobs -p) 2>/dev/null
-  if [ -z "$status" ]; then fetch; fi
+  wait
+}}
+
+keep() {{
+  end_jobs
+  echo "the machines of $name are KEPT, and cost: $1."
+  echo "The same command goes on with them, once none runs there. Or, by hand:"
+  by_hand
+  exit {main.FAILED}
+}}
+
+leave() {{
+  end_jobs
+  if [ -z "$status" ]; then
+    bring
+    if [ $? -eq 2 ]; then keep "what they have could not be fetched"; fi
+  fi
   give_back
 }}
 
@@ -121,7 +148,8 @@ trap leave EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 for start in $(seq 0 {job.max_restarts}); do
-  fetch  # from machines that are there still
+  bring  # from machines that are there still
+  if [ $? -eq 2 ]; then keep "what they have could not be fetched"; fi
   rm -f "$W/{jobs.LOGS}/status"
   ask && push || exit 1
   fetch_now_and_then &
@@ -130,12 +158,17 @@ for start in $(seq 0 {job.max_restarts}); do
   wait $!
   kill $fetching
   wait $fetching
-  if fetch; then
-    status=$(cat "$W/{jobs.LOGS}/status" || echo 1)
-    if [ "$status" -ne {main.STOPPED} ]; then exit "$status"; fi
-  else
+  bring
+  case $? in
+    0) status=$(cat "$W/{jobs.LOGS}/status" 2>/dev/null) ;;
+    2) keep "what they have could not be fetched" ;;
+  esac
+  if [ -z "$status" ]; then
+    gone || keep "the connection ended, and the command may run there still"
     echo "the machines are gone: others are asked for, and the run goes on"
     give_back
+  elif [ "$status" -ne {main.STOPPED} ]; then
+    exit "$status"
   fi
   status=
 done

@@ -3,6 +3,7 @@
 Texts of shell are made of words by shlex alone, so that every value of a flag arrives as it is.
 """
 
+import hashlib
 import pathlib
 import re
 import shlex
@@ -13,6 +14,7 @@ from resnet_dyn import commands as forms
 from resnet_dyn import errors
 
 LOGS = 'logs'  # the folder of a workdir with what was submitted and what it said
+TOGETHER = ('train', 'analyze')  # commands that run as several processes
 
 
 class Command(NamedTuple):
@@ -66,6 +68,20 @@ def name(text: str) -> str:
     if not made:
         return 'run'
     return made if made[0].isalpha() else f'run-{made}'
+
+
+def name_of(workdir: pathlib.Path) -> str:
+    """A name that no other workdir has, whose machines would be taken for those of this one."""
+    return f'{name(workdir.name)[:31]}-{hashlib.sha256(str(workdir).encode()).hexdigest()[:8]}'
+
+
+def check_together(command: Command) -> None:
+    """ConfigError for a command that cannot run as several processes of one program."""
+    if command.verb not in TOGETHER:
+        raise errors.ConfigError(
+            f'{command.verb} runs as one process, not as several or on several machines at once: '
+            f'only {" and ".join(TOGETHER)} do'
+        )
 
 
 def one_line(what: str, value: str) -> str:

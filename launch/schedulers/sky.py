@@ -67,8 +67,18 @@ run: |
 
 _FUNCTIONS = {
     'ask': f'sky launch --yes --cluster $name "$W/{jobs.LOGS}/machines.yaml"\n',
-    'fetch': 'rsync -a "$name:$home/" "$W/" 2>/dev/null\n',
+    'fetch': 'rsync -a "$name:$home/" "$W/"\n',
+    'gone': """\
+local said
+said=$(sky status --refresh $name 2>&1) || return 1
+case $said in *'Failed to refresh'*) return 1 ;; esac
+case $(grep "^$name " <<< "$said") in *UP*) return 1 ;; esac
+""",
     'push': ':  # file_mounts did\n',
     'run': f'sky exec $name "$W/{jobs.LOGS}/sky.yaml"\n',
     'give_back': 'sky down --yes $name\n',
+    'by_hand': """\
+echo "fetch by: rsync -a $name:$home/ FOLDER/"
+echo "delete by: sky down $name"
+""",
 }

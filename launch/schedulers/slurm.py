@@ -53,6 +53,9 @@ def plan(job: jobs.Job, options: Options) -> jobs.Plan:
 def script(job: jobs.Job, options: Options) -> str:
     """The sbatch script, with an array for several commands; ConfigError for what cannot work."""
     check(options)
+    if options.nodes * tasks_of(options) > 1:
+        for command in job.commands:
+            jobs.check_together(command)
     lines = ['#!/bin/bash', *_header(job, options), 'set -e', *jobs.exports(forms.environment())]
     lines += job.setup
     chosen = [f'set -- {shlex.join(command.words())}' for command in job.commands]
@@ -75,6 +78,13 @@ def check(options: Options) -> None:
             f'--time={options.time!r} is no time of Slurm: give minutes, hours:minutes:seconds or '
             'days-hours, as in --time=2:00:00'
         )
+    limit = _seconds(options.time) if options.time else 0
+    if 0 < limit <= options.signal_before:
+        raise errors.ConfigError(
+            f'--time={options.time} is {limit} seconds, and --signal_before='
+            f'{options.signal_before} would tell it to stop as soon as it starts, again and again: '
+            'give a longer --time, or a smaller --signal_before'
+        )
     tasks, gpus = tasks_of(options), options.gpus
     if gpus and tasks != gpus and (tasks, options.nodes) != (1, 1):
         raise errors.ConfigError(
@@ -95,6 +105,16 @@ def tasks_of(options: Options) -> int:
     if options.tasks is not None:
         return options.tasks
     return options.gpus if options.nodes > 1 and options.gpus else 1
+
+
+def _seconds(time: str) -> int:
+    """The seconds of a time as Slurm has it; 0 is no limit."""
+    days, dash, rest = time.rpartition('-')
+    parts = [int(part) for part in rest.split(':')]
+    if not dash and len(parts) < 3:  # minutes, or minutes and seconds
+        parts = [0, *parts]
+    hours, minutes, seconds = (*parts, 0, 0)[:3]
+    return ((int(days or 0) * 24 + hours) * 60 + minutes) * 60 + seconds
 
 
 def _header(job: jobs.Job, options: Options) -> list[str]:

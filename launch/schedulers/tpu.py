@@ -49,12 +49,13 @@ def plan(job: jobs.Job, options: Options) -> jobs.Plan:
 def _functions(job: jobs.Job, command: jobs.Command, options: Options) -> dict[str, str]:
     place = {'zone': options.zone, 'project': options.project}
     where = shlex.join(f'--{name}={value}' for name, value in place.items() if value is not None)
+    at = f' {where}' if where else ''
     kind = options.accelerator_type
     known = [runtime for start, runtime in _RUNTIMES.items() if kind.startswith(start)]
     runtime = options.runtime_version or (known or [_RUNTIME])[0]
     asked = [f'--accelerator-type={kind}', f'--runtime-version={runtime}']
     asked += ['--spot'] if options.spot else []
-    workers = 'all' if command.verb in away.TOGETHER else '0'
+    workers = 'all' if command.verb in jobs.TOGETHER else '0'
     return {
         'tpu': f'gcloud compute tpus "$@" {where} --quiet\n',
         'state': 'tpu queued-resources describe $name --format="value(state.state)" 2>/dev/null\n',
@@ -76,14 +77,35 @@ while :; do
   sleep 30
 done
 """,
+        'gone': """\
+local said
+if said=$(tpu queued-resources describe $name --format="value(state.state)" 2>&1); then
+  case $said in '' | *ACTIVE*) return 1 ;; esac
+else
+  case $said in *NOT_FOUND*) ;; *) return 1 ;; esac
+fi
+""",
         'fetch': """\
-tpu tpu-vm ssh $name --worker=0 --command="mkdir -p $home && tar -C $home -cf - ." |
-  tar -C "$W" --no-same-owner -xf -
+local new="$W/.fetch"
+rm -rf "$new"
+mkdir -p "$new/W" || return
+tpu tpu-vm ssh $name --worker=0 \\
+  --command="mkdir -p $home && { tar -C $home -cf - . || [ \\$? -eq 1 ]; }" > "$new/tar" &&
+  tar -C "$new/W" --no-same-owner -xf "$new/tar" &&
+  (
+    cd "$new/W" &&
+      find . -type d -exec mkdir -p "$W/{}" \\; &&
+      find . ! -type d -exec mv -f {} "$W/{}" \\; &&
+      [ -z "$(find . ! -type d)" ]
+  )
+local done=$?
+rm -rf "$new"
+return $done
 """,
         'push': f"""\
 local archive
 archive=$(mktemp) &&
-  tar -C "$W" -czf "$archive" . &&
+  tar -C "$W" --exclude=./.fetch -czf "$archive" . &&
   tpu tpu-vm scp "$archive" "$name:$name.tgz" --worker={workers} &&
   rm "$archive" &&
   tpu tpu-vm ssh $name --worker={workers} \\
@@ -93,4 +115,9 @@ archive=$(mktemp) &&
 tpu tpu-vm ssh $name --worker={workers} --command="bash $home/{jobs.LOGS}/there.sh"
 """,
         'give_back': 'tpu queued-resources delete $name --force\n',
+        'by_hand': f"""\
+echo "fetch by: gcloud compute tpus tpu-vm ssh $name --worker=0{at} \\
+--command='tar -C $home -cf - .' > run.tar"
+echo "delete by: gcloud compute tpus queued-resources delete $name --force{at}"
+""",
     }

@@ -67,7 +67,9 @@ def test_a_sweep_trains_what_is_not_done_and_writes_its_table(swept, tmp_path):
 def test_a_dry_run_lists_the_folders_and_starts_none(swept, tmp_path):
     status, out, err = swept('--dry_run')
     assert (status, err) == (0, '') and not (tmp_path / 'W').exists()
-    names = out.splitlines()
+    names, words = out.splitlines()[::2], out.splitlines()[1::2]
+    assert all(f'{name} --processes=1' in line for name, line in zip(names, words, strict=True))
+    assert '--config.log.every=2' in words[1]
     assert [name.partition('-')[0] for name in names] == [f'log.every={n}' for n in (1, 2, 3)]
     swept()
     assert {path.name for path in (tmp_path / 'W').glob('log.*')} == {names[0], names[2]}
@@ -112,14 +114,21 @@ def test_on_slurm_the_runs_that_are_left_are_an_array(swept, tmp_path):
 
 
 def test_elsewhere_the_sweep_runs_as_a_whole_and_finds_its_file(swept, tmp_path):
-    flags = ('--on=sky', '--accelerators=A100:8', '--code=resnet_dyn', '--dry_run', '--jobs=8')
+    flags = (
+        '--on=sky',
+        '--name=big',
+        '--accelerators=A100:8',
+        '--code=resnet_dyn',
+        '--dry_run',
+        '--jobs=8',
+    )
     status, out, err = swept(*flags)
     assert (status, err) == (0, '') and not (tmp_path / 'W').exists()
-    assert ' sweep --workdir=resnet_dyn_runs/w --sweep=sweep.toml --jobs=8 --config.seed' in out
+    assert ' sweep --workdir=resnet_dyn_runs/big --sweep=sweep.toml --jobs=8 --config.seed' in out
     (tmp_path / 'W').mkdir()
     (tmp_path / 'sweep.toml').rename(tmp_path / 'W' / 'there.toml')
     status, out, _ = swept('--sweep=there.toml', '--dry_run')
-    assert status == 0 and len(out.splitlines()) == 3
+    assert status == 0 and len(out.splitlines()) == 6
 
 
 def test_a_flag_that_the_file_varies_is_said_to_be_of_the_file(swept):
