@@ -141,9 +141,11 @@ def _asking():
 def _hush() -> None:
     """From now on the threads of orbax print no tracebacks, also late, of what it raises anyway.
 
-    They log them, and tensorstore calls back into the loop of a save that has failed and is closed.
+    They log them, asyncio those of writes that nobody waited for once another had failed, and
+    tensorstore calls back into the loop of a save that has failed and is closed.
     """
     logging.getLogger('absl').addFilter(lambda record: 'orbax' not in record.pathname)
+    logging.getLogger('asyncio').addFilter(_is_not_of_the_disk)
     shown = sys.unraisablehook
 
     def hook(unraisable):
@@ -151,6 +153,11 @@ def _hush() -> None:
             shown(unraisable)
 
     sys.unraisablehook = hook
+
+
+def _is_not_of_the_disk(record: logging.LogRecord) -> bool:
+    error = record.exc_info[1] if record.exc_info else None
+    return not _OS_ERROR.search(str(error))
 
 
 def _names(path) -> list[str]:

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from resnet_dyn.data import splits
+from resnet_dyn.data import batches, splits
 from resnet_dyn.models import presets
 from resnet_dyn.training import losses, optimizer, state, step
 
@@ -39,12 +39,16 @@ def test_without_stochastic_depth_a_step_draws_nothing(tiny, survival, drawn):
     cfg = tiny()
     model = presets.from_config(cfg.model, 4, survival)
     transform = optimizer.sgd(cfg.train, 10)
-    one = step.train_step(model, transform, losses.cross_entropy, 5, False, 'trained')
+
+    def batch(order_N, split, t):
+        return batches.take(split, order_N, t, 5)
+
+    one = step.train_step(model, transform, losses.cross_entropy, batch, False, 'trained')
 
     key = jax.random.key(0)
     variables = jax.eval_shape(model.init, key, np.zeros((1, 6), np.float32))
     begun = jax.eval_shape(transform.init, state.trainable(variables, 'trained'))
     split = splits.Split(np.zeros((20, 6), np.float32), np.zeros(20, np.int32))
     data = step.Data(split, np.zeros(6), np.ones(6))
-    jaxpr = jax.make_jaxpr(one)((variables, begun, key, np.arange(20)), data, 3, 1)
+    jaxpr = jax.make_jaxpr(one)((variables, begun, key, np.arange(20)), data, 3)
     assert ('random_bits' in str(jaxpr)) == drawn
