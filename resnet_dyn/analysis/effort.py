@@ -152,10 +152,6 @@ def totals(
     none is asked for, parts are as many as keep the devices of the mesh busy. On a mesh `function`
     is compiled once for all calls with the same `function` and `static`.
     """
-    if effort.mesh is not None and key is None:
-        turns = len(subject.stacks) if effort.how == 'map' else 1
-        parts = max(-(-subject.examples.number // effort.at_once), -(-effort.mesh.size // turns))
-        effort = effort._replace(at_once=-(-subject.examples.number // parts))
     found = collections.defaultdict(list)
     for walk, sums in _sums(function, subject, effort, key, shared, static):
         found[walk.rows.start].append(jax.tree.map(lambda a: np.asarray(a, np.float64), sums))
@@ -165,22 +161,41 @@ def totals(
     return jax.tree.map(lambda *a: np.concatenate(a), *over_parts)
 
 
+def turns(subject: subjects.Subject, effort: Effort, keyed: bool) -> Iterator[list[Walk]]:
+    """The walks of `totals`, `keyed` or not: those together that go through at the same time.
+
+    As many as there are devices at most, of equally many examples.
+    """
+    number = 1 if effort.mesh is None else effort.mesh.size
+    if number > 1 and not keyed:
+        groups = len(subject.stacks) if effort.how == 'map' else 1
+        parts = max(-(-subject.examples.number // effort.at_once), -(-number // groups))
+        effort = effort._replace(at_once=-(-subject.examples.number // parts))
+    waiting = collections.defaultdict(list)
+    for walk in walks(subject, effort):
+        together = waiting[len(walk.labels)]
+        together.append(walk)
+        if len(together) == number:
+            yield waiting.pop(len(walk.labels))
+    yield from waiting.values()
+
+
 def _sums(function, subject, effort: Effort, key, shared, static) -> Iterator[tuple[Walk, Any]]:
     """The walks in their order, each with its sums led by its networks."""
     if effort.mesh is None:
         function = functools.partial(function, **static)
-        for walk in walks(subject, effort):
+        for (walk,) in turns(subject, effort, key is not None):
             given = (walk.inputs, walk.labels)
             given += () if key is None else (jax.random.fold_in(key, walk.part),)
             stacks = subject.stacks[walk.rows]
             yield walk, seed_axis.of_stacks(function, stacks, effort.how, *given, *shared)
         return
-    dealt = _dealt(function, effort.mesh, effort.how, tuple(static.items()))
+    together = dealt(function, effort.mesh, effort.how, tuple(static.items()))
     number = effort.mesh.size
-    for turn in _turns(walks(subject, effort), number):
+    for turn in turns(subject, effort, key is not None):
         jobs = [_job(subject, effort.how, walk) for walk in turn]
         jobs += jobs[-1:] * (number - len(jobs))  # what is idle does the last again
-        sums = jax.device_get(dealt(placement.deal(jobs, effort.mesh), key, shared))
+        sums = jax.device_get(together(placement.deal(jobs, effort.mesh), key, shared))
         for i, walk in enumerate(turn):
             yield walk, jax.tree.map(lambda a, i=i: a[i], sums)
 
@@ -192,19 +207,8 @@ def _job(subject, how: str, walk: Walk) -> tuple:
     return stack, walk.inputs, walk.labels, np.int32(walk.part)
 
 
-def _turns(walks: Iterator[Walk], number: int) -> Iterator[list[Walk]]:
-    """Walks that go together: `number` of them at most, of equally many examples."""
-    waiting = collections.defaultdict(list)
-    for walk in walks:
-        together = waiting[len(walk.labels)]
-        together.append(walk)
-        if len(together) == number:
-            yield waiting.pop(len(walk.labels))
-    yield from waiting.values()
-
-
 @functools.lru_cache(maxsize=64)
-def _dealt(function: Callable, mesh: Mesh, how: str, static: tuple) -> Callable:
+def dealt(function: Callable, mesh: Mesh, how: str, static: tuple) -> Callable:
     """(jobs, key, shared) -> sums led by jobs and networks: on each device of a mesh one job."""
     function = functools.partial(function, **dict(static))
 

@@ -54,11 +54,11 @@ def score_tree(
             output = _output(stack, inputs[start:stop], seeds)
             metrics_lib.check_cut(functions, output, labels[start:stop])
     start, stop = spans[-1]
-    left = (stop - start) % shards
-    if 0 < left < stop - start and not stack.couples_examples:
+    sizes = dealt(stop - start, shards)
+    if len(sizes) > 1 and not stack.couples_examples:
         output = _output(stack, inputs[start:stop], seeds)
         if metrics_lib.can_be_cut(functions, output, labels[start:stop]):
-            spans[-1:] = [(start, stop - left), (stop - left, stop)]
+            spans[-1:] = [(start, start + sizes[0]), (start + sizes[0], stop)]
     scores, parts = Scores(functions, seeds), []
     for number, (start, stop) in enumerate(spans):
         finish = prefix_walk.Finish(scores, labels[start:stop])
@@ -82,6 +82,12 @@ def score_tree(
         key: _join([part[key] for part in parts], weights, examples, function)
         for key, function in functions
     }
+
+
+def dealt(examples: int, shards: int) -> tuple[int, ...]:
+    """The sizes of parts that go through in turn: what divides over the shards, what is left."""
+    left = examples % shards
+    return (examples - left, left) if 0 < left < examples else (examples,)
 
 
 def _output(stack, inputs, seeds: int | None):

@@ -1,24 +1,28 @@
 """The programs of an analysis, compiled for devices and read: lesions, or the gradient by length.
 
-    lesions   all single blocks deleted: the tree of prefixes is cut into one part a device
-    paths     the exact spectrum and its random draws: networks and parts of the examples dealt out
+    lesions   all single blocks deleted: the examples of a call along `data`, what does not divide
+              after the others on one device; the tree of prefixes cut into a part a place of `mask`
+    paths     the exact spectrum and its random draws: networks and parts of the examples dealt out,
+              one a device at a time, by the programs of `effort.totals`
 
-For one network at a time, `Settings.examples_at_once` examples in a call, as `launch.analyze` does
-by itself. Products are of the highest precision there, and so they are here.
+`Settings.examples_at_once` examples in a call, as `launch.analyze` does by itself, by one process
+that has all devices. One network at a time: dense ones, which it vmaps, are planned so too.
+Products are of the highest precision there, and so they are here.
 """
 
 import collections
 import functools
-import math
-from collections.abc import Callable, Iterator, Mapping
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from resnet_dyn import config
-from resnet_dyn.analysis import effort, path_spectra
+from resnet_dyn.analysis import effort as effort_lib
+from resnet_dyn.analysis import path_spectra, subjects
 from resnet_dyn.data import datasets
 from resnet_dyn.kernels import (
     devices,
@@ -45,6 +49,7 @@ class Plan(NamedTuple):
     what: str  # `LESIONS` or `PATHS`
     mesh: Mesh
     programs: tuple[programs.Program, ...]
+    shares: tuple[int, ...]  # examples that each has on a device
     calls: tuple[int, ...]  # of each, on the busiest device, for all networks and examples
     at_once: int  # examples in a call
     examples: int  # in all
@@ -72,8 +77,9 @@ class _Call(NamedTuple):
     """A program, and how often it is called."""
 
     name: str
+    examples: int  # on a device
     lowered: jax.stages.Lowered
-    calls: int  # for one network and the examples of one call
+    calls: int  # on the busiest device, for all networks and examples
 
 
 def make(
@@ -85,27 +91,44 @@ def make(
 ) -> Plan:
     """Compiles the programs of an analysis of a network of this config and reads what they take.
 
-    `sizes` are those of the mesh, as for `placement.kernel_mesh`. ConfigError, DataError and BudgetError for what `launch.analyze` would refuse.
+    `sizes` are those of the mesh, as for `placement.kernel_mesh`. ConfigError, DataError and
+    BudgetError for what `launch.analyze` would refuse.
     """
     cfg = training.settled(cfg, target)
     dataset = examples.of_config(cfg.data)
     datasets.check_family(dataset, cfg.model.family)
-    settings = effort.Settings()
-    number = min(settings.examples, len(dataset.test.labels))
-    at_once = min(settings.examples_at_once, number)
+    settings = effort_lib.Settings()
     mesh = placement.kernel_mesh(target.devices, sizes)
-    shape = (at_once, *dataset.test.inputs.shape[1:])
-    walks = cfg.seeds * math.ceil(number / at_once)
-    if what == PATHS:
-        walks = math.ceil(walks / mesh.size)
-    found, often = [], []
+    subject = _subject(_stack(cfg, dataset), cfg.seeds, dataset, settings.examples)
+    effort = effort_lib.of_settings(settings, mesh=mesh)
+    found, often, shares = [], [], []
     with jax.default_matmul_precision('highest'), devices.compiling_for(target.platform):
-        held, calls = _OF[what](_stack(cfg, dataset), shape, mesh, target)
+        held, calls = _OF[what](subject, effort, mesh, target)
         for call in calls:
             found.append(programs.compiled(call.name, call.lowered))
-            often.append(call.calls * walks)
-            report(f'compiled {call.name}')
-    return Plan(cfg, target, what, mesh, tuple(found), tuple(often), at_once, number, held)
+            often.append(call.calls)
+            shares.append(call.examples)
+            report(f'compiled {call.name} of {call.examples} examples')
+    return Plan(
+        cfg=cfg,
+        target=target,
+        what=what,
+        mesh=mesh,
+        programs=tuple(found),
+        shares=tuple(shares),
+        calls=tuple(often),
+        at_once=effort.part(subject),
+        examples=subject.examples.number,
+        held=held,
+    )
+
+
+def _subject(net, networks: int, dataset: datasets.Dataset, number: int) -> subjects.Subject:
+    """So many networks, of shapes alone, on the first test examples."""
+    looked = subjects.Examples(dataset.test.inputs[:number], dataset.test.labels[:number])
+    blocks = tuple(map(str, range(stack_lib.num_blocks(net))))
+    names = subjects.Names(tuple(map(str, range(networks))), blocks)
+    return subjects.Subject((net,) * networks, names, looked, subjects.Origin())
 
 
 def _stack(cfg: config.Config, dataset: datasets.Dataset) -> stack_lib.ResidualStack:
@@ -121,21 +144,35 @@ def _stack(cfg: config.Config, dataset: datasets.Dataset) -> stack_lib.ResidualS
     return jax.eval_shape(first, variables)
 
 
-def _lesions(net, shape, mesh: Mesh, target: targets.Target) -> tuple[float, Iterator[_Call]]:
-    """Of one place along `mask`: its devices have the examples along `data`."""
-    here = Mesh(mesh.devices[0], ('data',), axis_types=(AxisType.Auto,))
-    images, L = jax.ShapeDtypeStruct(shape, np.float32), stack_lib.num_blocks(net)
+def _lesions(subject, effort, mesh: Mesh, target) -> tuple[float, Iterator[_Call]]:
+    """Of the first place along `mask`, whose first device has what of the examples is left over."""
+    net, L, shards = subject.stacks[0], subject.blocks, placement.shards(mesh)
     every = np.concatenate([np.ones((1, L), np.float32), masks.single(L)])
-    parts = prefix_tree.split(prefix_tree.from_masks(every), len(mesh.devices))
+    parts = prefix_tree.split(prefix_tree.from_masks(every), mesh.size // shards)
     busiest = max((part for part, _ in parts), key=lambda part: part.evaluations)
-    fit = prefix_walk.fit(net, images, busiest, budget=int(target.memory / 2))
-    recorded = _Recorded(net, here)
-    scored = scores.Scores(metrics.functions_of(('loss', 'error')), None)
-    h_0 = jax.eval_shape(prefix_programs.stem, net, images)
-    labels, own = jax.ShapeDtypeStruct(shape[:1], np.int32), np.arange(busiest.leaves)
-    for _ in prefix_walk.walk_part(net, h_0, labels, busiest, scored, fit.width, own, recorded):
-        pass
-    return fit.bytes, recorded.calls(images)
+    walks = [len(walk.labels) for walk in effort_lib.walks(subject, effort)]
+    sizes = collections.Counter(part for size in walks for part in scores.dealt(size, shards))
+    shape = subject.examples.inputs.shape[1:]
+    held, calls = [], []
+    for size, often in sorted(sizes.items(), reverse=True):
+        whole = size % shards > 0
+        here = placement.places_of_masks(mesh, whole=whole)[0]
+        share = size if whole else size // shards
+        mine, images = _images(share, shape), _images(size, shape)
+        fit = prefix_walk.fit(net, mine, busiest, budget=int(target.memory / 2))
+        recorded = _Recorded(net, here)
+        scored = scores.Scores(metrics.functions_of(('loss', 'error')), None)
+        h_0 = jax.eval_shape(prefix_programs.stem, net, images)
+        labels, own = jax.ShapeDtypeStruct((size,), np.int32), np.arange(busiest.leaves)
+        for _ in prefix_walk.walk_part(net, h_0, labels, busiest, scored, fit.width, own, recorded):
+            pass
+        held.append(fit.bytes)
+        calls.append(recorded.calls(images, share, often))
+    return max(held), itertools.chain(*calls)
+
+
+def _images(number: int, shape: Sequence[int]) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct((number, *shape), np.float32)
 
 
 class _Recorded:
@@ -174,13 +211,14 @@ class _Recorded:
 
         return self._called(('scores', len(hs)), lowered, lambda: None)
 
-    def calls(self, images) -> Iterator[_Call]:
-        """What was called, and the stem, to be compiled for the devices."""
+    def calls(self, images, share: int, often: int) -> Iterator[_Call]:
+        """What was called, and the stem, to be compiled for the devices; `often` times all."""
         stem = prefix_programs.stem.lower(self._whole(self._net), self._split(images))
-        yield _Call('stem', stem, 1)
+        yield _Call('stem', share, stem, often)
         for name, nodes in sorted(self._found):
             key = name, nodes
-            yield _Call(f'{name}, {nodes} at once', self._found[key](), self._often[key])
+            lowered = self._found[key]()
+            yield _Call(f'{name}, {nodes} at once', share, lowered, often * self._often[key])
 
     def _called(self, key, lowered, given):
         if key not in self._found:
@@ -189,30 +227,43 @@ class _Recorded:
         return self._given[key]
 
     def _whole(self, tree):
-        return _put(tree, self._mesh, PartitionSpec())
+        return _put(tree, self._mesh, placement.WHOLE)
 
     def _split(self, tree):
-        return _put(tree, self._mesh, PartitionSpec('data'))
+        return _put(tree, self._mesh, placement.EXAMPLES)
 
 
-def _paths(net, shape, mesh: Mesh, target: targets.Target) -> tuple[float, Iterator[_Call]]:
-    """Of one device: networks and parts of the examples are dealt out, none is cut."""
-    here = Mesh(mesh.devices.reshape(-1)[:1], ('data',), axis_types=(AxisType.Auto,))
-    whole = PartitionSpec()
-    images, labels = (
-        jax.ShapeDtypeStruct(shape, np.float32),
-        jax.ShapeDtypeStruct(shape[:1], np.int32),
-    )
-    net, images, labels = _put((net, images, labels), here, whole)
-    key = _put(jax.eval_shape(functools.partial(jax.random.key, 0)), here, whole)
-    probes = path_spectra.Options().probes
+def _paths(subject, effort, mesh: Mesh, target) -> tuple[float, Iterator[_Call]]:
+    """Networks and parts of the examples are dealt out, one of each to a device at a time."""
+    key = jax.eval_shape(functools.partial(jax.random.key, 0))
+    static = {'probes': path_spectra.Options().probes}
 
     def calls():
-        backward = path_spectra.backward_sums.lower(net, images, labels, key, probes)
-        yield _Call('backward', backward, 1)
-        yield _Call('forward', path_spectra.forward_sums.lower(net, images, labels), 1)
+        for name, function, key_, options in (
+            ('backward', path_spectra.backward_sums, key, static),
+            ('forward', path_spectra.forward_sums, None, {}),
+        ):
+            turns = effort_lib.turns(subject, effort, key_ is not None)
+            sizes = collections.Counter(len(turn[0].labels) for turn in turns)
+            for size, often in sorted(sizes.items(), reverse=True):
+                lowered = _dealt(function, subject, size, key_, options, effort, mesh)
+                yield _Call(name, size, lowered, often)
 
     return 0.0, calls()
+
+
+def _dealt(function, subject, size: int, key, static, effort, mesh: Mesh) -> jax.stages.Lowered:
+    """The program of one turn of `effort.totals`, for jobs of `size` examples."""
+    images = _images(size, subject.examples.inputs.shape[1:])
+    labels = jax.ShapeDtypeStruct((size,), np.int32)
+    if effort.mesh is None:
+        given = (subject.stacks[0], images, labels) + (() if key is None else (key,))
+        return function.lower(*_put(given, mesh, placement.WHOLE), **static)
+    jobs = subject.stacks[0], images, labels, jax.ShapeDtypeStruct((), np.int32)
+    jobs = jax.tree.map(lambda a: jax.ShapeDtypeStruct((mesh.size, *a.shape), a.dtype), jobs)
+    together = effort_lib.dealt(function, mesh, effort.how, tuple(static.items()))
+    key = _put(key, mesh, placement.WHOLE)
+    return together.lower(_put(jobs, mesh, placement.JOBS), key, ())
 
 
 def _put(tree, mesh: Mesh, spec: PartitionSpec):

@@ -33,9 +33,8 @@ def of_training(plan: training.Plan) -> str:
 def of_kernels(plan: kernels.Plan) -> str:
     """The whole plan of an analysis."""
     cfg, needed, there = plan.cfg, plan.needs, plan.target.memory
-    devices = f'{plan.mesh.size} {plan.target.platform} device{"s" if plan.mesh.size > 1 else ""}'
     what = {
-        kernels.LESIONS: 'all single blocks deleted, sub-networks dealt out',
+        kernels.LESIONS: 'all single blocks deleted',
         kernels.PATHS: 'the gradient by path length, networks and examples dealt out',
     }[plan.what]
     size = 'more memory than the compiler could place' if needed is None else units.binary(needed)
@@ -43,7 +42,7 @@ def of_kernels(plan: kernels.Plan) -> str:
     lines = [
         f'{plan.what} of {of_model(cfg)}',
         f'on {cfg.data.name}: {what}',
-        of_target(plan.target, devices),
+        of_target(plan.target, placement.words(plan.mesh, plan.target.devices)),
         f'{plan.examples:,} examples, {plan.at_once} in a call',
         '',
         *_list(plan),
@@ -112,13 +111,14 @@ def _table(steps, others: Sequence[programs.Program], target: targets.Target) ->
 
 def _list(plan: kernels.Plan) -> list[str]:
     """A line for each program of an analysis, and how often a device calls it."""
-    heads = ('a call on a device', 'memory', 'operations', 'bytes', 'least', 'calls')
+    heads = ('a call on a device', 'examples', 'memory', 'operations', 'bytes', 'least', 'calls')
     rows = [heads]
-    for one, calls in zip(plan.programs, plan.calls, strict=True):
+    for one, share, calls in zip(plan.programs, plan.shares, plan.calls, strict=True):
         known = plan.target.chip is not None and one.memory is not None
         rows.append(
             (
                 one.name,
+                f'{share:,}',
                 units.binary(one.memory.total) if one.memory else 'too much',
                 units.decimal(one.cost.operations),
                 units.decimal(one.cost.bytes, 'B'),
@@ -126,7 +126,12 @@ def _list(plan: kernels.Plan) -> list[str]:
                 f'{calls:,}',
             )
         )
-    return [first.ljust(20) + ''.join(cell.rjust(12) for cell in cells) for first, *cells in rows]
+    widths = (9, 11, 11, 10, 12, 7)
+    return [
+        first.ljust(20)
+        + ''.join(cell.rjust(width) for cell, width in zip(cells, widths, strict=True))
+        for first, *cells in rows
+    ]
 
 
 def _part(one: programs.Program, name: str) -> str:

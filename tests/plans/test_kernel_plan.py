@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from resnet_dyn import config, errors, fields
+from resnet_dyn.analysis import effort, path_spectra, subjects
 from resnet_dyn.kernels import devices, lesions, masks, prefix_programs
-from resnet_dyn.models import presets
+from resnet_dyn.models import placement, presets
 from resnet_dyn.models import stack as stack_lib
 from resnet_dyn.plans import chips, kernels, notes, remedies, targets
 from resnet_dyn.training import state
@@ -37,11 +38,18 @@ def alone():
     return kernels.make('lesions', CONFIG, target(1), report=lambda line: None)
 
 
-def test_lesions_compile_the_very_programs_and_count_every_block(alone, monkeypatch):
+@pytest.fixture(scope='module')
+def net():
     model = presets.from_config(CONFIG.model, 3)
     variables = state.initial_variables(model, state.keys(CONFIG), (4,))
-    net = stack_lib.from_model(model, jax.tree.map(lambda a: a[0], variables))
-    inputs, labels = np.zeros((30, 4), np.float32), np.zeros(30, np.int32)
+    return stack_lib.from_model(model, jax.tree.map(lambda a: a[0], variables))
+
+
+INPUTS, LABELS = np.zeros((30, 4), np.float32), np.zeros(30, np.int32)
+SINGLE = np.concatenate([np.ones((1, L)), masks.single(L)])
+
+
+def test_lesions_compile_the_very_programs_and_count_every_block(alone, net, monkeypatch):
     run, called, blocks = prefix_programs.evaluate, {}, []
 
     def seen(stage, index, hs, gates):
@@ -51,7 +59,7 @@ def test_lesions_compile_the_very_programs_and_count_every_block(alone, monkeypa
 
     monkeypatch.setattr(prefix_programs, 'evaluate', seen)
     with jax.default_matmul_precision('highest'):
-        lesions.score(net, inputs, labels, np.concatenate([np.ones((1, L)), masks.single(L)]))
+        lesions.score(net, INPUTS, LABELS, SINGLE)
     stages = [one.name.startswith('stage') for one in alone.programs]
     planned = {
         int(one.name.split()[2]): (one, calls)
@@ -65,18 +73,64 @@ def test_lesions_compile_the_very_programs_and_count_every_block(alone, monkeypa
         assert one.cost.products == {'float32 highest': nodes * 2 * 30 * 8 * 8}
 
 
-def test_several_devices_share_the_sub_networks(alone):
-    plan = kernels.make('lesions', CONFIG, target(2), report=lambda line: None)
-    assert plan.mesh.shape['mask'] == 2
-    assert plan.calls[-1] < alone.calls[-1] == L * (L + 1) / 2  # evaluations of a block
+@pytest.mark.parametrize(
+    'sizes', [None, pytest.param({'mask': 2, 'data': 2}, marks=pytest.mark.slow)]
+)
+def test_lesions_on_several_devices_are_those_of_a_run_what_is_left_over_too(
+    net, sizes, monkeypatch
+):
+    plan = kernels.make('lesions', CONFIG, target(4), sizes, report=lambda line: None)
+    run, called = prefix_programs.evaluate, collections.Counter()
+
+    def seen(stage, index, hs, gates):
+        part = hs[0].sharding.shard_shape(hs[0].shape)[0]
+        called[min(device.id for device in hs[0].devices()), part, len(hs)] += 1
+        return run(stage, index, hs, gates)
+
+    monkeypatch.setattr(prefix_programs, 'evaluate', seen)
+    mesh = placement.kernel_mesh(jax.devices()[:4], sizes)
+    with jax.default_matmul_precision('highest'):
+        lesions.score(net, INPUTS, LABELS, SINGLE, mesh=mesh)
+    of_place = collections.defaultdict(dict)
+    for (device, *key), calls in called.items():
+        of_place[device][tuple(key)] = calls
+    rows = zip(plan.programs, plan.shares, plan.calls, strict=True)
+    planned = {
+        (share, int(one.name.split()[2])): calls
+        for one, share, calls in rows
+        if one.name.startswith('stage')
+    }
+    assert planned in of_place.values()
+    assert {part for _, part, _ in called} == {part for part, _ in planned}
+    assert sum(planned.values()) >= max(sum(found.values()) for found in of_place.values())
+    text = notes.of_kernels(plan)
+    assert placement.words(mesh) in text and max(map(len, text.splitlines())) <= 80
 
 
-@pytest.mark.slow
-def test_the_path_spectrum_is_dealt_out_by_networks_and_parts_of_examples():
-    cfg = fields.replace(CONFIG, {'seeds': 3})
-    one, two = (kernels.make('paths', cfg, target(n), report=lambda line: None) for n in (1, 2))
-    assert [plan.calls for plan in (one, two)] == [(3, 3), (2, 2)]
-    assert one.programs[0].cost.products == two.programs[0].cost.products
+@pytest.mark.parametrize('networks', [1, pytest.param(3, marks=pytest.mark.slow)])
+def test_paths_on_several_devices_are_the_programs_of_a_run_and_as_many_calls(
+    net, networks, monkeypatch
+):
+    cfg = fields.replace(CONFIG, {'seeds': networks})
+    plan = kernels.make('paths', cfg, target(4), report=lambda line: None)
+    made, called = effort.dealt, collections.Counter()
+
+    def seen(function, mesh, how, static):
+        run, name = made(function, mesh, how, static), function.__name__.removesuffix('_sums')
+
+        def call(jobs, key, shared):
+            called[name, jobs[2].shape[1]] += 1
+            return run(jobs, key, shared)
+
+        return call
+
+    monkeypatch.setattr(effort, 'dealt', seen)
+    subject = subjects.of_networks([net] * networks, INPUTS, LABELS)
+    settings = effort.of_settings(effort.Settings(), mesh=placement.kernel_mesh(jax.devices()[:4]))
+    with jax.default_matmul_precision('highest'):
+        path_spectra.measure(subject, settings, path_spectra.Options())
+    rows = zip(plan.programs, plan.shares, plan.calls, strict=True)
+    assert {(one.name, share): calls for one, share, calls in rows} == called
 
 
 def test_its_text_and_its_refusal(alone):
