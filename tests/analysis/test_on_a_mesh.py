@@ -62,9 +62,9 @@ def test_sums_are_dealt_out_by_one_program_which_the_next_checkpoint_uses_again(
     mesh = placement.kernel_mesh()
     for step in (2, 6):
         path_spectra.measure(run.subject(step), effort_lib.Effort(10, mesh=mesh), options)
-    dealt = effort_lib._dealt(path_spectra.backward_sums, mesh, 'map', (('probes', 3),))
+    dealt = effort_lib.dealt(path_spectra.backward_sums, mesh, 'map', (('probes', 3),))
     assert dealt._cache_size() == 1
-    found = effort_lib._dealt(path_spectra.forward_sums, mesh, 'map', ())
+    found = effort_lib.dealt(path_spectra.forward_sums, mesh, 'map', ())
     assert found._cache_size() == 1
 
 

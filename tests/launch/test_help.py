@@ -79,6 +79,8 @@ def ready():
             more = module.define() if hasattr(module, 'define') else ''
             flags.FLAGS.unparse_flags()
             rest = flags.FLAGS([launcher, *words])[1:]
+            if 'launch.flags' in sys.modules:
+                sys.modules['launch.flags'].config()
             use(module, more)
         return rest
 
