@@ -7,7 +7,6 @@ stopped          it has begun, and none of these
 waiting          it has not begun
 """
 
-import fcntl
 import json
 import os
 import pathlib
@@ -59,7 +58,7 @@ def of(member: members.Member, locks: bool = True) -> Standing:
 
 def is_held(member: members.Member) -> bool:
     """Whether a process of the run is alive: it holds the log that it was given, or the workdir."""
-    return _locked(member.log) or is_held_by_hand(member)
+    return bool(locks.is_locked(member.log)) or is_held_by_hand(member)
 
 
 def is_held_by_hand(member: members.Member) -> bool:
@@ -122,19 +121,3 @@ def _failed(log: pathlib.Path) -> str | None:
     last = tail(log, 1)
     found = _ENDED.fullmatch(last[0]) if last else None
     return found[1] if found else None
-
-
-def _locked(log: pathlib.Path) -> bool:
-    try:
-        descriptor = os.open(log, os.O_RDWR)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return False
-    except BlockingIOError:
-        return True
-    except OSError:  # a file system without locks
-        return False
-    finally:
-        os.close(descriptor)

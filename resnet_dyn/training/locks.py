@@ -115,8 +115,17 @@ def is_taken(workdir: pathlib.Path) -> bool:
 
     Where a file system has no locks, of processes of this machine alone.
     """
+    held = is_locked(workdir / LOCK)
+    if held is None:
+        who = _who(_read(workdir / HOLDER))
+        return _is_here(who) and _lives(who)
+    return held
+
+
+def is_locked(file: pathlib.Path) -> bool | None:
+    """Whether a process has the kernel's lock of a file; None on a file system without locks."""
     try:
-        descriptor = os.open(workdir / LOCK, os.O_RDWR)
+        descriptor = os.open(file, os.O_RDWR)
     except OSError:
         return False
     try:
@@ -125,8 +134,7 @@ def is_taken(workdir: pathlib.Path) -> bool:
     except BlockingIOError:
         return True
     except OSError:
-        who = _who(_read(workdir / HOLDER))
-        return _is_here(who) and _lives(who)
+        return None
     finally:
         os.close(descriptor)
 

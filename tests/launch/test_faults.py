@@ -10,11 +10,10 @@ import json
 import os
 import shutil
 
-import jax
-import numpy as np
+import ends
 import pytest
 
-from resnet_dyn.training import checkpoints, items, locks, manifest, metrics
+from resnet_dyn.training import items, locks, manifest, metrics
 
 pytestmark = pytest.mark.usefixtures('shared_programs')
 
@@ -39,18 +38,6 @@ def without_locks(monkeypatch):
 def contents(folder):
     files = (path for path in folder.rglob('*') if path.is_file() and path.name != '.lock')
     return {path: path.read_bytes() for path in files}
-
-
-def lines(workdir, name):
-    found = metrics.read(workdir / name)
-    return [{k: v for k, v in line.items() if k != 'images_per_second'} for line in found]
-
-
-def assert_same_end(workdir, other):
-    found, expected = (checkpoints.restore_training(w)[:2] for w in (workdir, other))
-    jax.tree.map(np.testing.assert_array_equal, found, expected)
-    for name in ('metrics.jsonl', 'dynamics.jsonl'):
-        assert lines(workdir, name) == lines(other, name)
 
 
 def assert_refused(result, *words):
@@ -96,7 +83,7 @@ def test_a_disk_that_fills_up_again_and_again(called, short, finished, tmp_path,
             refused = called('train', f'--workdir={workdir}', *short)
         assert_refused(refused, str(workdir), 'No space left on device', 'free space')
     assert called('train', f'--workdir={workdir}', *short)[0] == 0
-    assert_same_end(workdir, finished)
+    ends.assert_same(workdir, finished)
 
 
 def test_a_workdir_that_may_only_be_read(called, half, finished, monkeypatch):
@@ -124,13 +111,13 @@ def test_two_trainings_in_one_workdir(called, half, finished, monkeypatch):
     assert_refused(refused, 'another process', f'process {os.getpid()} on', 'stop it')
     assert contents(half) == before
     assert called('train', f'--workdir={half}')[0] == 0
-    assert_same_end(half, finished)
+    ends.assert_same(half, finished)
 
 
 def test_a_lock_that_a_dead_process_left(called, half, finished):
     (half / '.lock').write_text('{"host": "node7", "pid": 1}')
     assert called('train', f'--workdir={half}')[::2] == (0, '')
-    assert_same_end(half, finished)
+    ends.assert_same(half, finished)
 
 
 @pytest.mark.usefixtures('without_locks')
@@ -148,7 +135,7 @@ def test_a_file_system_without_locks(called, half, finished, monkeypatch):
     assert status == 0 and err.count('\n') == 2
     assert 'without locks (Operation not supported)' in err and 'is gone' in err
     assert not (half / '.holder').exists()
-    assert_same_end(half, finished)
+    ends.assert_same(half, finished)
 
 
 def test_clocks_that_disagree(called, half, finished):
@@ -157,7 +144,7 @@ def test_clocks_that_disagree(called, half, finished):
         os.utime(path, (at, at))
     status, out, err = called('train', f'--workdir={half}')
     assert (status, err) == (0, '') and 'restored at step 10' in out
-    assert_same_end(half, finished)
+    ends.assert_same(half, finished)
 
 
 def test_files_of_a_newer_version(called, half, finished):
@@ -189,4 +176,4 @@ def test_files_of_a_newer_version(called, half, finished):
     meta.write_text(kept)
     sign(newest)
     assert called('train', f'--workdir={half}')[0] == 0
-    assert_same_end(half, finished)
+    ends.assert_same(half, finished)

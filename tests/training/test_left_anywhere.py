@@ -4,8 +4,7 @@ import contextlib
 import itertools
 import shutil
 
-import jax
-import numpy as np
+import ends
 import pytest
 
 from resnet_dyn import unsaved
@@ -82,18 +81,6 @@ def leave(cfg, workdir, at, said):
     return came.count > at
 
 
-def lines(workdir, name):
-    found = metrics.read(workdir / name)
-    return [{k: v for k, v in line.items() if k != 'images_per_second'} for line in found]
-
-
-def assert_same(workdir, other):
-    found, expected = (checkpoints.restore_training(w)[:2] for w in (workdir, other))
-    jax.tree.map(np.testing.assert_array_equal, found, expected)
-    for name in ('metrics.jsonl', 'dynamics.jsonl'):
-        assert lines(workdir, name) == lines(other, name)
-
-
 @pytest.fixture(scope='module')
 def peace(tiny, tmp_path_factory):
     workdir = tmp_path_factory.mktemp('peace') / 'run'
@@ -111,7 +98,7 @@ def test_a_run_left_at_any_moment_goes_on_in_the_same_bits(tiny, tmp_path, peace
         assert loop.train(cfg, tmp_path / 'run', said.append).finished
         found = f'restored at step {saved[-1]}' if saved else 'from step 0'
         assert found in said[0] or 'is finished' in said[0]
-        assert_same(tmp_path / 'run', peace)
+        ends.assert_same(tmp_path / 'run', peace)
         shutil.rmtree(tmp_path / 'run')
         at += 1
     assert at > 50 and steps == set(range(8))
@@ -123,4 +110,4 @@ def test_a_run_left_at_every_start_ends_in_the_same_bits(tiny, tmp_path, peace):
         step, _, meta = checkpoints.restore(tmp_path / 'run', only=())
         due |= {(step, bool(meta.get(checkpoints.DUE)))}
     assert {whether for _, whether in due} == {True, False}
-    assert_same(tmp_path / 'run', peace)
+    ends.assert_same(tmp_path / 'run', peace)
