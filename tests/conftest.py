@@ -10,6 +10,7 @@ import pathlib
 import shutil
 
 import pytest
+import tiny
 
 from resnet_dyn import backend
 
@@ -25,21 +26,6 @@ SETTINGS = {
 }
 os.environ.update({name: os.environ.get(name, value) for name, value in SETTINGS.items()})
 backend.configure_cpu()
-
-TINY = {
-    'seeds': 2,
-    'data.classes': 3,
-    'data.dimension': 4,
-    'data.train_size': 64,
-    'data.test_size': 30,
-    'model.depth': 4,
-    'model.width': 8,
-    'train.steps': 6,
-    'train.batch_size': 16,
-    'checkpoint.every': 2,
-    'log.record': 2,
-    'log.tensorboard': False,
-}
 
 # Begun first where files are run side by side, so that nobody waits for one of them at the end.
 LONGEST = (
@@ -72,7 +58,7 @@ def tiny_run(tmp_path_factory):
     from resnet_dyn.training import loop
 
     workdir = tmp_path_factory.mktemp('tiny') / 'run'
-    loop.train(config.parse(TINY), workdir, report=lambda line: None)
+    loop.train(config.parse(tiny.VALUES), workdir, report=lambda line: None)
     return workdir
 
 

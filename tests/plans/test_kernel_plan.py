@@ -5,6 +5,7 @@ import collections
 import jax
 import numpy as np
 import pytest
+import tiny
 
 from resnet_dyn import config, errors, fields
 from resnet_dyn.analysis import effort, path_spectra, subjects
@@ -14,17 +15,7 @@ from resnet_dyn.models import stack as stack_lib
 from resnet_dyn.plans import chips, kernels, notes, remedies, targets
 from resnet_dyn.training import state
 
-CONFIG = config.parse(
-    {
-        'data.classes': 3,
-        'data.dimension': 4,
-        'data.train_size': 64,
-        'data.test_size': 30,
-        'model.depth': 4,
-        'model.width': 8,
-        'train.batch_size': 16,
-    }
-)
+CONFIG = config.parse(tiny.VALUES | {'seeds': 1})
 L = 3
 
 

@@ -5,6 +5,7 @@ import types
 import jax
 import numpy as np
 import pytest
+import tiny
 
 from resnet_dyn import config, errors, fields
 from resnet_dyn.data import datasets
@@ -24,17 +25,6 @@ from resnet_dyn.training import program
 
 V5E = chips.topology('v5e:2x4').chip
 GIB = 2**30
-TINY = {
-    'seeds': 2,
-    'data.classes': 3,
-    'data.dimension': 4,
-    'data.train_size': 64,
-    'data.test_size': 30,
-    'model.depth': 4,
-    'model.width': 8,
-    'train.steps': 6,
-    'train.batch_size': 16,
-}
 
 
 @pytest.fixture(scope='module')
@@ -43,7 +33,7 @@ def made():
     lines = []
     here = targets.at_hand()
     here = here._replace(devices=here.devices[:2])
-    plan = training.make(config.parse(TINY | {'seeds': 4}), here, report=lines.append)
+    plan = training.make(config.parse(tiny.VALUES | {'seeds': 4}), here, report=lines.append)
     assert [line.split()[1] for line in lines] == ['advance', 'evaluate', 'record', 'advance']
     return plan
 
@@ -241,7 +231,7 @@ def test_what_a_training_would_refuse_a_plan_does_too():
         ({'train.batch_size': 100}, 'batch_size'),
         ({'model.family': 'cifar_resnet', 'data.name': 'gaussians'}, 'cifar_resnet'),
     ):
-        small = {} if 'model.family' in values else TINY
+        small = {} if 'model.family' in values else tiny.VALUES
         with pytest.raises(errors.UserError, match=word):
             training.make(config.parse({**small, **values}), here)
 
