@@ -37,6 +37,10 @@ class BudgetError(UserError):
     """Work that needs more memory than it may take."""
 
 
+class PretrainedError(UserError):
+    """A folder of a published network that cannot be opened, or what such a network cannot take."""
+
+
 class NotFiniteError(UserError):
     """A network whose loss, logits or metrics are NaN or infinite."""
 

@@ -1,0 +1,58 @@
+"""What an adapter says of a layout: which tensors make which arrays, and what is made of them."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+
+@dataclasses.dataclass(frozen=True)
+class Leaf:
+    """One array of the network: a tensor of the file, or one a layer stacked on a leading axis.
+
+    `shape` is that of each tensor in the file; `take` makes of a tensor what the network has (a
+    view where it can be: transposed, or a part), None takes it as it is.
+    """
+
+    names: tuple[str, ...]
+    shape: tuple[int, ...]
+    take: Callable | None = None
+    stacked: bool = False
+
+
+class Layout(NamedTuple):
+    """A network in the terms of its file.
+
+    Names of tensors are those without the prefix, of which a file has one of `prefixes` or none,
+    for each tensor. `passed_by` are regular expressions of tensors that are not needed (buffers);
+    whatever else is left over is refused. `equal` are pairs of names that have to hold the same
+    bytes where a file has both (tied weights).
+    """
+
+    leaves: Any  # a tree of `Leaf`
+    build: Callable  # the tree with arrays for leaves -> ResidualStack
+    names: Sequence[str]  # of the blocks
+    prefixes: tuple[str, ...] = ()
+    passed_by: tuple[str, ...] = ()
+    equal: tuple[tuple[str, str], ...] = ()
+
+
+class Adapter(NamedTuple):
+    """A row of the table of layouts.
+
+    layout(settings, blocks, **options) -> Layout, of `settings.Settings`;
+    inputs(config, array, mask) -> what the network takes.
+    """
+
+    layout: Callable
+    inputs: Callable
+    options: tuple[str, ...] = ()
+
+
+def one(name: str, *shape: int, take: Callable | None = None) -> Leaf:
+    """The tensor of that name."""
+    return Leaf((name,), shape, take)
+
+
+def each(name: str, count: int, *shape: int, take: Callable | None = None) -> Leaf:
+    """The tensors of layers 0..count-1, stacked; `{}` in the name is the layer's number."""
+    return Leaf(tuple(name.format(i) for i in range(count)), shape, take, stacked=True)

@@ -1,0 +1,342 @@
+"""A folder in Hugging Face's layout: its config, the headers of its weights, then the arrays.
+
+Everything that can be wrong is looked at in config.json and in the headers of the safetensors
+files, before an array is read. Arrays are then read straight into their places, a stacked one
+layer by layer, so that nothing is held twice.
+"""
+
+import json
+import pathlib
+import re
+from typing import Any, NamedTuple
+
+import jax
+import ml_dtypes
+import numpy as np
+import safetensors
+
+from resnet_dyn import errors
+from resnet_dyn.pretrained import leaves
+
+DTYPES = {
+    'BF16': np.dtype(ml_dtypes.bfloat16),
+    'F16': np.dtype(np.float16),
+    'F32': np.dtype(np.float32),
+    'F64': np.dtype(np.float64),
+}
+PICKLES = ('*.bin', '*.pt', '*.pth', '*.pkl', '*.ckpt')
+PIECE = 1 << 24  # bytes that are read at once where an array is cast
+ALIGNED = 64  # bytes: what is aligned so, JAX takes on a CPU without a copy
+
+
+class Tensor(NamedTuple):
+    """Where a tensor lies."""
+
+    path: pathlib.Path
+    start: int  # byte of the file
+    dtype: str  # as safetensors says it
+    shape: tuple[int, ...]
+
+
+class Folder:
+    """A folder's config and headers. Raises PretrainedError where one is missing or damaged."""
+
+    def __init__(self, folder):
+        self.path = pathlib.Path(folder).expanduser()
+        if not self.path.is_dir():
+            raise errors.PretrainedError(
+                f'{self.path} is no folder: expected one in the layout of Hugging Face '
+                '(config.json, model.safetensors). Nothing is downloaded here; a name of their hub '
+                f'becomes a folder by: hf download {folder} --local-dir FOLDER'
+            )
+        self.config = _json(self.path, 'config.json')
+        self.tensors = {
+            name: tensor for path in _files(self.path) for name, tensor in header(path).items()
+        }
+        _check_index(self.path, self.tensors)
+
+
+def header(path: pathlib.Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file; the file is not read beyond its header."""
+    try:
+        with safetensors.safe_open(path, framework='numpy'):  # which checks it
+            pass
+        with path.open('rb') as file:
+            length = int.from_bytes(file.read(8), 'little')
+            entries = json.loads(file.read(length))
+    except OSError as error:
+        raise errors.PretrainedError(f'{path} cannot be read: {errors.reason(error)}') from error
+    except safetensors.SafetensorError as error:
+        raise errors.PretrainedError(_damaged(path, error)) from error
+    entries.pop('__metadata__', None)
+    return {
+        name: Tensor(path, 8 + length + e['data_offsets'][0], e['dtype'], tuple(e['shape']))
+        for name, e in entries.items()
+    }
+
+
+def tokenizer(folder: pathlib.Path):
+    """The folder's tokenizer, or None where it has no tokenizer.json."""
+    path = folder / 'tokenizer.json'
+    if not path.exists():
+        return None
+    import tokenizers  # by those alone who need it
+
+    try:
+        return tokenizers.Tokenizer.from_str(path.read_text(encoding='utf-8'))
+    except Exception as error:  # the library raises nothing narrower
+        raise errors.PretrainedError(
+            f'{path} is no tokenizer that can be read: {errors.reason(error)}. Fetch it again, or '
+            'remove it: the network opens without one'
+        ) from error
+
+
+def read(source: Folder, layout: leaves.Layout, dtype=None):
+    """The layout's tree with JAX's arrays for its leaves, of `dtype` or of that of the file.
+
+    Raises PretrainedError, before anything is read, where tensors are missing, left over, or of
+    another shape or dtype than can be.
+    """
+    found = _by_short_name(source, layout)
+    tree = jax.tree.structure(layout.leaves)
+    wanted = jax.tree.leaves(layout.leaves)
+    _check_names(source, layout, found, wanted)
+    _check_shapes(found, wanted)
+    target = _dtype(source, [found[name] for leaf in wanted for name in leaf.names], dtype)
+    for a, b in layout.equal:
+        if a in found and b in found:
+            _check_equal(found[a], found[b], a, b)
+    arrays: dict[leaves.Leaf, Any] = {}
+    for leaf in wanted:  # one that stands in several places is read once
+        if leaf not in arrays:
+            array = jax.device_put(_read_leaf(leaf, found, target))
+            arrays[leaf] = array.block_until_ready()
+    return jax.tree.unflatten(tree, [arrays[leaf] for leaf in wanted])
+
+
+def _read_leaf(leaf: leaves.Leaf, found: dict[str, Tensor], dtype) -> np.ndarray:
+    """One array, allocated once."""
+    blank = np.broadcast_to(np.zeros((), dtype), leaf.shape)
+    shape = leaf.shape if leaf.take is None else leaf.take(blank).shape
+    array = _allocate((len(leaf.names), *shape) if leaf.stacked else shape, dtype)
+    for i, name in enumerate(leaf.names):
+        place = array[i] if leaf.stacked else array
+        if leaf.take is None:
+            _read_into(place, found[name])
+        else:
+            whole = np.empty(leaf.shape, dtype)
+            _read_into(whole, found[name])
+            place[...] = leaf.take(whole)
+    return array
+
+
+def _read_into(place: np.ndarray, tensor: Tensor) -> None:
+    """Fills a contiguous array with a tensor, cast piece by piece where the dtypes differ."""
+    dtype, flat = DTYPES[tensor.dtype], place.reshape(-1)
+    with tensor.path.open('rb') as file:
+        file.seek(tensor.start)
+        if dtype == place.dtype:
+            _fill(file, flat, tensor)
+            return
+        step = PIECE // dtype.itemsize
+        for start in range(0, flat.size, step):
+            piece = np.empty(min(step, flat.size - start), dtype)
+            _fill(file, piece, tensor)
+            flat[start : start + step] = piece
+
+
+def _fill(file, array: np.ndarray, tensor: Tensor) -> None:
+    if file.readinto(array.view(np.uint8)) != array.nbytes:
+        raise errors.PretrainedError(f'{tensor.path} ended while it was read: fetch it again')
+
+
+def _allocate(shape: tuple[int, ...], dtype) -> np.ndarray:
+    """An array that JAX takes on a CPU without a copy."""
+    size = int(np.prod(shape)) * dtype.itemsize
+    room = np.empty(size + ALIGNED, np.uint8)
+    start = -room.ctypes.data % ALIGNED
+    return room[start : start + size].view(dtype).reshape(shape)
+
+
+def _json(folder: pathlib.Path, name: str) -> dict:
+    path = folder / name
+    try:
+        value = json.loads(path.read_text(encoding='utf-8'))
+    except FileNotFoundError as error:
+        raise errors.PretrainedError(
+            f'{folder} has no {name}: expected a folder in the layout of Hugging Face, with '
+            'config.json beside the weights. Fetch the whole folder'
+        ) from error
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise errors.PretrainedError(f'{path} cannot be read: {errors.reason(error)}') from error
+    if not isinstance(value, dict):
+        raise errors.PretrainedError(f'{path} holds {type(value).__name__}, expected an object')
+    return value
+
+
+def _files(folder: pathlib.Path) -> list[pathlib.Path]:
+    """The safetensors files of a folder."""
+    if (folder / 'model.safetensors').exists():
+        return [folder / 'model.safetensors']
+    if (folder / 'model.safetensors.index.json').exists():
+        index = _weight_map(folder)
+        shards = sorted(set(index.values()))
+        missing = [name for name in shards if not (folder / name).exists()]
+        if missing:
+            raise errors.PretrainedError(
+                f'{folder} lacks {len(missing)} of the {len(shards)} shards that '
+                f'model.safetensors.index.json names: {", ".join(missing)}. Fetch them'
+            )
+        return [folder / name for name in shards]
+    pickles = sorted({path.name for kind in PICKLES for path in folder.glob(kind)})
+    if pickles:
+        raise errors.PretrainedError(
+            f'{folder} has its weights in {", ".join(pickles)} alone: a pickle runs code when it '
+            'is loaded, and is never loaded here. Where you trust it, convert it once, where torch '
+            'and transformers are installed: AutoModelForCausalLM.from_pretrained(FOLDER)'
+            '.save_pretrained(OTHER) writes model.safetensors; or fetch the safetensors that most '
+            'publishers have beside it'
+        )
+    raise errors.PretrainedError(
+        f'{folder} has no weights: expected model.safetensors, or its shards with '
+        'model.safetensors.index.json'
+    )
+
+
+def _weight_map(folder: pathlib.Path) -> dict[str, str]:
+    index = _json(folder, 'model.safetensors.index.json').get('weight_map')
+    if not isinstance(index, dict) or not index:
+        raise errors.PretrainedError(
+            f'{folder / "model.safetensors.index.json"} has no weight_map: fetch it again'
+        )
+    return index
+
+
+def _check_index(folder: pathlib.Path, tensors: dict[str, Tensor]) -> None:
+    """Where there are shards, that each holds what the index says."""
+    if (folder / 'model.safetensors').exists():
+        return
+    for name, shard in _weight_map(folder).items():
+        if name not in tensors:
+            raise errors.PretrainedError(
+                f'{folder / shard} lacks the tensor {name}, which model.safetensors.index.json '
+                'says is there: the shards and the index are of different networks; fetch them '
+                'again'
+            )
+
+
+def _damaged(path: pathlib.Path, error: Exception) -> str:
+    size = path.stat().st_size
+    with path.open('rb') as file:
+        if file.read(7) == b'version':
+            return (
+                f'{path} is a pointer of Git LFS of {size} bytes, not the weights: run git lfs '
+                'pull in the folder, or fetch the file itself'
+            )
+    return (
+        f'{path} is no whole safetensors file ({size} bytes): {errors.reason(error)}. It was '
+        'probably cut while it was fetched: fetch it again'
+    )
+
+
+def _by_short_name(source: Folder, layout: leaves.Layout) -> dict[str, Tensor]:
+    """The tensors by their names without the prefix."""
+    found, long = {}, {}
+    for name, tensor in source.tensors.items():
+        short = next((name.removeprefix(p) for p in layout.prefixes if name.startswith(p)), name)
+        if short in found:
+            raise errors.PretrainedError(
+                f'{source.path} has {long[short]} and {name}, two tensors for one: it is not known '
+                'which is meant'
+            )
+        found[short], long[short] = tensor, name
+    return found
+
+
+def _check_names(source: Folder, layout, found, wanted) -> None:
+    names = {name for leaf in wanted for name in leaf.names}
+    missing = sorted(names - set(found))
+    passed = re.compile('|'.join(f'(?:{p})' for p in layout.passed_by) or r'(?!)')
+    tied = {name for pair in layout.equal for name in pair}
+    rest = sorted(n for n in set(found) - names - tied if not passed.fullmatch(n))
+    if missing:
+        raise errors.PretrainedError(
+            f'{source.path} lacks {_some(missing)}, which a {source.config.get("model_type")} of '
+            'its config has'
+            + (f'; it has {_some(rest)}, which is not needed' if rest else '')
+            + '. The weights and config.json are of different networks, or the file was saved '
+            'without them (a base model without its head, say)'
+        )
+    if rest:
+        raise errors.PretrainedError(
+            f'{source.path} has {_some(rest)}, which a {source.config.get("model_type")} of its '
+            'config does not have: without them it would be another network. The weights and '
+            'config.json are of different networks, or it is a variant that needs an adapter: '
+            'docs/pretrained.md, "How to write an adapter"'
+        )
+
+
+def _some(names: list[str]) -> str:
+    more = f' and {len(names) - 3} more' if len(names) > 3 else ''
+    return ', '.join(names[:3]) + more
+
+
+def _check_shapes(found: dict[str, Tensor], wanted: list[leaves.Leaf]) -> None:
+    for leaf in wanted:
+        for name in leaf.names:
+            if found[name].shape != leaf.shape:
+                raise errors.PretrainedError(
+                    f'{found[name].path}: {name} has shape {found[name].shape}, where config.json '
+                    f'makes it {leaf.shape}: they are of different networks'
+                )
+
+
+def _dtype(source: Folder, tensors: list[Tensor], dtype) -> np.dtype:
+    """The dtype that the arrays will have."""
+    known = ', '.join(sorted(str(d) for d in DTYPES.values()))
+    for tensor in tensors:
+        if tensor.dtype not in DTYPES:
+            raise errors.PretrainedError(
+                f'{tensor.path} has weights of dtype {tensor.dtype}: expected one of {known}. '
+                'Weights that were quantised, or packed in integers, are no longer those of the '
+                'network: fetch the network that they were made from'
+            )
+    if dtype is None:
+        kinds = sorted({tensor.dtype for tensor in tensors})
+        if len(kinds) > 1:
+            raise errors.PretrainedError(
+                f'{source.path} has weights of several dtypes, {", ".join(kinds)}: say in which '
+                "the network is to be, e.g. dtype='float32'"
+            )
+        target = DTYPES[kinds[0]]
+    else:
+        try:
+            target = np.dtype(dtype)
+        except TypeError as error:
+            raise errors.PretrainedError(f'dtype={dtype!r}: expected one of {known}') from error
+        if target not in DTYPES.values():
+            raise errors.PretrainedError(f'dtype={dtype!r}: expected one of {known}')
+    if target == np.float64 and not jax.config.jax_enable_x64:
+        raise errors.PretrainedError(
+            f'{source.path} in float64 needs JAX with 64 bits (JAX_ENABLE_X64=1): set that, or '
+            "give dtype='float32'"
+        )
+    return target
+
+
+def _check_equal(a: Tensor, b: Tensor, name: str, other: str) -> None:
+    """That two tensors, tied by the config, hold the same."""
+    one, two = (np.memmap(t.path, np.uint8, 'r', t.start, _bytes(t)) for t in (a, b))
+    same = a.dtype == b.dtype and a.shape == b.shape and len(one) == len(two)
+    if not same or any(
+        not np.array_equal(one[i : i + PIECE], two[i : i + PIECE])
+        for i in range(0, len(one), PIECE)
+    ):
+        raise errors.PretrainedError(
+            f'{a.path}: config.json ties {name} and {other}, and they differ: it is not known '
+            'which is meant. Set tie_word_embeddings to false in config.json if they are apart'
+        )
+
+
+def _bytes(tensor: Tensor) -> int:
+    return int(np.prod(tensor.shape)) * DTYPES[tensor.dtype].itemsize
