@@ -6,13 +6,14 @@ STAMP  := $(VENV)/.installed
 FAST   ?=
 ROUGH  := $(filter-out 0,$(FAST))
 TPU    := .venv-tpu
+PARITY := .venv-parity
 RESNET := --config.data.name=cifar10 --config.model.family=cifar_resnet
 DYNAMICS := build/dynamics$(if $(ROUGH),_fast)
 # Test files side by side, one a core and at most 4 (each takes 2 to 3 GB); WORKERS=0: one process.
 WORKERS ?= $(shell n=$$(nproc 2>/dev/null || sysctl -n hw.ncpu); echo $$((n < 4 ? n : 4)))
 
 .DEFAULT_GOAL := help
-.PHONY: help env figure1 dynamics theorems plan numbers test slow slurm lint pins clean
+.PHONY: help env figure1 dynamics theorems plan numbers test slow parity slurm lint pins clean
 
 help:            ## what can be made
 	@grep -E '^[a-z0-9]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 12
@@ -64,6 +65,16 @@ test: lint       ## ruff, the layering test and the whole suite
 slow: env        ## the tests that take minutes
 	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(BIN)/python -m pytest -m slow
 
+parity: $(PARITY)/.installed  ## published layouts beside the libraries they come from (torch, transformers)
+	$(PARITY)/bin/python tests/parity/goldens.py
+
+# An environment of its own: the project needs none of these libraries.
+$(PARITY)/.installed: pyproject.toml constraints.txt tests/parity/requirements.txt
+	test -x $(PARITY)/bin/python || $(PYTHON) -m venv $(PARITY)
+	$(PARITY)/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt \
+	  -r tests/parity/requirements.txt -e '.[test]'
+	touch $@
+
 slurm: env       ## a real Slurm of one node, as a transcript: docs/slurm.txt (root, Debian's packages)
 	tests/slurm/transcript.sh $(CURDIR)/$(BIN)/python > docs/slurm.txt
 
@@ -77,4 +88,4 @@ pins: env        ## the constraints anew, for all Pythons, without addresses
 	  pyproject.toml -o constraints.txt
 
 clean:           ## everything that was made, the environment too
-	rm -rf $(VENV) $(TPU) build .jax_cache .pytest_cache .ruff_cache *.egg-info
+	rm -rf $(VENV) $(TPU) $(PARITY) build .jax_cache .pytest_cache .ruff_cache *.egg-info
