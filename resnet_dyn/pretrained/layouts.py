@@ -5,9 +5,17 @@ docs/pretrained.md says how to write it.
 """
 
 from resnet_dyn import errors
+from resnet_dyn.pretrained import gpt2, gpt_neox, llama
 from resnet_dyn.pretrained.leaves import Adapter
 
-LAYOUTS: dict[str, Adapter] = {}
+LAYOUTS: dict[str, Adapter] = {
+    'gpt2': Adapter(gpt2.layout, gpt2.inputs),
+    'gpt_neox': Adapter(gpt_neox.layout, gpt_neox.inputs, ('parallel',)),
+    'llama': Adapter(llama.layout, llama.inputs),
+    'olmo2': Adapter(llama.layout, llama.inputs),
+    'qwen2': Adapter(llama.layout, llama.inputs),
+    'qwen3': Adapter(llama.layout, llama.inputs),
+}
 
 
 def kind(config: dict) -> str | None:

@@ -9,13 +9,14 @@ from typing import Any, NamedTuple
 class Leaf:
     """One array of the network: a tensor of the file, or one a layer stacked on a leading axis.
 
-    `shape` is that of each tensor in the file; `take` makes of a tensor what the network has (a
-    view where it can be: transposed, or a part), None takes it as it is.
+    `shape` is that of each tensor in the file; `take` is (function, *arguments), where
+    function(*arguments, tensor) is what the network has of a tensor (a view where it can be:
+    transposed, or a part); None takes it as it is.
     """
 
     names: tuple[str, ...]
     shape: tuple[int, ...]
-    take: Callable | None = None
+    take: tuple | None = None  # a function and its first arguments
     stacked: bool = False
 
 
@@ -23,8 +24,9 @@ class Layout(NamedTuple):
     """A network in the terms of its file.
 
     Names of tensors are those without the prefix, of which a file has one of `prefixes` or none,
-    for each tensor. `passed_by` are regular expressions of tensors that are not needed (buffers);
-    whatever else is left over is refused. `equal` are pairs of names that have to hold the same
+    for each tensor; `renames` are (regular expression, replacement) of the names that others gave
+    them. `passed_by` are regular expressions of tensors that are not needed (buffers); whatever
+    else is left over is refused. `equal` are pairs of names that have to hold the same
     bytes where a file has both (tied weights).
     """
 
@@ -33,6 +35,7 @@ class Layout(NamedTuple):
     names: Sequence[str]  # of the blocks
     prefixes: tuple[str, ...] = ()
     passed_by: tuple[str, ...] = ()
+    renames: tuple[tuple[str, str], ...] = ()
     equal: tuple[tuple[str, str], ...] = ()
 
 
@@ -48,11 +51,19 @@ class Adapter(NamedTuple):
     options: tuple[str, ...] = ()
 
 
-def one(name: str, *shape: int, take: Callable | None = None) -> Leaf:
+def one(name: str, *shape: int, take: tuple | None = None) -> Leaf:
     """The tensor of that name."""
     return Leaf((name,), shape, take)
 
 
-def each(name: str, count: int, *shape: int, take: Callable | None = None) -> Leaf:
+def each(name: str, count: int, *shape: int, take: tuple | None = None) -> Leaf:
     """The tensors of layers 0..count-1, stacked; `{}` in the name is the layer's number."""
     return Leaf(tuple(name.format(i) for i in range(count)), shape, take, stacked=True)
+
+
+def taken(leaf: Leaf, tensor):
+    """What the network has of a tensor of the file."""
+    if leaf.take is None:
+        return tensor
+    function, *arguments = leaf.take
+    return function(*arguments, tensor)

@@ -117,7 +117,7 @@ def read(source: Folder, layout: leaves.Layout, dtype=None):
 def _read_leaf(leaf: leaves.Leaf, found: dict[str, Tensor], dtype) -> np.ndarray:
     """One array, allocated once."""
     blank = np.broadcast_to(np.zeros((), dtype), leaf.shape)
-    shape = leaf.shape if leaf.take is None else leaf.take(blank).shape
+    shape = leaves.taken(leaf, blank).shape
     array = _allocate((len(leaf.names), *shape) if leaf.stacked else shape, dtype)
     for i, name in enumerate(leaf.names):
         place = array[i] if leaf.stacked else array
@@ -126,7 +126,7 @@ def _read_leaf(leaf: leaves.Leaf, found: dict[str, Tensor], dtype) -> np.ndarray
         else:
             whole = np.empty(leaf.shape, dtype)
             _read_into(whole, found[name])
-            place[...] = leaf.take(whole)
+            place[...] = leaves.taken(leaf, whole)
     return array
 
 
@@ -244,6 +244,8 @@ def _by_short_name(source: Folder, layout: leaves.Layout) -> dict[str, Tensor]:
     found, long = {}, {}
     for name, tensor in source.tensors.items():
         short = next((name.removeprefix(p) for p in layout.prefixes if name.startswith(p)), name)
+        for pattern, other in layout.renames:
+            short = re.sub(pattern, other, short)
         if short in found:
             raise errors.PretrainedError(
                 f'{source.path} has {long[short]} and {name}, two tensors for one: it is not known '

@@ -57,6 +57,13 @@ class Settings:
             raise self.error(name, value, 'a positive number')
         return value
 
+    def size(self, name: str, default: int | None = None) -> int:
+        """A whole number of at least 1; without a default it must be there."""
+        value = self.get(name, default)
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise self.error(name, value, 'a whole number of at least 1')
+        return value
+
     def flag(self, name: str, default: bool) -> bool:
         """True or False."""
         value = self.get(name, default)
