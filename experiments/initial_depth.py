@@ -219,14 +219,12 @@ def power_gains(net: stack.ResidualStack, x, key):
         branch, pull = jax.vjp(lambda h: stack.addends(stage, params, h, None)[0], h)
         (back,) = pull(jax.random.rademacher(key, h.shape, h.dtype))
         signal = (branch**2).mean() / (h**2).mean()
-        return stack.join(stage, branch, h), jnp.stack([signal, (back**2).mean()])
+        return stack.join(stage, params, branch, h), jnp.stack([signal, (back**2).mean()])
 
     h, found = stack.stem(net, x), []
     keys_L = jax.random.split(key, net.num_blocks)
     for stage, part in zip(net.stages, stack.split(net, keys_L), strict=True):
-        h, gains_L2 = stack.scan_stage(
-            stage, lambda params, h, key, s=stage: body(s, params, h, key), h, part
-        )
+        h, gains_L2 = stack.scan_stage(stage, body, h, part)
         found.append(gains_L2)
     return jnp.concatenate(found).T
 

@@ -39,16 +39,16 @@ def sums(stack: stack_lib.ResidualStack, inputs) -> Sums:
     Pure: jit and vmap over stacked parameters work; what is compiled does not grow with the length
     of a stage. Memory: all hidden states and branches, (L, B, ...) each.
     """
-    h = stack_lib.stem(stack, inputs)
+    stack, h = stack_lib.enter(stack, inputs)
     first, branches, outputs, cosines = h[None], [], [], []
+
+    def body(kind, params, h, _):
+        branch, skip = stack_lib.addends(kind, params, h, None)
+        cosine = (influence.directions(branch, 1) * influence.directions(skip, 1)).sum()
+        h = stack_lib.join(kind, params, branch, skip)
+        return h, (branch, h, cosine)
+
     for stage in stack.stages:
-
-        def body(params, h, _, stage=stage):
-            branch, skip = stack_lib.addends(stage, params, h, None)
-            cosine = (influence.directions(branch, 1) * influence.directions(skip, 1)).sum()
-            h = stack_lib.join(stage, branch, skip)
-            return h, (branch, h, cosine)
-
         h, (branch, output, cosine) = stack_lib.scan_stage(stage, body, h, jnp.ones(stage.length))
         branches.append(branch)
         outputs.append(output)
@@ -90,15 +90,15 @@ def _lens(stack, states, last):
 
 def _changes(stack, inputs, gates_L, branches):
     """|branch - branch of the whole network|^2 of every block, (L,), under these gates."""
-    h, changes = stack_lib.stem(stack, inputs), []
+    (stack, h), changes = stack_lib.enter(stack, inputs), []
+
+    def body(kind, params, h, xs):
+        gate, whole = xs
+        branch, skip = stack_lib.addends(kind, params, h, gate)
+        return stack_lib.join(kind, params, branch, skip), _squares(branch - whole, 0)
+
     gates = stack_lib.split(stack, gates_L)
     for stage, part, whole in zip(stack.stages, gates, branches, strict=True):
-
-        def body(params, h, xs, stage=stage):
-            gate, whole = xs
-            branch, skip = stack_lib.addends(stage, params, h, gate)
-            return stack_lib.join(stage, branch, skip), _squares(branch - whole, 0)
-
         h, here = stack_lib.scan_stage(stage, body, h, (part, whole))
         changes.append(here)
     return jnp.concatenate(changes)

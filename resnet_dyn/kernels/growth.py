@@ -71,13 +71,9 @@ def along(
 
     def linear(gates, w):
         net = rebuilt(w)
-        h = stack_lib.stem(net, inputs)
+        net, h = stack_lib.enter(net, inputs)
         for stage, part in zip(net.stages, gates, strict=True):
-
-            def body(params, h, gate_B, stage=stage):
-                return stack_lib.block(stage, params, h, gate_B), None
-
-            h, _ = stack_lib.scan_stage(stage, body, h, part)
+            h, _ = stack_lib.scan_stage(stage, lambda *a: (stack_lib.block(*a), None), h, part)
         return (stack_lib.precise(stack_lib.head(net, h)) * stack_lib.precise(v)).sum()
 
     gates = _gates(stack, inputs)
@@ -117,7 +113,7 @@ def _gates(stack, inputs):
     _, outputs = stack_lib.shapes(stack, inputs)
     firsts = [number for number, (_, i) in enumerate(stack_lib.locate(stack)) if not i]
     return [
-        jnp.ones((stage.length, len(inputs), *[1] * (outputs[first].ndim - 1)))
+        jnp.ones((stage.length, stack_lib.examples(inputs), *[1] * (outputs[first].ndim - 1)))
         for stage, first in zip(stack.stages, firsts, strict=True)
     ]
 

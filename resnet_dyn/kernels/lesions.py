@@ -132,7 +132,7 @@ def greedy(
     if not 0 <= num <= blocks:
         raise ValueError(f'num={num} of L={blocks} blocks to delete: must be in [0, {blocks}]')
     name, metric = metrics_lib.single(metric)
-    stack, inputs = stack_lib.on_device(stack), jnp.asarray(inputs)
+    stack, inputs = stack_lib.on_device(stack), stack_lib.arrays(inputs)
     kept, deleted, values = list(range(blocks)), [], []
     for turn in range(num):
         masks_ML = np.zeros((len(kept), blocks), np.float32)
@@ -188,7 +188,7 @@ def first_order(stack, inputs, labels, loss: Callable = metrics_lib.mean_loss):
     def of_gates(gates_L):
         return metrics_lib.Reduced(loss)(stack_lib.apply(stack, inputs, gates_L), labels)
 
-    dtype = jnp.result_type(inputs, jnp.float32)
+    dtype = jnp.result_type(*jax.tree.leaves(inputs), jnp.float32)
     return -jax.grad(of_gates)(jnp.ones(stack_lib.num_blocks(stack), dtype))
 
 
@@ -202,15 +202,14 @@ def mean_ablated(stack, inputs) -> stack_lib.ResidualStack:
     as it was (up to rounding). Ablate first where seeds are to be put together (`over_seeds`).
     Raises ValueError for blocks without a skip.
     """
-    h = stack_lib.stem(stack, inputs)
-    stages = []
-    for stage in stack.stages:
+    (known, h), stages = stack_lib.enter(stack, inputs), []
 
-        def body(params, h, gate, stage=stage):
-            branch, skip = stack_lib.addends(stage, params, h, gate)
-            return stack_lib.join(stage, branch, skip), branch.mean(0, keepdims=True)
+    def body(kind, params, h, gate):
+        branch, skip = stack_lib.addends(kind, params, h, gate)
+        return stack_lib.join(kind, params, branch, skip), branch.mean(0, keepdims=True)
 
-        h, means = stack_lib.scan_stage(stage, body, h, jnp.ones(stage.length, h.dtype))
+    for stage, seen in zip(stack.stages, known.stages, strict=True):
+        h, means = stack_lib.scan_stage(seen, body, h, jnp.ones(stage.length, h.dtype))
         stages.append(transforms.shift_branch(stage, means))
     return transforms.with_stages(stack, stages)
 

@@ -3,6 +3,8 @@
     of each example   f(output, labels) of shape (B,); the metric is its mean over the examples
     of all of them    f(output, labels) of any other shape
 
+Labels of tokens, (B, T), may be -1: such a token does not count.
+
 The first kind may be cut: the examples go through in parts, whose means are put together by their
 numbers of examples. Means are taken in float32 or above, whatever the dtype of the output.
 """
@@ -20,15 +22,23 @@ from resnet_dyn.models import stack as stack_lib
 Metrics = Sequence[str] | Mapping[str, Callable]
 
 
+UNCOUNTED = -1  # the label of a token that does not count
+
+
 def cross_entropy(logits_BK, labels_B):
-    """The cross-entropy of each example in nats, (B,); of tokens (B, T) the mean over T."""
-    losses = optax.softmax_cross_entropy_with_integer_labels(stack_lib.precise(logits_BK), labels_B)
-    return _by_example(losses)
+    """The cross-entropy of each example in nats, (B,); of tokens (B, T) the mean of what counts.
+
+    An example of which no token counts has 0.
+    """
+    known = jnp.maximum(labels_B, 0)
+    losses = optax.softmax_cross_entropy_with_integer_labels(stack_lib.precise(logits_BK), known)
+    return _by_example(losses, labels_B)
 
 
 def wrong(logits_BK, labels_B):
-    """1 for each example whose largest logit is not the label's, else 0, (B,)."""
-    return _by_example(logits_BK.argmax(-1) != labels_B, stack_lib.precise(logits_BK).dtype)
+    """1 for each example whose largest logit is not the label's, else 0, (B,); of tokens a mean."""
+    found = logits_BK.argmax(-1) != labels_B
+    return _by_example(found.astype(stack_lib.precise(logits_BK).dtype), labels_B)
 
 
 def whole_output(output, labels):
@@ -125,8 +135,12 @@ def check_labels(labels, shape: tuple[int, ...]) -> None:
 
 
 def outside(labels: np.ndarray, classes: int) -> tuple[int, ...]:
-    """The place of the first label that is none of 0..classes - 1; () where all are."""
-    bad = np.argwhere((labels < 0) | (labels >= classes))
+    """The place of the first label that is none of 0..classes - 1; () where all are.
+
+    Labels of tokens, of two axes or more, may be `UNCOUNTED` too.
+    """
+    lowest = 0 if labels.ndim < 2 else UNCOUNTED
+    bad = np.argwhere((labels < lowest) | (labels >= classes))
     return tuple(map(int, bad[0])) if bad.size else ()
 
 
@@ -160,5 +174,10 @@ def _of_each(function, shape, labels) -> bool:
     return function is whole_output or shape == labels.shape[:1]
 
 
-def _by_example(values, dtype=None):
-    return values.reshape(len(values), -1).mean(1, dtype=dtype)
+def _by_example(values, labels):
+    """The mean over all axes but the first: of examples as they are, of tokens those that count."""
+    if values.ndim < 2:
+        return values
+    counts = jnp.broadcast_to(labels != UNCOUNTED, values.shape).reshape(len(values), -1)
+    sums = jnp.where(counts, values.reshape(len(values), -1), 0).sum(1)
+    return sums / jnp.maximum(counts.sum(1), 1)

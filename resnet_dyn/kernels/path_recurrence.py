@@ -42,27 +42,30 @@ def in_loops(function):
 
 @in_loops
 def linearise(stack, inputs, loss):
-    """The transposed `Maps` of every stage at the full forward pass, and v, the gradient at h_L."""
-    h, pulls = stack_lib.stem(stack, inputs), []
+    """The transposed `Maps` of every stage at the full forward pass, and v, the gradient at h_L.
+
+    The maps of a stage are a tuple, one of each kind of its blocks, stacked.
+    """
+    (stack, h), pulls = stack_lib.enter(stack, inputs), []
+
+    def body(kind, params, h, _):
+        return _derivatives(jax.vjp, kind, params, h)
+
     for stage in stack.stages:
-
-        def body(params, h, _, stage=stage):
-            return _derivatives(jax.vjp, stage, params, h)
-
-        h, here = stack_lib.scan_stage(stage, body, h, jnp.ones(stage.length))
+        h, here = stack_lib.scan_kinds(stage, body, h, (None,) * len(stage.kinds))
         pulls.append(here)
     return pulls, jax.grad(lambda h: stack_lib.scalar_loss(stack, h, loss))(h)
 
 
 def _derivatives(transform: Callable, stage, params, h):
     """The block's output at h, and the maps that `transform` (jax.vjp, jax.linearize) gives."""
-    branch, of_branch = transform(functools.partial(stage.branch, params), h)
+    branch, of_branch = transform(stack_lib.branch_of(stage, params), h)
     skip, of_skip, of_merge = (h if stage.skippable else None), None, None
     if stage.skippable and stage.skip is not None:
-        skip, of_skip = transform(functools.partial(stage.skip, params), h)
+        skip, of_skip = transform(stack_lib.skip_of(stage, params), h)
     total = stack_lib.add(branch, skip)
     if stage.merge is not None:
-        total, of_merge = transform(stage.merge, total)
+        total, of_merge = transform(stack_lib.merge_of(stage, params), total)
     return total, Maps(of_merge, of_skip, of_branch)
 
 
@@ -74,19 +77,20 @@ def backward(stack, linearised, cut, lengths_at_once, reduce=None, signs_L=None)
     signs_L = jnp.ones(blocks, v.dtype) if signs_L is None else signs_L
     seen = [] if reduce is None else [_seen(reduce, v[None], blocks)[None]]
     lengths_R, parts = v[None], stack_lib.split(stack, signs_L)
-    for stage, pulls_N, signs_N in zip(stack.stages[::-1], pulls[::-1], parts[::-1], strict=True):
+    for stage, pulled, signs_N in zip(stack.stages[::-1], pulls[::-1], parts[::-1], strict=True):
         rows, chunk = rows_for(done + stage.length, cut, lengths_R[0], lengths_at_once)
 
-        def body(_, lengths_R, xs, stage=stage, chunk=chunk):
-            pull, sign, number = xs
-            lengths_R = _pull_back(lengths_R, stage, pull, sign, number, cut, chunk)
+        def body(kind, _, lengths_R, xs, chunk=chunk):
+            pull, (sign, number) = xs
+            lengths_R = _pull_back(lengths_R, kind, pull, sign, number, cut, chunk)
             return lengths_R, None if reduce is None else _seen(reduce, lengths_R, blocks)
 
         numbers_N = jnp.arange(done, done + stage.length)[::-1]
-        xs, lengths_R = (pulls_N, signs_N, numbers_N), pad(lengths_R, rows)
-        lengths_R, here = stack_lib.scan_stage(stage, body, lengths_R, xs, reverse=True)
+        xs = tuple(zip(pulled, stack_lib.by_kind(stage, (signs_N, numbers_N)), strict=True))
+        lengths_R = pad(lengths_R, rows)
+        lengths_R, here = stack_lib.scan_kinds(stage, body, lengths_R, xs, reverse=True)
         if reduce is not None:
-            seen.append(here)
+            seen.append(stack_lib.in_turn(here))
         done += stage.length
     return lengths_R[: cut + 1], jnp.concatenate(seen[::-1]) if seen else None
 
@@ -96,14 +100,15 @@ def along(stack, linearised, path_L):
     """g_P of one path."""
     pulls, g = linearised
     parts = stack_lib.split(stack, stack_lib.check_gates(stack, path_L))
-    for stage, pulls_N, taken_N in zip(stack.stages[::-1], pulls[::-1], parts[::-1], strict=True):
 
-        def body(_, g, xs, stage=stage):
-            pull, taken = xs
-            skip, branch = _transposed(stage, pull, g)
-            return lax.cond(taken != 0, branch, skip, g), None
+    def body(kind, _, g, xs):
+        pull, taken = xs
+        skip, branch = _transposed(kind, pull, g)
+        return lax.cond(taken != 0, branch, skip, g), None
 
-        g, _ = stack_lib.scan_stage(stage, body, g, (pulls_N, taken_N), reverse=True)
+    for stage, pulled, taken_N in zip(stack.stages[::-1], pulls[::-1], parts[::-1], strict=True):
+        xs = tuple(zip(pulled, stack_lib.by_kind(stage, taken_N), strict=True))
+        g, _ = stack_lib.scan_kinds(stage, body, g, xs, reverse=True)
     return g
 
 

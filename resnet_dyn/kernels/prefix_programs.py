@@ -13,10 +13,17 @@ import jax.numpy as jnp
 from resnet_dyn.models import stack as stack_lib
 
 
+def enter(stack, inputs):
+    """The stack that knows the context of its inputs, and h_0."""
+    context, h_0 = stem(stack, inputs)
+    return (stack if context is None else stack_lib.with_context(stack, context)), h_0
+
+
 @jax.jit
 def stem(stack, inputs):
-    """h_0."""
-    return stack_lib.stem(stack, inputs)
+    """The context of the inputs, None where the stack makes none, and h_0."""
+    stack, h_0 = stack_lib.enter(stack, inputs)
+    return stack.context, h_0
 
 
 @jax.jit
@@ -42,12 +49,13 @@ def pass_by(stage, index, h):
 def parallel(blocks, h, gate):
     """merge(h + gate * sum of the branches): blocks side by side, one after the other added.
 
-    `blocks` are pairs (stage, index) that have one merge, and identities as their skips.
+    `blocks` are pairs (stage, index) that have one merge, and identities as their skips; a merge
+    with parameters takes those of the last.
     """
     total = h
     for stage, index in blocks:
         total = _add_branch(stage, index, h, gate, total)
-    return _merge(blocks[0][0], total)
+    return _merge(*blocks[-1], total)
 
 
 @functools.partial(jax.jit, static_argnames='function')
@@ -76,5 +84,5 @@ def _add_branch(stage, index, h, gate, total):
 
 
 @jax.jit
-def _merge(stage, total):
-    return stack_lib.join(stage, total, None)
+def _merge(stage, index, total):
+    return stack_lib.join(stage, stack_lib.block_params(stage, index), total, None)

@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
@@ -88,14 +87,14 @@ def fit(stack, inputs, tree: prefix_tree.Tree, width=None, budget=None) -> Fit:
         raise ValueError(f'width={width}: a chunk has at least 1 node')
     width = min(width, SIZES[0], tree.leaves)
     budget = devices.default_budget() if budget is None else budget
-    free = all(stage.skip is None and stage.merge is None for stage in stack.stages)
+    free = all(kind.skip is None and kind.merge is None for kind, _ in stack_lib.blocks(stack))
     while (needed := _bytes(shapes_T, tree, width, free)) > budget:
         if width == 1:
             raise errors.BudgetError(
-                f'{inputs.shape[0]} examples need about {needed / 2**30:.2g} GiB of activations '
-                f'for the narrowest walk, and the budget is {budget / 2**30:.2g} GiB: give fewer '
-                'examples at once (examples_at_once, --examples_at_once) or raise the budget in '
-                'bytes (budget; --memory in GiB)'
+                f'{stack_lib.examples(inputs)} examples need about {needed / 2**30:.2g} GiB of '
+                f'activations for the narrowest walk, and the budget is {budget / 2**30:.2g} GiB: '
+                'give fewer examples at once (examples_at_once, --examples_at_once) or raise the '
+                'budget in bytes (budget; --memory in GiB)'
             )
         width = max(1, width // 2)
     return Fit(width, needed)
@@ -117,10 +116,11 @@ def run(
     axis for the indices. `progress(done, total)` counts block evaluations. Raises BudgetError
     of one device does not do, ValueError for a mesh of other axes.
     """
-    inputs, stack = jnp.asarray(inputs), stack_lib.on_device(stack)
-    shards = placement.shards(mesh)
-    shards = 1 if len(inputs) % shards else shards
-    chosen = fit(stack, inputs[: len(inputs) // shards], tree, width, budget)
+    inputs, stack = stack_lib.arrays(inputs), stack_lib.on_device(stack)
+    examples, shards = stack_lib.examples(inputs), placement.shards(mesh)
+    shards = 1 if examples % shards else shards
+    mine = stack_lib.take(inputs, slice(examples // shards))
+    chosen = fit(stack, mine, tree, width, budget)
     places = _places(stack, inputs, finish, mesh, shards)
     parts = prefix_tree.split(tree, len(places))
     walks = [
@@ -156,9 +156,10 @@ def walk_part(
 ) -> Iterator[Found]:
     """Walks one tree; `own` are its leaves as numbers of the whole one's.
 
+    The stack knows the context that its inputs have, as `prefix_programs.enter` gives it.
     `programs` are what is called, `prefix_programs` or what stands in for it.
     """
-    locate = stack_lib.locate(stack)
+    blocks = stack_lib.blocks(stack)
     head, prices = transforms.headless(stack), tree.prices
     # The last that was put here goes first, which is the deepest: a chunk's children come before
     # its brothers, so that at most one chunk waits at each depth, `width` times L arrays in all.
@@ -174,7 +175,7 @@ def walk_part(
             work.append(Work(depth, middle, high, parents[rest - first :], rest))
         from_N, step_N = level.parent_N[low:middle] - first, level.step_N[low:middle]
         above = [parents[i] for i in from_N]
-        children = _children(stack, locate, tree.steps, above, step_N, width, programs)
+        children = _children(blocks, tree.steps, above, step_N, width, programs)
         spent += int(prices[step_N].sum())
         del parents
         if depth + 1 < len(tree.levels):
@@ -194,7 +195,7 @@ def _cut(prices_N, width: int) -> int:
     return max(1, int(np.searchsorted(dear, width, side='right')))
 
 
-def _children(stack, locate, steps, parents, step_N, width, programs) -> list[jax.Array]:
+def _children(blocks, steps, parents, step_N, width, programs) -> list[jax.Array]:
     """h of each child; those that compute the same block go together, in chunks."""
     children = [None] * len(parents)
     together = collections.defaultdict(list)
@@ -203,20 +204,17 @@ def _children(stack, locate, steps, parents, step_N, width, programs) -> list[ja
         if not step.blocks:
             children[i] = parents[i]
         elif len(step.blocks) > 1:
-            places = [locate[block] for block in step.blocks]
-            blocks = [(stack.stages[stage], index) for stage, index in places]
-            children[i] = programs.parallel(blocks, parents[i], step.gate)
+            side_by_side = [blocks[block] for block in step.blocks]
+            children[i] = programs.parallel(side_by_side, parents[i], step.gate)
         elif step.gate == 0:
-            stage, index = locate[step.blocks[0]]
-            children[i] = programs.pass_by(stack.stages[stage], index, parents[i])
+            children[i] = programs.pass_by(*blocks[step.blocks[0]], parents[i])
         else:
             together[step.blocks[0]].append((i, step.gate))
     for block, wanted in together.items():
-        stage, index = locate[block]
         for chunk in _chunks(len(wanted), width):
             nodes, gates = zip(*wanted[chunk.rows], strict=True)
             hs = tuple(parents[i] for i in nodes)
-            results = programs.evaluate(stack.stages[stage], index, hs, np.array(gates))
+            results = programs.evaluate(*blocks[block], hs, np.array(gates))
             for i, h in zip(nodes, results, strict=True):
                 children[i] = h
     return children
@@ -234,12 +232,12 @@ def _chunks(number: int, width: int) -> Iterator[Chunk]:
 def _places(stack, inputs, finish: Finish, mesh: Mesh | None, shards: int) -> list:
     """(stack, h_0, extra) on the devices of each place along the axis `mask`."""
     if mesh is None:
-        return [(stack, prefix_programs.stem(stack, inputs), finish.extra)]
+        return [(*prefix_programs.enter(stack, inputs), finish.extra)]
     places = []
     for here in placement.places_of_masks(mesh, whole=shards == 1):
         net, extra = placement.place((stack, finish.extra), here, placement.WHOLE)
         images = placement.place(inputs, here, placement.EXAMPLES)
-        places.append((net, prefix_programs.stem(net, images), extra))
+        places.append((*prefix_programs.enter(net, images), extra))
     return places
 
 

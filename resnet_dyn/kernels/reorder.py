@@ -1,9 +1,9 @@
 """Blocks in another order: swapped, permuted, repeated, left out, in parallel (Veit et al. fig 5b).
 
 An order is a sequence of steps from h_0 to h_L. A step is a block, h <- merge(skip(h) + branch(h)),
-or a tuple of blocks side by side, h <- merge(h + sum of their branches(h)). `range(L)` is the
-network itself. Blocks can stand wherever h has the shape of their own input. Orders are walked as
-a tree of shared prefixes, like masks.
+or a tuple of blocks side by side, h <- merge(h + sum of their branches(h)), where a merge that has
+parameters is the last block's. `range(L)` is the network itself. Blocks can stand wherever h has
+the shape of their own input. Orders are walked as a tree of shared prefixes, like masks.
 """
 
 import itertools
@@ -151,7 +151,8 @@ def _pairs(stack, groups) -> np.ndarray:
 def _check_order(stack, number: int, order: Order) -> tuple[tuple[int, ...], ...]:
     """The order as a tuple of tuples of blocks."""
     steps = tuple(_step(number, step) for step in order)
-    located, blocks = stack_lib.locate(stack), stack_lib.num_blocks(stack)
+    located = stack_lib.blocks(stack)
+    blocks = len(located)
     for step in steps:
         if not step or not all(0 <= block < blocks for block in step):
             raise ValueError(f'order {number} has the step {step}: blocks are 0..{blocks - 1}')
@@ -160,7 +161,7 @@ def _check_order(stack, number: int, order: Order) -> tuple[tuple[int, ...], ...
                 f'order {number} runs blocks {step} in parallel, and one of them stands there '
                 'twice: name each once'
             )
-        stages = [stack.stages[located[block][0]] for block in step]
+        stages = [located[block][0] for block in step]
         if len(step) > 1 and any(s.skip is not None or not s.skippable for s in stages):
             raise ValueError(
                 f'order {number} runs blocks {step} in parallel, and one of them has no identity '

@@ -37,26 +37,27 @@ def score_tree(
     `seeds` S: the stack is one of S networks (`seed_axis.over_seeds`), and what comes back (M, S).
     """
     functions = metrics_lib.functions_of(metrics)
-    stack, inputs = stack_lib.on_device(stack), jnp.asarray(inputs)
+    stack, inputs = stack_lib.on_device(stack), stack_lib.arrays(inputs)
+    examples = stack_lib.examples(inputs)
     if labels is None and any(f is not metrics_lib.whole_output for _, f in functions):
         raise ValueError("labels are None: that goes with metrics=('logits',) alone")
-    labels = jnp.zeros(len(inputs), int) if labels is None else jnp.asarray(labels)
-    if len(inputs) != len(labels):
-        raise ValueError(f'{len(inputs)} inputs and {len(labels)} labels: give one label an input')
+    labels = jnp.zeros(examples, int) if labels is None else jnp.asarray(labels)
+    if examples != len(labels):
+        raise ValueError(f'{examples} inputs and {len(labels)} labels: give one label an input')
     if any(f in metrics_lib.OF_CLASSES for _, f in functions):
         metrics_lib.check_labels(labels, stack_lib.output_shape(stack, inputs).shape)
     shards = placement.shards(mesh)
-    if examples_at_once is not None and 0 < examples_at_once < len(inputs):
+    if examples_at_once is not None and 0 < examples_at_once < examples:
         examples_at_once = max(shards, examples_at_once - examples_at_once % shards)
-    spans = stack_lib.spans(stack, len(inputs), examples_at_once)
+    spans = stack_lib.spans(stack, examples, examples_at_once)
     if len(spans) > 1:  # of two sizes, where the last part is smaller
         for start, stop in {stop - start: (start, stop) for start, stop in spans}.values():
-            output = _output(stack, inputs[start:stop], seeds)
+            output = _output(stack, stack_lib.take(inputs, slice(start, stop)), seeds)
             metrics_lib.check_cut(functions, output, labels[start:stop])
     start, stop = spans[-1]
     sizes = dealt(stop - start, shards)
     if len(sizes) > 1 and not stack.couples_examples:
-        output = _output(stack, inputs[start:stop], seeds)
+        output = _output(stack, stack_lib.take(inputs, slice(start, stop)), seeds)
         if metrics_lib.can_be_cut(functions, output, labels[start:stop]):
             spans[-1:] = [(start, start + sizes[0]), (start + sizes[0], stop)]
     scores, parts = Scores(functions, seeds), []
@@ -66,7 +67,7 @@ def score_tree(
         steer = {**walk, 'mesh': mesh}
         steer['progress'] = prefix_walk.share(progress, number, len(spans))
         for index, (values, sound) in prefix_walk.run(
-            stack, inputs[start:stop], tree, finish, **steer
+            stack, stack_lib.take(inputs, slice(start, stop)), tree, finish, **steer
         ):
             if not sound.all():
                 bad = index[np.flatnonzero(~sound)[0]]
@@ -77,9 +78,9 @@ def score_tree(
             found.append(values)
         parts.append({key: np.concatenate([f[key] for f in found]) for key, _ in functions})
     weights = [stop - start for start, stop in spans]
-    examples = 1 if seeds is None else 2  # the axis of an output's examples, behind masks and seeds
+    axis = 1 if seeds is None else 2  # of an output's examples, behind masks and seeds
     return {
-        key: _join([part[key] for part in parts], weights, examples, function)
+        key: _join([part[key] for part in parts], weights, axis, function)
         for key, function in functions
     }
 
@@ -115,9 +116,9 @@ class Scores(NamedTuple):
         return values, jnp.stack(number).all()
 
 
-def _join(parts: list[np.ndarray], weights: list[int], examples: int, function) -> np.ndarray:
+def _join(parts: list[np.ndarray], weights: list[int], axis: int, function) -> np.ndarray:
     if len(parts) == 1:
         return parts[0]
     if function is metrics_lib.whole_output:
-        return np.concatenate(parts, axis=examples)
+        return np.concatenate(parts, axis=axis)
     return np.average(parts, axis=0, weights=weights).astype(parts[0].dtype)

@@ -85,17 +85,18 @@ def over_seeds(stacks: Sequence[stack_lib.ResidualStack]) -> stack_lib.ResidualS
     def mapped(function, *axes):
         return None if function is None else Mapped(function, S, axes)
 
-    stages = [
-        dataclasses.replace(
-            stage,
+    def over(kind: stack_lib.Stage) -> stack_lib.Stage:
+        merge = None if kind.merge is None else stack_lib.of_parameters(kind.merge)
+        return dataclasses.replace(
+            kind,
             # the block axis stays in front, where a scan looks for it
-            params=jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), stage.params),
-            branch=mapped(stage.branch, 0, 0),
-            skip=mapped(stage.skip, 0, 0),
-            merge=mapped(stage.merge, 0),
+            params=jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), kind.params),
+            branch=mapped(kind.branch, 0, 0),
+            skip=mapped(kind.skip, 0, 0),
+            merge=mapped(merge, 0, 0),
         )
-        for stage in together.stages
-    ]
+
+    stages = [stack_lib.over_kinds(stage, over) for stage in together.stages]
     return dataclasses.replace(
         transforms.with_stages(together, stages),
         stem=mapped(together.stem, 0, None),
@@ -105,7 +106,7 @@ def over_seeds(stacks: Sequence[stack_lib.ResidualStack]) -> stack_lib.ResidualS
 
 @dataclasses.dataclass(frozen=True)
 class Mapped:
-    """A function over S of each argument (axis 0), or of one for all (None)."""
+    """A function over S of each argument (axis 0), or of one for all (None), as is the context."""
 
     function: Callable
     seeds: int
@@ -113,7 +114,8 @@ class Mapped:
 
     def __call__(self, *args):
         # axis_size says S where no argument has arrays that could: a stem without parameters
-        return jax.vmap(self.function, self.axes, axis_size=self.seeds)(*args)
+        axes = self.axes + (None,) * (len(args) - len(self.axes))
+        return jax.vmap(self.function, axes, axis_size=self.seeds)(*args)
 
     def with_forward_derivatives(self):
         return dataclasses.replace(self, function=transforms.forward_form(self.function))

@@ -1,12 +1,17 @@
 """A residual network as kernels see it: a stem, stages of equal blocks and a head.
 
     h_0     = stem(x)
-    h_{l+1} = merge(skip_l(h_l) + g_l branch_l(h_l))
+    h_{l+1} = merge_l(skip_l(h_l) + g_l branch_l(h_l))
     logits  = head(h_L)
 
 Anything of this form can be one: a Flax net of ours (`from_model`), a list of hand-written
-functions (`from_functions`), or stages given as one function and stacked parameters (`Stage`).
+functions (`from_functions`), or stages given as functions and stacked parameters: `Stage` for
+blocks that share one, `Unit` for a unit of several that repeats (attention, MLP).
 A `ResidualStack` is a pytree: it passes through jit, vmap over stacked parameters and grad.
+
+What blocks are to know of the inputs beside h (a padding mask, positions) is the *context*, a tree
+of arrays led by B that `make_context(inputs)` makes once: no block changes it, it is cut and
+sharded with the examples, and every function is given it as its last argument.
 
 Here are the protocol and its evaluation, without Flax; `builders` makes stacks, `transforms` and
 `seed_axis` change them.
@@ -19,52 +24,64 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import lax
+
+from resnet_dyn.models import stages as stages_lib
+from resnet_dyn.models.stages import Stage as Stage
+from resnet_dyn.models.stages import Unit as Unit
 
 _static = {'static': True}
 
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class Stage:
-    """`length` blocks that share their functions; `params` have a leading block axis.
-
-    branch(params_l, h) -> f_l(h); skip(params_l, h) -> S_l(h), None for the identity;
-    merge(total) -> h, None for the identity. Where `skippable` is False there is no skip:
-    h_{l+1} = merge(g_l branch_l(h_l)).
-
-    Programs are compiled for functions that compare equal: one that is defined once, not made
-    anew for every checkpoint, compiles once. What differs between networks belongs into `params`;
-    a function with settings of its own is a frozen dataclass that has `__call__`
-    (`functools.partial` and lambdas compare equal to themselves alone).
-    """
-
-    params: Any
-    branch: Callable = dataclasses.field(metadata=_static)
-    length: int = dataclasses.field(metadata=_static)
-    skip: Callable | None = dataclasses.field(default=None, metadata=_static)
-    merge: Callable | None = dataclasses.field(default=None, metadata=_static)
-    skippable: bool = dataclasses.field(default=True, metadata=_static)
+# a block and its stage, as kernels call them
+add = stages_lib.add
+addends = stages_lib.addends
+block = stages_lib.block
+block_params = stages_lib.block_params
+branch_of = stages_lib.branch_of
+by_kind = stages_lib.by_kind
+bypass = stages_lib.bypass
+in_turn = stages_lib.in_turn
+join = stages_lib.join
+merge_of = stages_lib.merge_of
+of_parameters = stages_lib.of_parameters
+over_kinds = stages_lib.over_kinds
+precise = stages_lib.precise
+scan_kinds = stages_lib.scan_kinds
+scan_stage = stages_lib.scan_stage
+skip_of = stages_lib.skip_of
+times = stages_lib.times
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class ResidualStack:
-    """stem(stem_params, x) -> h_0, a tuple of `Stage`s, head(head_params, h_L) -> logits."""
+    """stem(stem_params, x) -> h_0, stages (`Stage` or `Unit`), head(head_params, h_L) -> logits.
+
+    Inputs x are an array (B, ...), or any tree of arrays led by B. `names` are those of the L
+    blocks, for tables; `groups` the blocks that belong together, for what deletes whole layers.
+    """
 
     stem_params: Any
-    stages: tuple[Stage, ...]
+    stages: tuple[Stage | Unit, ...]
     head_params: Any
     stem: Callable = dataclasses.field(metadata=_static)
     head: Callable = dataclasses.field(metadata=_static)
     min_batch: int = dataclasses.field(default=1, metadata=_static)
     # whether what becomes of an example depends on the others beside it: then none are cut off
     couples_examples: bool = dataclasses.field(default=False, metadata=_static)
+    # inputs -> a tree led by B that every function takes as its last argument; None: they take none
+    make_context: Callable | None = dataclasses.field(default=None, metadata=_static)
+    names: tuple[str, ...] | None = dataclasses.field(default=None, metadata=_static)
+    groups: tuple[tuple[int, ...], ...] | None = dataclasses.field(default=None, metadata=_static)
+    context: Any = None  # what `enter` puts here
 
     @property
     def num_blocks(self) -> int:
         """L, the number of blocks, numbered 0..L-1 from the input."""
         return num_blocks(self)
+
+    def to_device(self) -> 'ResidualStack':
+        """The stack with its parameters on the device, once: see `on_device`."""
+        return on_device(self)
 
 
 class Moments(NamedTuple):
@@ -113,16 +130,16 @@ def num_blocks(stack: ResidualStack) -> int:
 
 
 def apply(stack: ResidualStack, x, gates):
-    """The head's output for inputs x (B, ...) under gates (L,), one for each block, 1 keeps.
+    """The head's output for inputs x, (B, ...) or a tree, under gates (L,), 1 keeps a block.
 
     Pure: jit, vmap over gates or over stacked parameters, and grad with respect to gates work.
     Raises ValueError where gates are not of shape (L,), and for a batch of 1 where the norms take
     the statistics of the batch.
     """
     gates = check_gates(stack, gates)
-    h = stem(stack, x)
+    stack, h = enter(stack, x)
     for stage, part in zip(stack.stages, split(stack, gates), strict=True):
-        h, _ = scan_stage(stage, lambda p, h, g, s=stage: (block(s, p, h, g), None), h, part)
+        h, _ = scan_stage(stage, lambda *given: (block(*given), None), h, part)
     return head(stack, h)
 
 
@@ -149,27 +166,65 @@ def spans(stack: ResidualStack, examples: int, at_once: int | None) -> list[tupl
     return [(start, min(start + at_once, examples)) for start in range(0, examples, at_once)]
 
 
-def precise(x):
-    """x in float32 or above, in which sums over many numbers are taken."""
-    x = jnp.asarray(x)
-    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+def arrays(inputs):
+    """Inputs as JAX's arrays: one array, or a tree of them; lists of numbers are an array."""
+    if any(not hasattr(leaf, 'shape') for leaf in jax.tree.leaves(inputs)):
+        return jnp.asarray(inputs)
+    return jax.tree.map(jnp.asarray, inputs)
+
+
+def examples(inputs) -> int:
+    """B, the number of examples of inputs (B, ...) or of a tree; ValueError where arrays differ."""
+    leaves = jax.tree.leaves(inputs)
+    numbers = {leaf.shape[0] if leaf.ndim else None for leaf in leaves}
+    if len(numbers) != 1 or None in numbers:
+        shapes = [leaf.shape for leaf in leaves]
+        raise ValueError(f'inputs have shapes {shapes}: all are led by one number of examples')
+    return numbers.pop()
+
+
+def take(inputs, rows):
+    """The inputs of some examples, `rows` a slice or indices."""
+    return jax.tree.map(lambda a: a[rows], inputs)
+
+
+def enter(stack: ResidualStack, x) -> tuple[ResidualStack, Any]:
+    """The stack whose functions know the context of inputs x, and h_0, the first block's input."""
+    number = examples(x)
+    if not number:
+        raise ValueError('a batch of 0 examples: give at least one')
+    if number < stack.min_batch:
+        raise ValueError(
+            f"a batch of {number} has no statistics of its own: statistics='batch' needs at "
+            'least 2 examples; give more, or take the running statistics'
+        )
+    if stack.make_context is not None:
+        stack = with_context(stack, stack.make_context(x))
+    return stack, stack.stem(stack.stem_params, x, *stages_lib.last_of(stack))
+
+
+def with_context(stack: ResidualStack, context) -> ResidualStack:
+    """The stack whose functions are given this context."""
+    stages = [
+        over_kinds(stage, lambda kind: dataclasses.replace(kind, context=context))
+        for stage in stack.stages
+    ]
+    return dataclasses.replace(stack, stages=tuple(stages), context=context)
 
 
 def stem(stack: ResidualStack, x):
     """h_0, the first block's input."""
-    if not x.shape[0]:
-        raise ValueError('a batch of 0 examples: give at least one')
-    if x.shape[0] < stack.min_batch:
-        raise ValueError(
-            f"a batch of {x.shape[0]} has no statistics of its own: statistics='batch' needs at "
-            'least 2 examples; give more, or take the running statistics'
-        )
-    return stack.stem(stack.stem_params, x)
+    return enter(stack, x)[1]
 
 
 def head(stack: ResidualStack, h):
-    """The head's output from h_L."""
-    return stack.head(stack.head_params, h)
+    """The head's output from h_L; of a stack with a context, the one that `enter` gives."""
+    if stack.make_context is not None and stack.context is None:
+        raise ValueError(
+            'the head of this stack takes the context of its inputs: take the stack that '
+            'stack.enter(stack, inputs) gives'
+        )
+    return stack.head(stack.head_params, h, *stages_lib.last_of(stack))
 
 
 def scalar_loss(stack: ResidualStack, h, loss: Callable):
@@ -183,65 +238,24 @@ def scalar_loss(stack: ResidualStack, h, loss: Callable):
     return value
 
 
-def block(stage: Stage, params, h, gate):
-    """One block, merge(skip(h) + gate * branch(h)), from its own parameters (no block axis).
-
-    The equation of every network: training and kernels both come through here.
-    """
-    return join(stage, *addends(stage, params, h, gate))
-
-
-def addends(stage: Stage, params, h, gate):
-    """What a block adds: (gate * branch(h), skip(h)), the latter None where there is no skip.
-
-    Gate None is open, and multiplies nothing.
-    """
-    branch = stage.branch(params, h)
-    if gate is not None:
-        branch = times(gate, branch)
-    if not stage.skippable:
-        return branch, None
-    return branch, h if stage.skip is None else stage.skip(params, h)
-
-
-def times(factor, branch):
-    """factor * branch, multiplied in float32 or above, in which slopes by factors are summed.
-
-    The product has the branch's dtype.
-    """
-    wide = precise(branch)
-    return (jnp.asarray(factor, wide.dtype) * wide).astype(branch.dtype)
-
-
-def join(stage: Stage, branch, skip):
-    """merge(skip + branch) of the two that `addends` gives."""
-    total = add(branch, skip)
-    return total if stage.merge is None else stage.merge(total)
-
-
-def add(branch, skip):
-    """skip + branch, or the branch where there is no skip."""
-    return branch if skip is None else skip + branch
-
-
-def bypass(stage: Stage, params, h):
-    """h past a deleted block, merge(skip(h)): what `block` gives at gate 0, nothing computed."""
-    return join(stage, h if stage.skip is None else stage.skip(params, h), None)
-
-
-def block_params(stage: Stage, index):
-    """The parameters of one block of a stage; the index may be traced."""
-    return jax.tree.map(lambda a: a[index], stage.params)
-
-
 def locate(stack: ResidualStack) -> list[tuple[int, int]]:
-    """For each block its stage's index and its own within that stage."""
+    """For each block the index of its stage or unit, and its own within that."""
     return [(s, i) for s, stage in enumerate(stack.stages) for i in range(stage.length)]
+
+
+def blocks(stack: ResidualStack) -> list[tuple[Stage, int]]:
+    """For each block the stage of its kind, and its index among that stage's parameters."""
+    return [
+        (kind, i)
+        for stage in stack.stages
+        for i in range(stage.kinds[0].length)
+        for kind in stage.kinds
+    ]
 
 
 def output_shape(stack: ResidualStack, x):
     """Shape and dtype of the head's output; nothing is computed."""
-    h = jax.eval_shape(stem, stack, x)
+    stack, h = jax.eval_shape(enter, stack, x)
     for stage in stack.stages:
         h = jax.eval_shape(_first_block, stage, h)
     return jax.eval_shape(head, stack, h)
@@ -249,7 +263,8 @@ def output_shape(stack: ResidualStack, x):
 
 def shapes(stack: ResidualStack, x) -> tuple[list, list]:
     """Shape and dtype of each block's input, and of each block's output; nothing is computed."""
-    h, before, after = jax.eval_shape(stem, stack, x), [], []
+    stack, h = jax.eval_shape(enter, stack, x)
+    before, after = [], []
     for stage in stack.stages:
         out = jax.eval_shape(_first_block, stage, h)
         before += [h] + [out] * (stage.length - 1)
@@ -270,27 +285,14 @@ def second_moments(stack: ResidualStack, x, gates=None) -> Moments:
     def body(stage, params, h, gate):
         branch, skip = addends(stage, params, h, gate)
         added = branch, jnp.zeros_like(branch) if skip is None else skip
-        return join(stage, branch, skip), tuple((precise(a) ** 2).mean() for a in added)
+        return join(stage, params, branch, skip), tuple((precise(a) ** 2).mean() for a in added)
 
-    h, moments = stem(stack, x), []
+    (stack, h), moments = enter(stack, x), []
     for stage, part in zip(stack.stages, split(stack, gates), strict=True):
-        h, here = scan_stage(stage, lambda p, h, g, s=stage: body(s, p, h, g), h, part)
+        h, here = scan_stage(stage, body, h, part)
         moments.append(here)
     branch, skip = (jnp.concatenate(parts) for parts in zip(*moments, strict=True))
     return Moments(branch, skip)
-
-
-def scan_stage(stage: Stage, body: Callable, h, xs, reverse: bool = False):
-    """Carries h through a stage by body(params_l, h, xs_l) -> (h, output); outputs stacked.
-
-    `xs` are the gates (length,), or any tree of arrays with a leading block axis. `reverse` goes
-    from the stage's last block to its first; the outputs stand in the order of the blocks.
-    """
-    if stage.length == 1:  # the shape of h may change, which a scan could not carry
-        params, x = jax.tree.map(lambda a: a[0], (stage.params, xs))
-        h, output = body(params, h, x)
-        return h, jax.tree.map(lambda a: a[None], output)
-    return lax.scan(lambda h, x: body(x[0], h, x[1]), h, (stage.params, xs), reverse=reverse)
 
 
 def split(stack: ResidualStack, gates) -> list:
@@ -312,5 +314,6 @@ def check_gates(stack: ResidualStack, gates):
     return gates
 
 
-def _first_block(stage: Stage, h):
-    return block(stage, block_params(stage, 0), h, 1.0)
+def _first_block(stage: Stage | Unit, h):
+    kind = stage.kinds[0]
+    return block(kind, block_params(kind, 0), h, 1.0)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from resnet_dyn.models import stack as stack_lib
 
-ResidualStack, Stage = stack_lib.ResidualStack, stack_lib.Stage
+ResidualStack, Stage, Unit = stack_lib.ResidualStack, stack_lib.Stage, stack_lib.Unit
 
 
 def with_stages(stack: ResidualStack, stages: Sequence[Stage]) -> ResidualStack:
@@ -22,8 +22,8 @@ def headless(stack: ResidualStack) -> ResidualStack:
 
 
 def without_stem(stack: ResidualStack) -> ResidualStack:
-    """The stack that takes h_0 for its input."""
-    return dataclasses.replace(stack, stem_params=(), stem=_nothing, min_batch=1)
+    """The stack that takes h_0 for its input; a context that `stack.enter` gave it stays."""
+    return dataclasses.replace(stack, stem_params=(), stem=_nothing, min_batch=1, make_context=None)
 
 
 def with_forward_derivatives(stack: ResidualStack) -> ResidualStack:
@@ -32,15 +32,16 @@ def with_forward_derivatives(stack: ResidualStack) -> ResidualStack:
     A function that has another form for it says so by a method `with_forward_derivatives()`, as
     our layers do; every other is left as it is.
     """
-    stages = [
-        dataclasses.replace(
-            stage,
-            branch=forward_form(stage.branch),
-            skip=forward_form(stage.skip),
-            merge=forward_form(stage.merge),
+
+    def other(kind: Stage) -> Stage:
+        return dataclasses.replace(
+            kind,
+            branch=forward_form(kind.branch),
+            skip=forward_form(kind.skip),
+            merge=forward_form(kind.merge),
         )
-        for stage in stack.stages
-    ]
+
+    stages = [stack_lib.over_kinds(stage, other) for stage in stack.stages]
     return dataclasses.replace(
         with_stages(stack, stages), stem=forward_form(stack.stem), head=forward_form(stack.head)
     )
@@ -52,7 +53,7 @@ def forward_form(function: Callable | None) -> Callable | None:
     return function if other is None else other()
 
 
-def shift_branch(stage: Stage, amounts) -> Stage:
+def shift_branch(stage: Stage | Unit, amounts) -> Stage | Unit:
     """The stage with `amounts` (length, ...) moved from its branches to its skips.
 
     merge(skip(h) + a + g (branch(h) - a)): open gates change nothing, a closed one leaves a. Raises
@@ -60,15 +61,20 @@ def shift_branch(stage: Stage, amounts) -> Stage:
     """
     if not stage.skippable:
         raise ValueError('a block without a skip has nothing that its mean could be moved to')
+    if isinstance(stage, Unit):
+        parts = zip(stage.kinds, stack_lib.by_kind(stage, amounts), strict=True)
+        return Unit(tuple(shift_branch(kind, part) for kind, part in parts))
+    merge = None if stage.merge is None else _Within(stack_lib.of_parameters(stage.merge))
     return dataclasses.replace(
         stage,
         params=(stage.params, amounts),
         branch=_Shifted(stage.branch, -1),
         skip=_Shifted(stage.skip, 1),
+        merge=merge,
     )
 
 
-def _nothing(params, h):
+def _nothing(params, h, *context):
     return h
 
 
@@ -79,9 +85,23 @@ class _Shifted:
     function: Callable | None
     sign: int
 
-    def __call__(self, params, h):
+    def __call__(self, params, h, *context):
         params, amount = params
-        return (h if self.function is None else self.function(params, h)) + self.sign * amount
+        value = h if self.function is None else self.function(params, h, *context)
+        return value + self.sign * amount
+
+    def with_forward_derivatives(self):
+        return dataclasses.replace(self, function=forward_form(self.function))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Within:
+    """function(params, total) of parameters (params, amount)."""
+
+    function: Callable
+
+    def __call__(self, params, total, *context):
+        return self.function(params[0], total, *context)
 
     def with_forward_derivatives(self):
         return dataclasses.replace(self, function=forward_form(self.function))

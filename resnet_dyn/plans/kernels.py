@@ -160,11 +160,13 @@ def _lesions(subject, effort, mesh: Mesh, target) -> tuple[float, Iterator[_Call
         share = size if whole else size // shards
         mine, images = _images(share, shape), _images(size, shape)
         fit = prefix_walk.fit(net, mine, busiest, budget=int(target.memory / 2))
-        recorded = _Recorded(net, here)
         scored = scores.Scores(metrics.functions_of(('loss', 'error')), None)
-        h_0 = jax.eval_shape(prefix_programs.stem, net, images)
+        known, h_0 = jax.eval_shape(prefix_programs.enter, net, images)
         labels, own = jax.ShapeDtypeStruct((size,), np.int32), np.arange(busiest.leaves)
-        for _ in prefix_walk.walk_part(net, h_0, labels, busiest, scored, fit.width, own, recorded):
+        recorded = _Recorded(net, known, here)
+        for _ in prefix_walk.walk_part(
+            known, h_0, labels, busiest, scored, fit.width, own, recorded
+        ):
             pass
         held.append(fit.bytes)
         calls.append(recorded.calls(images, share, often))
@@ -178,15 +180,16 @@ def _images(number: int, shape: Sequence[int]) -> jax.ShapeDtypeStruct:
 class _Recorded:
     """Stands in for `prefix_programs`: shapes go through, and what is called is counted."""
 
-    def __init__(self, net: stack_lib.ResidualStack, mesh: Mesh):
+    def __init__(self, net: stack_lib.ResidualStack, known: stack_lib.ResidualStack, mesh: Mesh):
         self._net, self._mesh = net, mesh
+        self._kinds = [kind for stage in known.stages for kind in stage.kinds]
         self._found: dict[tuple[str, int], Callable[[], jax.stages.Lowered]] = {}
         self._given: dict[tuple[str, int], Any] = {}
         self._often: collections.Counter = collections.Counter()
 
     def evaluate(self, stage, index, hs, gates_N):
         """As `prefix_programs.evaluate`."""
-        number = next(i for i, one in enumerate(self._net.stages) if one is stage)
+        number = next(i for i, one in enumerate(self._kinds) if one is stage)
         gates_N = np.asarray(gates_N, np.float32)
 
         def lowered():

@@ -195,11 +195,8 @@ def test_forward_lengths_of_a_preact_resnet_sum_to_its_linearised_signal():
 
     def last(h):
         for stage in twin.stages:
-
-            def body(params, h, gate, stage=stage):
-                return stack.block(stage, params, h, gate), None
-
-            h, _ = stack.scan_stage(stage, body, h, jnp.ones(stage.length))
+            gates = jnp.ones(stage.length)
+            h, _ = stack.scan_stage(stage, lambda *block: (stack.block(*block), None), h, gates)
         return h
 
     _, expected = jax.jit(lambda h: jax.jvp(last, (h,), (h,)))(h_0)

@@ -59,7 +59,7 @@ def measured(net, x, key):
     """(|J^T g|^2 / |g|^2 of random g, E|branch|^2 / E|skip|^2), a number a block."""
     (stage,) = net.stages
 
-    def body(params, h, key):
+    def body(stage, params, h, key):
         branch, pull = jax.vjp(lambda h: stage.branch(params, h), h)
         g = jax.random.normal(key, branch.shape)
         (back,) = pull(g)
