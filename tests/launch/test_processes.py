@@ -140,7 +140,8 @@ def assert_alike(workdir, other):
 
 def test_what_two_have_saved_goes_on_with_one(harmed, called, tmp_path):
     one = shutil.copytree(harmed[0], tmp_path / 'one')
-    assert goes_on(called, one).startswith('1 network') and len(parameters(one, 450)) == len(parameters(one, 300))
+    assert goes_on(called, one).startswith('1 network')
+    assert len(parameters(one, 450)) == len(parameters(one, 300))
 
 
 @pytest.fixture(scope='module')
