@@ -158,8 +158,11 @@ class Logits:
 
 def build(kind: Kind, blocks: str, count: int, two: bool, tree: Any) -> stack.ResidualStack:
     """The stack of a tree {'stem', 'attention', 'mlp', 'head'} of arrays, over `count` layers."""
-    attention, mlp, twice = tree['attention'], tree['mlp'], two and kind.parallel
-    if blocks == 'layers' or (kind.parallel and not two):
+    attention, mlp = tree['attention'], tree['mlp']
+    labels = names(kind, blocks, count, two)
+    whole = len(labels) == count
+    twice = kind.parallel and not whole
+    if whole:
         params = {'attention': attention, 'mlp': mlp}
         stage = stack.Stage(params, Layer(kind), count)
     elif twice:
@@ -172,8 +175,6 @@ def build(kind: Kind, blocks: str, count: int, two: bool, tree: Any) -> stack.Re
     else:
         first = stack.Stage(attention, Attention(kind), count)
         stage = stack.Unit((first, stack.Stage(mlp, Mlp(kind), count)))
-    labels = names(kind, blocks, count, two)
-    whole = len(labels) == count
     return stack.ResidualStack(
         stem_params=tree['stem'],
         stages=(stage,),
