@@ -117,6 +117,13 @@ def from_functions(
     return builders.from_functions(stem, branches, head, skips, merge, **options)
 
 
+def from_flax(module, variables, blocks: Sequence[str], inputs, **options) -> ResidualStack:
+    """The stack of somebody else's Flax module, Linen or NNX: see `foreign.from_flax`."""
+    from resnet_dyn.models import foreign  # which is built on this module
+
+    return foreign.from_flax(module, variables, blocks, inputs, **options)
+
+
 def over_seeds(stacks: Sequence[ResidualStack]) -> ResidualStack:
     """S networks of one model as one stack: see `seed_axis.over_seeds`."""
     from resnet_dyn.models import seed_axis  # which is built on this module

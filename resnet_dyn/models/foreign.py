@@ -1,0 +1,285 @@
+"""A stack of somebody else's Flax module, Linen or NNX, which is run as it stands.
+
+    stem   = the module up to the call of its first block
+    branch = block(h) - h, or what a module within the block gives;  skip = h, or the same
+    head   = the module, the output of its last block replaced by h
+
+The parts of the module that a function does not need are not traced where they come after, and are
+dead code that XLA removes where they come before. Neighbouring blocks that are written the same,
+with variables of the same shapes, are one stage.
+"""
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.extend import core
+
+from resnet_dyn import errors
+from resnet_dyn.models import foreign_check, foreign_survey, modules
+from resnet_dyn.models import stack as stack_lib
+
+
+def from_flax(
+    module: nn.Module | nnx.Module,
+    variables,
+    blocks: Sequence[str],
+    inputs,
+    *,
+    branch: str | Sequence[str] | None = None,
+    skip: str | None = None,
+    act: Callable | None = None,
+    call: dict | None = None,
+    couples_examples: bool | None = None,
+    tolerance: float | None = None,
+) -> stack_lib.ResidualStack:
+    """The stack of a Linen or NNX module whose blocks are modules within it.
+
+        from_flax(model, variables, ['layers_0', 'layers_1'], x)    Linen
+        from_flax(model, None, ['layers.0', 'layers.1'], x)         NNX
+
+    What comes before the first block is the stem, what comes after the last the head. A block takes
+    h first and gives h; it is called once. Its branch is block(h) - h, whose last bits are lost
+    where h is larger; better where there is one, name the module within the block whose output is
+    the branch.
+
+    That the stack's output equals the module's is checked on `inputs`, with the variables given and
+    with others where those are constant, as zeros of an initialisation are.
+
+    Args:
+      variables: of Linen, all collections; None for NNX, whose module has its state.
+      blocks: names of the block modules in their order, `encoder/layers_0` or `encoder.layers.0`.
+      inputs: at least two examples of what the module takes: an array (B, ...); a tuple of them for
+        several arguments, or a dict for arguments by name.
+      branch: the module within every block, or a name a block, whose output is the branch.
+      skip: the module within the block whose output is the skip, in the blocks that call it.
+      act: what a block does to the sum: act(skip + branch).
+      call: other arguments of the call, such as {'train': False}; for Linen also those of `apply`
+        (method, mutable, rngs), for NNX `method`.
+      couples_examples: whether an example's output depends on the others; None: tried on `inputs`.
+      tolerance: of the check, relative to the largest output; None: 1e-5 in float32.
+
+    Raises:
+      UserError: a name is not there, or the module has not this form: which block, and why.
+    """
+    if branch is None and (skip is not None or act is not None):
+        raise errors.UserError(
+            'skip= and act= say what a block does with its branch: name that module by branch= too'
+        )
+    inputs = jax.tree.map(jnp.asarray, inputs)
+    root, tree = _runner(module, variables, dict(call or {}))
+    try:
+        plan = _plan(root, tree, list(blocks), inputs, branch, skip, act)
+        if tolerance is None:
+            tolerance = foreign_check.tolerance_for(plan.shapes)
+        foreign_check.check(plan, tree, inputs, tolerance)
+    except jax.errors.UnexpectedTracerError as error:
+        raise errors.UserError(
+            'blocks are called within nn.remat, nn.scan or another transformation, out of which no '
+            'h can be taken: give the module without it (its variables are the same)'
+        ) from error
+    net = plan.assemble(tree)
+    if couples_examples is None:
+        couples_examples = foreign_check.couples(net, inputs, tolerance)
+    return dataclasses.replace(net, couples_examples=couples_examples)
+
+
+def needed(function: Callable, leaves: dict, *args) -> frozenset:
+    """The names of the leaves on which function(leaves, *args) depends."""
+    jaxpr = jax.make_jaxpr(function)(leaves, *args).jaxpr
+    live = {v for v in jaxpr.outvars if isinstance(v, core.Var)}
+    for eqn in reversed(jaxpr.eqns):
+        if live & set(eqn.outvars):
+            live |= {v for v in eqn.invars if isinstance(v, core.Var)}
+    return frozenset(
+        name for name, v in zip(sorted(leaves), jaxpr.invars, strict=False) if v in live
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Block:
+    """What a block makes of h: its output, that less h, or the output of a part of it."""
+
+    runner: modules.Linen | modules.Nnx
+    form: modules.Form
+    given: foreign_survey.Given
+    part: str | None
+    less_h: bool = False
+
+    def __call__(self, params, h):
+        tree, args = self.form.whole(params), (h, *self.given.args)
+        if self.part is None:
+            output = self.runner.run(tree, args, self.given.kwargs)
+            return output - h if self.less_h else output
+
+        def hook(path, part, function, args, kwargs):
+            output = function(*args, **kwargs)
+            if path == self.part:
+                raise modules.Reached(output)
+            return output
+
+        return modules.until_reached(self.runner, tree, args, self.given.kwargs, hook)
+
+
+@dataclasses.dataclass(frozen=True)
+class Stem:
+    """The module up to the call of its first block."""
+
+    runner: modules.Linen | modules.Nnx
+    form: modules.Form
+    first: str
+
+    def __call__(self, params, inputs):
+        def hook(path, part, function, args, kwargs):
+            if path == self.first:
+                raise modules.Reached(args[0])
+            return function(*args, **kwargs)
+
+        return modules.until_reached(
+            self.runner, self.form.whole(params), *modules.arguments(inputs), hook
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Head:
+    """The module, its blocks' outputs replaced: the last by h, the others, unused, by blanks."""
+
+    runner: modules.Linen | modules.Nnx
+    form: modules.Form
+    outputs: tuple[tuple[str, jax.ShapeDtypeStruct], ...]
+    inputs: tuple[tuple[jax.ShapeDtypeStruct, ...], Any]  # leaves and structure
+
+    def __call__(self, params, h):
+        B, outputs = h.shape[0], dict(self.outputs)
+        *_, (last, _) = self.outputs
+
+        def blank(shape):
+            return modules.blank(jax.ShapeDtypeStruct((B, *shape.shape[1:]), shape.dtype))
+
+        def hook(path, part, function, args, kwargs):
+            if path == last:
+                return h
+            return blank(outputs[path]) if path in outputs else function(*args, **kwargs)
+
+        shapes, structure = self.inputs
+        args, kwargs = modules.arguments(structure.unflatten(map(blank, shapes)))
+        return self.runner.run(self.form.whole(params), args, kwargs, hook)
+
+
+class Plan(NamedTuple):
+    """How a stack is made of a tree of variables."""
+
+    root: modules.Linen | modules.Nnx
+    form: modules.Form
+    paths: tuple[str, ...]
+    stem: Stem
+    head: Head
+    branches: tuple[Block, ...]
+    skips: tuple[Block | None, ...]
+    act: Callable | None
+    shapes: tuple[tuple, ...]  # of h before and after each block
+    needed: tuple[frozenset, ...]  # names of leaves: of stem, of each block, of head
+
+    def assemble(self, tree) -> stack_lib.ResidualStack:
+        """The stack with these variables."""
+        leaves = modules.form_of(tree)[1]
+        blocks = [modules.form_of(self.root.own(tree, path))[1] for path in self.paths]
+        blocks = [_only(own, used) for own, used in zip(blocks, self.needed[1:-1], strict=True)]
+        alike = list(zip(self.branches, self.skips, self.shapes, strict=True))
+        stages, start = [], 0
+        for _, group in itertools.groupby(range(len(alike)), lambda i: self._stage(alike, i)):
+            length = len(list(group))
+            params = jax.tree.map(lambda *a: jnp.stack(a), *blocks[start : start + length])
+            branch, skip, _ = alike[start]
+            stages.append(stack_lib.Stage(params, branch, length, skip, self.act))
+            start += length
+        return stack_lib.ResidualStack(
+            _only(leaves, self.needed[0]),
+            tuple(stages),
+            _only(leaves, self.needed[-1]),
+            self.stem,
+            self.head,
+        )
+
+    @staticmethod
+    def _stage(alike, i: int) -> int:
+        """The first block of the stage that block i is in."""
+        before, after = alike[i][2]
+        while i and before == after and alike[i - 1] == alike[i]:
+            i -= 1
+        return i
+
+
+def _runner(module, variables, options: dict):
+    if isinstance(module, nn.Module):
+        if variables is None:
+            raise errors.UserError('variables=None: a Linen module has none of its own, give them')
+        return modules.linen(module, variables, options)
+    if not isinstance(module, nnx.Module):
+        raise errors.UserError(
+            f'module is a {type(module).__name__}: give a module of flax.linen or flax.nnx, or '
+            'take stack.from_functions for functions'
+        )
+    if variables is not None:
+        raise errors.UserError('an NNX module has its state within: give variables=None')
+    return modules.nnx_module(module, options)
+
+
+def _plan(root, tree, names, inputs, branch, skip, act) -> Plan:
+    form, leaves = modules.form_of(tree)
+    met = foreign_survey.survey(root, tree, names, inputs)
+    paths = tuple(block.path for block in met)
+    parts = [branch] * len(met) if branch is None or isinstance(branch, str) else list(branch)
+    if len(parts) != len(met):
+        raise errors.UserError(f'branch= has {len(parts)} names for {len(met)} blocks')
+    stem = Stem(root, form, paths[0])
+    leaf_shapes, structure = jax.tree.flatten(inputs)
+    shapes_in = tuple(jax.ShapeDtypeStruct(a.shape, a.dtype) for a in leaf_shapes)
+    outputs = tuple((block.path, block.after) for block in met)
+    head = Head(root, form, outputs, (shapes_in, structure))
+    branches, skips, used = _functions(met, parts, skip)
+    return Plan(
+        root,
+        form,
+        paths,
+        stem,
+        head,
+        branches,
+        skips,
+        act,
+        tuple((block.before, block.after) for block in met),
+        (needed(stem, leaves, inputs), *used, needed(head, leaves, met[-1].after)),
+    )
+
+
+def _functions(met, parts, skip):
+    """Of every block its branch, its skip, and the leaves that they need; equal ones seen once."""
+    found, branches, skips, used = {}, [], [], []
+    for block, part in zip(met, parts, strict=True):
+        whole = Block(block.runner, block.form, block.given, None, less_h=True)
+        key = whole, part, block.before, block.after
+        if key not in found:
+            within = foreign_survey.parts(block, part)
+            if part is not None:
+                whole = dataclasses.replace(whole, part=part, less_h=False)
+            bypass = dataclasses.replace(whole, part=skip) if skip in within else None
+            foreign_survey.check_shapes(block, part, bypass is not None)
+
+            def both(leaves, h, branch=whole, bypass=bypass):
+                return branch(leaves, h), None if bypass is None else bypass(leaves, h)
+
+            found[key] = whole, bypass, needed(both, block.leaves, block.before)
+        for collected, value in zip((branches, skips, used), found[key], strict=True):
+            collected.append(value)
+    if skip is not None and not any(skips):
+        raise errors.UserError(f'skip={skip!r}: no block calls a module of that name')
+    return tuple(branches), tuple(skips), used
+
+
+def _only(leaves: dict, names) -> dict:
+    return {name: leaf for name, leaf in leaves.items() if name in names}

@@ -1,0 +1,130 @@
+"""Whether a stack does what the module does that it was made of; if not, which block does not."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from resnet_dyn import errors
+from resnet_dyn.models import modules
+from resnet_dyn.models import stack as stack_lib
+
+# the largest difference, as a part of the largest output, by what the values are computed in
+_TOLERANCES = {'float64': 1e-10, 'float32': 1e-5, 'float16': 1e-2, 'bfloat16': 5e-2}
+
+_apply = jax.jit(stack_lib.apply)
+
+
+def tolerance_for(shapes) -> float:
+    """That of the coarsest dtype that h has, at any block."""
+    return max(_TOLERANCES.get(h.dtype.name, 0) for pair in shapes for h in pair)
+
+
+def check(plan, tree, inputs, tolerance: float):
+    """UserError where stack and module differ, with these variables or with the constant moved."""
+    for variables, which in ((tree, 'given'), (_shaken(tree), 'drawn where they are constant')):
+        net, leaves = plan.assemble(variables), modules.form_of(variables)[1]
+        expected = _run(plan.root, plan.form, leaves, inputs)
+        if which == 'given' and not _finite(expected):
+            raise errors.UserError('the output of the module is not finite on these inputs')
+        found = _apply(net, inputs, jnp.ones(net.num_blocks))
+        if _finite(expected) and not _close(found, expected, tolerance):
+            raise errors.UserError(
+                f'{_reason(plan, net, leaves, inputs, tolerance)} (variables {which}; the stack as '
+                f'a whole differs by {_difference(found, expected):.2g} of the largest output)'
+            )
+
+
+def couples(net, inputs, tolerance: float) -> bool:
+    """Whether the first example's output changes where all others are made equal to it."""
+    ones = jnp.ones(net.num_blocks)
+    alike = jax.tree.map(lambda a: jnp.broadcast_to(a[:1], a.shape), inputs)
+    first, alone = (jax.tree.map(lambda a: a[:1], _apply(net, x, ones)) for x in (inputs, alike))
+    return not _close(first, alone, tolerance)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _run(root, form, leaves, inputs):
+    return root.run(form.whole(leaves), *modules.arguments(inputs))
+
+
+def _reason(plan, net, leaves, inputs, tolerance) -> str:
+    """The first place where stack and module part, each block given what the module gives it."""
+    seen = []
+
+    def hook(path, bound, function, args, kwargs):
+        output = function(*args, **kwargs)
+        if path in plan.paths:
+            seen.append((args[0], output))
+        return output
+
+    @jax.jit
+    def observed(leaves):
+        seen.clear()
+        tree = plan.form.whole(leaves)
+        return plan.root.run(tree, *modules.arguments(inputs), hook), list(seen)
+
+    final, values = observed(leaves)
+    pairs = zip([None, *plan.paths], plan.paths, strict=False)
+    h = stack_lib.stem(net, inputs)
+    for (before, path), (s, i), (given, output) in zip(
+        pairs, stack_lib.locate(net), values, strict=True
+    ):
+        if not _close(given, h, tolerance):
+            place = f'between blocks {before} and {path}' if before else f'before block {path}'
+            return (
+                f'h changes {place}: what comes out of the one is not what goes into the other '
+                f'({_difference(given, h):.2g}). Put that into a module that is named as a block, '
+                'or call the module without it'
+            )
+        stage = net.stages[s]
+        found = stack_lib.block(stage, stack_lib.block_params(stage, i), given, 1.0)
+        if not _close(found, output, tolerance):
+            return (
+                f'block {path} is not act(skip + branch) as given: its output differs by '
+                f'{_difference(found, output):.2g}. Check branch=, skip= and act='
+            )
+        h = output
+    found = stack_lib.head(net, h)
+    if not _close(found, final, tolerance):
+        return (
+            f'what comes after block {plan.paths[-1]} takes more than its output: earlier h, or '
+            f'the inputs ({_difference(found, final):.2g})'
+        )
+    return 'every block does what the module does, and their roundings add up: raise tolerance='
+
+
+def _shaken(tree):
+    """The tree with each constant array of floats moved by random numbers within (0, 0.1)."""
+    random = np.random.default_rng(0)
+
+    def move(leaf):
+        leaf = jnp.asarray(leaf)
+        if not jnp.issubdtype(leaf.dtype, jnp.floating) or not leaf.size:
+            return leaf
+        noise = random.uniform(0, 0.1, leaf.shape).astype(np.float32)
+        return jnp.where((leaf == leaf.ravel()[0]).all(), leaf + noise.astype(leaf.dtype), leaf)
+
+    return jax.tree.map(move, tree)
+
+
+def _close(found, expected, tolerance: float) -> bool:
+    return _difference(found, expected) <= tolerance
+
+
+def _difference(found, expected) -> float:
+    """The largest difference, as a part of the largest value expected; of trees the worst."""
+
+    def of(a, b):
+        if a.shape != b.shape:
+            return np.inf
+        a, b = (np.asarray(v.astype(jnp.promote_types(v.dtype, jnp.float32))) for v in (a, b))
+        largest = np.abs(b).max(initial=0)
+        return np.abs(a - b).max(initial=0) / (largest if largest else 1)
+
+    return max(map(of, jax.tree.leaves(found), jax.tree.leaves(expected)), default=0.0)
+
+
+def _finite(outputs) -> bool:
+    return all(bool(jnp.isfinite(a).all()) for a in jax.tree.leaves(outputs))
