@@ -37,7 +37,7 @@ def test_the_notebook_lines_run_as_they_are_written(tiny_run):
 def own(tmp_path_factory, sketched):
     """What the section of other networks leaves: its names, its last values, its folder."""
     folder = tmp_path_factory.mktemp('readme')
-    first, second = code('Your own network')
+    first, second, _ = code('Your own network')
     names = {}
     losses = run(first.replace("'mine'", repr(str(folder / 'mine'))), names)
     return names, losses, run(second, names), folder / 'mine'
@@ -60,3 +60,11 @@ def test_a_transformer_of_sublayers_is_a_stack_whose_blocks_are_deleted_one_by_o
     names, _, greedy, _ = own
     assert names['net'].num_blocks == 8
     assert len(set(greedy.deleted_J.tolist())) == 4 and np.isfinite(greedy.value_J).all()
+
+
+def test_a_flax_module_is_a_stack_by_the_names_of_its_blocks(own):
+    names = dict(own[0])
+    greedy = run(code('Your own network')[2], names)
+    assert names['net'].names == ('layers_1', 'layers_2', 'layers_3', 'layers_4')
+    assert [stage.length for stage in names['net'].stages] == [4]
+    assert len(set(greedy.deleted_J.tolist())) == 2 and np.isfinite(greedy.value_J).all()

@@ -71,7 +71,7 @@ def from_flax(
         raise errors.UserError(
             'skip= and act= say what a block does with its branch: name that module by branch= too'
         )
-    inputs = jax.tree.map(jnp.asarray, inputs)
+    inputs = stack_lib.arrays(inputs)
     root, tree = _runner(module, variables, dict(call or {}))
     try:
         plan = _plan(root, tree, list(blocks), inputs, branch, skip, act)
@@ -151,7 +151,7 @@ class Head:
 
     runner: modules.Linen | modules.Nnx
     form: modules.Form
-    outputs: tuple[tuple[str, jax.ShapeDtypeStruct], ...]
+    outputs: tuple[tuple[str, jax.ShapeDtypeStruct], ...]  # of one example, as the inputs are
     inputs: tuple[tuple[jax.ShapeDtypeStruct, ...], Any]  # leaves and structure
 
     def __call__(self, params, h):
@@ -159,7 +159,7 @@ class Head:
         *_, (last, _) = self.outputs
 
         def blank(shape):
-            return modules.blank(jax.ShapeDtypeStruct((B, *shape.shape[1:]), shape.dtype))
+            return modules.blank(jax.ShapeDtypeStruct((B, *shape.shape), shape.dtype))
 
         def hook(path, part, function, args, kwargs):
             if path == last:
@@ -204,6 +204,7 @@ class Plan(NamedTuple):
             _only(leaves, self.needed[-1]),
             self.stem,
             self.head,
+            names=tuple(path.replace('/', '.') for path in self.paths),
         )
 
     @staticmethod
@@ -238,10 +239,9 @@ def _plan(root, tree, names, inputs, branch, skip, act) -> Plan:
     if len(parts) != len(met):
         raise errors.UserError(f'branch= has {len(parts)} names for {len(met)} blocks')
     stem = Stem(root, form, paths[0])
-    leaf_shapes, structure = jax.tree.flatten(inputs)
-    shapes_in = tuple(jax.ShapeDtypeStruct(a.shape, a.dtype) for a in leaf_shapes)
-    outputs = tuple((block.path, block.after) for block in met)
-    head = Head(root, form, outputs, (shapes_in, structure))
+    leaves_in, structure = jax.tree.flatten(inputs)
+    outputs = tuple((block.path, _example(block.after)) for block in met)
+    head = Head(root, form, outputs, (tuple(map(_example, leaves_in)), structure))
     branches, skips, used = _functions(met, parts, skip)
     return Plan(
         root,
@@ -279,6 +279,10 @@ def _functions(met, parts, skip):
     if skip is not None and not any(skips):
         raise errors.UserError(f'skip={skip!r}: no block calls a module of that name')
     return tuple(branches), tuple(skips), used
+
+
+def _example(array) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(array.shape[1:], array.dtype)
 
 
 def _only(leaves: dict, names) -> dict:

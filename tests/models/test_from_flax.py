@@ -268,8 +268,8 @@ class Chain(nn.Module):
     def __call__(self, x):
         kind = nn.remat(Add) if self.kind == 'remat' else Add
         first, second = kind(self.kind, name='first'), Add(name='second')
-        mask = (x > 0) * 1.0 if self.kind == 'mask' else None
-        h = early = first(x, mask)
+        mask = ((x > 0) * 1.0,) if self.kind == 'mask' else ()
+        h = early = first(x, *mask)
         if self.kind == 'pair':
             h = h[0]
         if self.kind == 'between':
