@@ -38,10 +38,10 @@ class Opened(NamedTuple):
         return layouts.find(self.config).inputs(self.config, array, mask)
 
     def encode(self, texts: Sequence[str], length: int | None = None):
-        """Token ids (B, T) int32 and mask (B, T) of texts, padded on the right, cut at `length`.
+        """Token ids (B, T) int32 and mask (B, T) of texts, padded on the right.
 
-        The folder's own tokenizer decides about special tokens. Raises PretrainedError where the
-        folder has none.
+        The folder's tokenizer adds its special tokens. Nothing is cut unless `length` says where,
+        special tokens included. Raises PretrainedError where the folder has no tokenizer.
         """
         if self.tokenizer is None:
             raise errors.PretrainedError(
@@ -49,7 +49,12 @@ class Opened(NamedTuple):
                 'cannot be made into tokens: give token ids, or put the tokenizer.json of the '
                 'network beside its config.json and open it again'
             )
-        rows = [encoding.ids[:length] for encoding in self.tokenizer.encode_batch(list(texts))]
+        self.tokenizer.no_padding()
+        if length is None:
+            self.tokenizer.no_truncation()
+        else:
+            self.tokenizer.enable_truncation(length)
+        rows = [encoding.ids for encoding in self.tokenizer.encode_batch(list(texts))]
         longest = max(map(len, rows), default=0)
         tokens_BT = np.zeros((len(rows), longest), np.int32)
         mask_BT = np.zeros((len(rows), longest), bool)

@@ -27,7 +27,8 @@ encoder_no_repeat_ngram_size bad_words_ids num_return_sequences forced_bos_token
 forced_eos_token_id remove_invalid_values exponential_decay_length_penalty suppress_tokens
 begin_suppress_tokens tf_legacy_loss chunk_size_feed_forward pretraining_tp
 summary_activation summary_first_dropout summary_proj_to_labels summary_type summary_use_proj
-_num_labels n_ctx max_sequence_length tie_encoder_decoder
+_num_labels n_ctx max_sequence_length tie_encoder_decoder is_llama_config transformers.js_config
+unsloth_fixed unsloth_version _flash_attn_2_enabled use_flash_attn
 """
 # Names that change nothing as long as they are False, None, 0 or empty.
 _IDLE = """

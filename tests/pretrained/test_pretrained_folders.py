@@ -254,18 +254,35 @@ def test_without_a_tokenizer_the_network_opens_and_what_needs_one_says_so(sound)
         opened.encode(['a text'])
 
 
-def test_texts_become_tokens_and_their_mask(folder):
-    words = {'[UNK]': 0, 'to': 1, 'be': 2, 'or': 3}
+def test_texts_become_tokens_and_their_mask_cut_and_padded_as_asked(folder):
+    words = {'[UNK]': 0, 'to': 1, 'be': 2, 'or': 3, '[END]': 4}
+    ends = {'id': '[END]', 'ids': [4], 'tokens': ['[END]']}
+    parts = [
+        {'Sequence': {'id': 'A', 'type_id': 0}},
+        {'SpecialToken': {'id': '[END]', 'type_id': 0}},
+    ]
+    cuts = {'direction': 'Right', 'max_length': 3, 'strategy': 'LongestFirst', 'stride': 0}
+    pads = {'strategy': {'Fixed': 9}, 'direction': 'Right', 'pad_to_multiple_of': None}
     tokenizer = {
         'version': '1.0',
+        'truncation': cuts,
+        'padding': pads | {'pad_id': 0, 'pad_type_id': 0, 'pad_token': '[UNK]'},
         'added_tokens': [],
         'pre_tokenizer': {'type': 'Whitespace'},
+        'post_processor': {
+            'type': 'TemplateProcessing',
+            'single': parts,
+            'pair': parts,
+            'special_tokens': {'[END]': ends},
+        },
         'model': {'type': 'WordLevel', 'vocab': words, 'unk_token': '[UNK]'},
     }
     (folder / 'tokenizer.json').write_text(json.dumps(tokenizer))
-    tokens_BT, mask_BT = pretrained.open(folder).encode(['to be or not to be', 'be'], length=4)
-    np.testing.assert_array_equal(tokens_BT, [[1, 2, 3, 0], [2, 0, 0, 0]])
-    np.testing.assert_array_equal(mask_BT, [[1, 1, 1, 1], [1, 0, 0, 0]])
+    opened = pretrained.open(folder)
+    tokens_BT, mask_BT = opened.encode(['to be or not to be', 'be'], length=4)
+    np.testing.assert_array_equal(tokens_BT, [[1, 2, 3, 4], [2, 4, 0, 0]])
+    np.testing.assert_array_equal(mask_BT, [[1, 1, 1, 1], [1, 1, 0, 0]])
+    np.testing.assert_array_equal(opened.encode(['to be or not to be'])[0], [[1, 2, 3, 0, 1, 2, 4]])
 
 
 @pytest.mark.parametrize(
