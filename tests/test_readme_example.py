@@ -4,10 +4,11 @@ import pathlib
 import re
 
 import numpy as np
+import published
 import pytest
 
 README = pathlib.Path(__file__).parent.parent / 'README.md'
-SECTIONS = ('A real network', 'Your own network')
+SECTIONS = ('A real network', 'Your own network', 'A published network')
 
 
 def code(section):
@@ -68,3 +69,12 @@ def test_a_flax_module_is_a_stack_by_the_names_of_its_blocks(own):
     assert names['net'].names == ('layers_1', 'layers_2', 'layers_3', 'layers_4')
     assert [stage.length for stage in names['net'].stages] == [4]
     assert len(set(greedy.deleted_J.tolist())) == 2 and np.isfinite(greedy.value_J).all()
+
+
+def test_a_published_network_loses_each_of_its_blocks_in_turn(tmp_path):
+    (lines,) = code('A published network')
+    sizes = {'vocab_size': 20, 'n_embd': 8, 'n_layer': 2, 'n_head': 2, 'n_positions': 16}
+    folder = published.write(tmp_path, {'model_type': 'gpt2', **sizes}, 'To be , or not to A rose')
+    losses = run(lines.replace("'gpt2'", repr(str(folder)), 1), {})
+    assert list(losses) == ['0.attention', '0.mlp', '1.attention', '1.mlp']
+    assert len(set(losses.values())) == 4 and np.isfinite(list(losses.values())).all()

@@ -1,16 +1,14 @@
 """Decoders by what has to hold of them, beside the goldens: padding, blocks, positions."""
 
-import json
-
 import jax
 import jax.numpy as jnp
 import numpy as np
+import published
 import pytest
-from safetensors.numpy import save_file
 
 from resnet_dyn import errors, pretrained
 from resnet_dyn.models import stack
-from resnet_dyn.pretrained import layouts, rotary, settings, sublayers
+from resnet_dyn.pretrained import rotary, settings, sublayers
 
 SIZES = {'vocab_size': 13, 'num_hidden_layers': 2, 'hidden_size': 8, 'num_attention_heads': 2}
 CONFIGS = {
@@ -30,19 +28,8 @@ def opened(tmp_path_factory):
     """opened(kind, **options): a network with random weights in the layout of its kind."""
 
     def of(kind, blocks='sublayers', **options):
-        folder = tmp_path_factory.mktemp(kind)
         config = {'model_type': kind, **CONFIGS[kind]}
-        (folder / 'config.json').write_text(json.dumps(config))
-        layout = layouts.LAYOUTS[kind].layout(settings.Settings(config, 'c'), blocks, **options)
-        random = np.random.default_rng(0)
-        wanted = {
-            name: leaf.shape for leaf in jax.tree.leaves(layout.leaves) for name in leaf.names
-        }
-        arrays = {
-            name: (random.normal(size=shape) / 2).astype(np.float32)
-            for name, shape in sorted(wanted.items())
-        }
-        save_file(arrays, folder / 'model.safetensors')
+        folder = published.write(tmp_path_factory.mktemp(kind), config)
         return pretrained.open(folder, blocks=blocks, **options)
 
     return of
