@@ -9,11 +9,10 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-import optax
 
 from resnet_dyn.analysis import effort as effort_lib
 from resnet_dyn.analysis import subjects
-from resnet_dyn.kernels import influence
+from resnet_dyn.kernels import influence, metrics
 
 
 class Influences(NamedTuple):
@@ -42,7 +41,7 @@ def cost(L: int, options=None) -> effort_lib.Cost:
 @jax.jit
 def _sums(stack, inputs, labels):
     def loss(logits):
-        return optax.softmax_cross_entropy_with_integer_labels(logits, labels).sum()
+        return metrics.cross_entropy(logits, labels).sum()
 
     found = influence.measure(stack, inputs, loss)
     return jax.tree.map(lambda mean: mean * len(labels), tuple(found))

@@ -1,6 +1,7 @@
 """How much an analysis looks at, how much of it at once, and sums over examples and networks.
 
     sum over examples = sum over parts of `at_once` examples        (`totals`)
+    of each example                                                 (`by_example`)
 
 Networks go through one after the other or vmapped (`walks`); what is random takes its key from the
 seed of the examples and the name of the measure. On a mesh (`placement.kernel_mesh`) the walks of
@@ -92,6 +93,15 @@ class Effort(NamedTuple):
         return self._replace(progress=prefix_walk.share(self.progress, number, turns))
 
 
+class Masked(NamedTuple):
+    """function(stack, inputs, labels, mask, ...) as one of (stack, inputs, (labels, mask), ...)."""
+
+    function: Callable
+
+    def __call__(self, stack, inputs, labels, *rest, **static):
+        return self.function(stack, inputs, *labels, *rest, **static)
+
+
 class Walk(NamedTuple):
     """Networks and examples that go through a kernel together."""
 
@@ -99,6 +109,7 @@ class Walk(NamedTuple):
     part: int
     inputs: Any
     labels: Any
+    mask: Any  # of the tokens that count, None where all do
     progress: Callable[[int, int], None] | None  # of this walk alone
 
 
@@ -131,8 +142,9 @@ def walks(subject: subjects.Subject, effort: Effort) -> Iterator[Walk]:
         yield Walk(
             rows=slice(first, first + group),
             part=start // at_once,
-            inputs=examples.inputs[rows],
+            inputs=subjects.take(examples.inputs, rows),
             labels=examples.labels[rows],
+            mask=None if examples.mask is None else examples.mask[rows],
             progress=prefix_walk.share(effort.progress, number, turns),
         )
 
@@ -143,22 +155,44 @@ def totals(
     effort: Effort,
     key: jax.Array | None = None,
     shared: tuple = (),
+    masked: bool = False,
     **static: Hashable,
 ):
-    """The sum over parts of function(stack, inputs, labels[, key], *shared, **static): a tree of
-    sums over examples.
+    """The sum over parts of function(stack, inputs, labels[, mask][, key], *shared, **static): a
+    tree of sums over examples.
 
     Float64 NumPy arrays led by S. Each part has a key of its own, the same for all networks; where
     none is asked for, parts are as many as keep the devices of the mesh busy. On a mesh `function`
-    is compiled once for all calls with the same `function` and `static`.
+    is compiled once for all calls with the same `function` and `static`. A `masked` one is given
+    the mask of the tokens that count (B, T), or None.
     """
-    found = collections.defaultdict(list)
-    for walk, sums in _sums(function, subject, effort, key, shared, static):
-        found[walk.rows.start].append(jax.tree.map(lambda a: np.asarray(a, np.float64), sums))
+    found = _found(function, subject, effort, key, shared, masked, static)
+    over_parts = [jax.tree.map(lambda *a: sum(a), *parts.values()) for parts in found]
+    return jax.tree.map(lambda *a: np.concatenate(a), *over_parts)
+
+
+def by_example(function: Callable, subject: subjects.Subject, effort: Effort, **static: Hashable):
+    """function(stack, inputs, labels, mask, **static), a tree of arrays led by B, of all examples.
+
+    Float64 NumPy arrays (S, B, ...), with what is said of `totals`.
+    """
+    found = _found(function, subject, effort, None, (), True, static)
+    whole = [
+        jax.tree.map(lambda *a: np.concatenate(a, 1), *(parts[part] for part in sorted(parts)))
+        for parts in found
+    ]
+    return jax.tree.map(lambda *a: np.concatenate(a), *whole)
+
+
+def _found(function, subject, effort, key, shared, masked: bool, static) -> list[dict[int, Any]]:
+    """What was found of each group of networks, by the part of the examples."""
+    found = collections.defaultdict(dict)
+    for walk, values in _values(function, subject, effort, key, shared, masked, static):
+        values = jax.tree.map(lambda a: np.asarray(a, np.float64), values)
+        found[walk.rows.start][walk.part] = values
         if walk.progress is not None:
             walk.progress(1, 1)
-    over_parts = [jax.tree.map(lambda *a: sum(a), *parts) for parts in found.values()]
-    return jax.tree.map(lambda *a: np.concatenate(a), *over_parts)
+    return list(found.values())
 
 
 def turns(subject: subjects.Subject, effort: Effort, keyed: bool) -> Iterator[list[Walk]]:
@@ -180,12 +214,15 @@ def turns(subject: subjects.Subject, effort: Effort, keyed: bool) -> Iterator[li
     yield from waiting.values()
 
 
-def _sums(function, subject, effort: Effort, key, shared, static) -> Iterator[tuple[Walk, Any]]:
-    """The walks in their order, each with its sums led by its networks."""
+def _values(
+    function, subject, effort: Effort, key, shared, masked: bool, static
+) -> Iterator[tuple[Walk, Any]]:
+    """The walks in their order, each with its values led by its networks."""
+    function = Masked(function) if masked else function
     if effort.mesh is None:
         function = functools.partial(function, **static)
         for (walk,) in turns(subject, effort, key is not None):
-            given = (walk.inputs, walk.labels)
+            given = (walk.inputs, _labels(walk, masked))
             given += () if key is None else (jax.random.fold_in(key, walk.part),)
             stacks = subject.stacks[walk.rows]
             yield walk, seed_axis.of_stacks(function, stacks, effort.how, *given, *shared)
@@ -193,23 +230,27 @@ def _sums(function, subject, effort: Effort, key, shared, static) -> Iterator[tu
     together = dealt(function, effort.mesh, effort.how, tuple(static.items()))
     number = effort.mesh.size
     for turn in turns(subject, effort, key is not None):
-        jobs = [_job(subject, effort.how, walk) for walk in turn]
+        jobs = [_job(subject, effort.how, walk, _labels(walk, masked)) for walk in turn]
         jobs += jobs[-1:] * (number - len(jobs))  # what is idle does the last again
-        sums = jax.device_get(together(placement.deal(jobs, effort.mesh), key, shared))
+        values = jax.device_get(together(placement.deal(jobs, effort.mesh), key, shared))
         for i, walk in enumerate(turn):
-            yield walk, jax.tree.map(lambda a, i=i: a[i], sums)
+            yield walk, jax.tree.map(lambda a, i=i: a[i], values)
 
 
-def _job(subject, how: str, walk: Walk) -> tuple:
+def _labels(walk: Walk, masked: bool):
+    return (walk.labels, walk.mask) if masked else walk.labels
+
+
+def _job(subject, how: str, walk: Walk, labels) -> tuple:
     """(stack, inputs, labels, part), the stack of one network, or of all led by S."""
     stacks = subject.stacks[walk.rows]
     stack = stacks[0] if how == 'map' else seed_axis.joined(stacks)
-    return stack, walk.inputs, walk.labels, np.int32(walk.part)
+    return stack, walk.inputs, labels, np.int32(walk.part)
 
 
 @functools.lru_cache(maxsize=64)
 def dealt(function: Callable, mesh: Mesh, how: str, static: tuple) -> Callable:
-    """(jobs, key, shared) -> sums led by jobs and networks: on each device of a mesh one job."""
+    """(jobs, key, shared) -> values led by jobs and networks: on each device of a mesh one job."""
     function = functools.partial(function, **dict(static))
 
     def of_one(jobs, key, shared):

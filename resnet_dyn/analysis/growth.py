@@ -18,11 +18,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from resnet_dyn.analysis import effort as effort_lib
 from resnet_dyn.analysis import subjects
 from resnet_dyn.kernels import growth as kernel
+from resnet_dyn.kernels import metrics
 
 
 class Growth(NamedTuple):
@@ -78,7 +78,7 @@ def _of_one(subject, effort) -> tuple:
 
 
 def _loss(labels):
-    return lambda logits: optax.softmax_cross_entropy_with_integer_labels(logits, labels).sum()
+    return lambda logits: metrics.cross_entropy(logits, labels).sum()
 
 
 @jax.jit

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from resnet_dyn.analysis import effort as effort_lib
-from resnet_dyn.analysis import requirements
+from resnet_dyn.analysis import requirements, subjects
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,3 +57,5 @@ class Measure(NamedTuple):
     examples: bool = True  # False: it looks at parameters alone
     draws: bool = False  # its numbers depend on the seed of the examples
     parts: bool = False  # its numbers depend on how many examples go at once, as draws by part do
+    # (record, names) -> what a table cannot hold, such as orders of blocks, as lines for people
+    lines: Callable[[Any, subjects.Names], list[str]] | None = None

@@ -48,7 +48,7 @@ class Reorders(NamedTuple):
 def measure(subject: subjects.Subject, effort: effort_lib.Effort, options: Options) -> Reorders:
     """Raises ValueError where no two blocks have equal shapes."""
     stacks, L, examples = subject.stacks, subject.blocks, subject.examples
-    groups = reorder.alike(stacks[0], examples.inputs[:2])
+    groups = reorder.alike(stacks[0], examples.first(2))
     drawn = _drawn(subject, groups, options)
     distinct = list(dict.fromkeys(order for _, order in drawn))
     scores = [

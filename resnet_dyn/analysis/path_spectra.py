@@ -17,12 +17,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from resnet_dyn import fields
 from resnet_dyn.analysis import effort as effort_lib
 from resnet_dyn.analysis import subjects
-from resnet_dyn.kernels import path_gradients
+from resnet_dyn.kernels import metrics, path_gradients
 from resnet_dyn.models import stack as stack_lib
 from resnet_dyn.models import transforms
 
@@ -89,7 +88,7 @@ def backward_sums(stack, inputs, labels, key, probes):
     """
 
     def loss(logits):
-        return optax.softmax_cross_entropy_with_integer_labels(logits, labels).sum()
+        return metrics.cross_entropy(logits, labels).sum()
 
     def from_h0(h):
         gates_L = jnp.ones(stack.num_blocks, h.dtype)

@@ -88,7 +88,7 @@ def weights(subject: subjects.Subject, effort, options) -> str:
 
 def equal_blocks(subject: subjects.Subject, effort, options) -> str:
     """Two blocks that can change places."""
-    if reorder.alike(subject.stacks[0], subject.examples.inputs[:2]):
+    if reorder.alike(subject.stacks[0], subject.examples.first(2)):
         return ''
     return 'no two blocks have the same shape, so none can change places; train a deeper net'
 

@@ -27,15 +27,25 @@ class Names(NamedTuple):
 class Examples(NamedTuple):
     """What the networks are looked at with, as they take it."""
 
-    inputs: Any  # (B, ...)
-    labels: Any  # (B,)
-    mask: Any = None  # (B, T), tokens that count; None: all of every example. No measure reads it
+    inputs: Any  # (B, ...), or a tree of arrays led by B
+    labels: Any  # (B,), or of tokens (B, T), where -1 does not count
+    mask: Any = None  # (B, T), tokens that count in what is said of hidden states; None: all
     seed: int = 0  # what a measure draws at random, it draws from this
 
     @property
     def number(self) -> int:
         """B."""
         return len(self.labels)
+
+    @property
+    def tokens(self) -> bool:
+        """Whether examples are sequences of tokens: whole numbers (B, T) are among the inputs."""
+        leaves = [leaf for leaf in jax.tree.leaves(self.inputs) if leaf.ndim == 2]
+        return any(jnp.issubdtype(leaf.dtype, jnp.integer) for leaf in leaves)
+
+    def first(self, number: int):
+        """The inputs of the first examples."""
+        return take(self.inputs, slice(number))
 
 
 class Origin(NamedTuple):
@@ -67,7 +77,7 @@ class Subject(NamedTuple):
     def outputs(self) -> int:
         """K, the length of the last axis of the head's output."""
         gates_L = jnp.ones(self.blocks)
-        inputs = jnp.asarray(self.examples.inputs)
+        inputs = self.examples.inputs
         return jax.eval_shape(stack_lib.apply, self.stacks[0], inputs, gates_L).shape[-1]
 
     def some(self, networks: Sequence[int]) -> 'Subject':
@@ -86,12 +96,16 @@ def of_networks(
     *,
     names: Names | None = None,
     seed: int = 0,
+    mask=None,
 ) -> Subject:
     """The subject of one network or of several of one model, on inputs (B, ...) and labels (B,).
 
+    Inputs may be a tree of arrays led by B. Labels of tokens are (B, T), -1 where one does not
+    count, and `mask` (B, T) says which tokens count in what is said of hidden states; None: all.
+
     Raises TypeError for what is no stack; ValueError for no network, for networks that differ in
     more than parameters, for names of other numbers, and DataError for labels that are not whole
-    numbers in 0..K-1, one an example.
+    numbers in 0..K-1, one an example or a token, and for a mask of another form.
     """
     if isinstance(networks, stack_lib.ResidualStack):
         networks = (networks,)
@@ -112,25 +126,51 @@ def of_networks(
                 'differ. Give networks that differ in their parameters alone'
             )
     S, L = len(networks), stack_lib.num_blocks(networks[0])
-    names = names or numbered(S, L)
+    names = names or numbered(S, L, getattr(networks[0], 'names', None))
     if (len(names.networks), len(names.blocks)) != (S, L):
         raise ValueError(
             f'{len(names.networks)} names for {S} networks and {len(names.blocks)} for {L} blocks: '
             'give one each'
         )
-    inputs = jnp.asarray(inputs)
+    inputs = arrays(inputs)
+    mask = None if mask is None else jnp.asarray(mask, bool)
     stacks = tuple(stack_lib.on_device(network) for network in networks)
-    subject = Subject(stacks, names, Examples(inputs, np.asarray(labels), seed=seed), Origin())
-    labels = _checked(np.asarray(labels), inputs, subject)
-    return subject._replace(examples=subject.examples._replace(labels=jnp.asarray(labels)))
+    examples = Examples(inputs, np.asarray(labels), mask, seed)
+    subject = Subject(stacks, names, examples, Origin())
+    labels = _checked(examples, subject)
+    return subject._replace(examples=examples._replace(labels=jnp.asarray(labels)))
 
 
-def _checked(labels, inputs, subject: Subject) -> np.ndarray:
+def arrays(inputs):
+    """Inputs as JAX's arrays: one array, or a tree of them; lists of numbers are an array."""
+    if any(not hasattr(leaf, 'shape') for leaf in jax.tree.leaves(inputs)):
+        return jnp.asarray(inputs)
+    return jax.tree.map(jnp.asarray, inputs)
+
+
+def take(inputs, rows):
+    """The inputs of some examples, `rows` a slice or indices."""
+    return jax.tree.map(lambda leaf: leaf[rows], inputs)
+
+
+def _checked(examples: Examples, subject: Subject) -> np.ndarray:
     """The labels if they are classes of the examples; DataError saying what is wrong with them."""
-    if not inputs.shape or not inputs.shape[0] or labels.shape[:1] != inputs.shape[:1]:
+    labels, mask = examples.labels, examples.mask
+    shapes = [leaf.shape for leaf in jax.tree.leaves(examples.inputs)]
+    if (
+        not labels.shape[:1]
+        or any(shape[:1] != labels.shape[:1] for shape in shapes)
+        or not len(labels)
+    ):
+        said = f'shape {shapes[0]}' if len(shapes) == 1 else f'shapes {shapes}'
         raise errors.DataError(
-            f'inputs have shape {inputs.shape} and labels {labels.shape}: give at least one '
+            f'inputs have {said} and labels {labels.shape}: give at least one '
             'example, and one label an example'
+        )
+    if mask is not None and (mask.ndim != 2 or len(mask) != len(labels)):
+        raise errors.DataError(
+            f'the mask has shape {mask.shape}: it says of each token of the {len(labels)} examples '
+            'whether it counts, (B, T)'
         )
     if labels.dtype.kind not in 'iu':
         raise errors.DataError(
@@ -138,7 +178,8 @@ def _checked(labels, inputs, subject: Subject) -> np.ndarray:
             'if these are)'
         )
     classes = subject.outputs
-    if at := metrics.outside(labels, classes):
+    counted = np.where(labels == -1, 0, labels) if labels.ndim > 1 else labels
+    if at := metrics.outside(counted, classes):
         raise errors.DataError(
             f'label {labels[at]} of example {at[0]} is none of the {classes} classes '
             f'0..{classes - 1} of the output'
@@ -146,10 +187,11 @@ def _checked(labels, inputs, subject: Subject) -> np.ndarray:
     return labels
 
 
-def numbered(networks: int, blocks: int) -> Names:
-    """Names by number alone."""
+def numbered(networks: int, blocks: int, known: Sequence[str] | None = None) -> Names:
+    """Names by number alone, of blocks where they are not known."""
     return Names(
-        tuple(f'network {s}' for s in range(networks)), tuple(f'block {l}' for l in range(blocks))
+        tuple(f'network {s}' for s in range(networks)),
+        tuple(known or (f'block {l}' for l in range(blocks))),
     )
 
 

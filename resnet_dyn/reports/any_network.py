@@ -26,6 +26,7 @@ def analyze(
     *,
     options: Mapping[str, Mapping[str, Any]] | None = None,
     names: subjects.Names | None = None,
+    mask=None,
     seed: int = 0,
     examples_at_once: int = effort_lib.Settings.examples_at_once,
     memory: float | None = None,
@@ -43,10 +44,12 @@ def analyze(
 
     Args:
       net: a `ResidualStack` (`models.stack`), or a list of them that differ in parameters alone.
-      inputs: (B, ...), as the stem takes them. labels: (B,) whole numbers, classes.
+      inputs: (B, ...) or a tree of arrays led by B, as the stem takes them.
+      labels: (B,) whole numbers, classes; of tokens (B, T), -1 where one does not count.
       what: names of measures; one that these networks do not admit is left out and said.
       options: options of measures, as in {'random': {'draws': 100}}.
       names: of the networks and their blocks; unset: numbers.
+      mask: (B, T) of the tokens that count in what is said of hidden states; unset: all.
       seed: what is drawn at random is drawn from it.
       examples_at_once: examples in one call; a network whose examples meet takes all at once.
       memory: GiB for activations; unset: half of what is available.
@@ -66,7 +69,7 @@ def analyze(
     given = {'examples_at_once': examples_at_once, 'memory': memory}
     settings = effort_lib.Settings(**fields.given(effort_lib.Settings, given, 'analyze', ''))
     effort = effort_lib.of_settings(settings, how, mesh=mesh)
-    subject = subjects.of_networks(net, inputs, labels, names=names, seed=seed)
+    subject = subjects.of_networks(net, inputs, labels, names=names, seed=seed, mask=mask)
     selection = selection_lib.choose(what, subject, effort, options)
     report(notes.costs(selection))
     if workdir is not None:
@@ -97,8 +100,8 @@ class _Networks:
         examples = subject.examples
         behaviour = [_behaviour(net, examples.inputs) for net in subject.stacks]
         parameters = [leaf for net in subject.stacks for leaf in jax.tree.leaves(net)]
-        self._networks = _digest([*parameters, *behaviour])
-        self._examples = _digest([examples.inputs, examples.labels])
+        self._networks = digest([*parameters, *behaviour])
+        self._examples = digest(jax.tree.leaves((examples.inputs, examples.labels, examples.mask)))
 
     def facts(self, step: int, looks: bool = True) -> dict[str, Any]:
         """The networks, the examples, and the seed of what is drawn."""
@@ -131,7 +134,8 @@ def _behaviour(net, inputs) -> np.ndarray:
     return np.stack([np.asarray(_outputs(net, inputs, gates_L)) for gates_L in gates_2L])
 
 
-def _digest(arrays) -> str:
+def digest(arrays) -> str:
+    """SHA-256 of arrays with their dtypes and shapes."""
     total = hashlib.sha256()
     for array in arrays:
         array = np.ascontiguousarray(array)

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from resnet_dyn import errors, records
-from resnet_dyn.analysis import archive, trajectories
-from resnet_dyn.reports import notes, pictures, selection, tables
+from resnet_dyn.analysis import archive, subjects, trajectories
+from resnet_dyn.reports import measures, notes, pictures, selection, tables
 
 
 class Analysis(NamedTuple):
@@ -46,7 +46,8 @@ def show(
         return []
     everything = [one for found_T in by_name.values() for one in found_T]
     steps = [visit.step for visit in visits if not visit.damage]
-    say(f'\n{tables.text(_records(by_name), steps)}\n\n{_note(analysis, everything)}\n')
+    parts = [tables.text(_records(by_name), steps), *_lines(by_name), _note(analysis, everything)]
+    say('\n' + '\n\n'.join(parts) + '\n')
     failed = []
     for name, found_T in by_name.items() if workdir is not None else ():
         try:
@@ -64,8 +65,8 @@ def _write(workdir: pathlib.Path, name: str, found_T, analysis: Analysis) -> lis
     stem = archive.stem(name, analysis.network)
     table = workdir / 'tables' / f'{stem}{which}.txt'
     numbers = tables.write_csv(table.with_suffix('.csv'), _records(one), analysis.networks)
-    text = f'{tables.text(_records(one))}\n\n{_note(analysis, found_T, name)}\n'
-    records.write_text(table, text)
+    parts = [tables.text(_records(one)), *_lines(one), _note(analysis, found_T, name)]
+    records.write_text(table, '\n\n'.join(parts) + '\n')
     # A picture counts the networks that it leaves out itself, and since when.
     source = analysis.note([found.settings for found in found_T])
     note = notes.note(source, analysis.selection, name)
@@ -73,6 +74,16 @@ def _write(workdir: pathlib.Path, name: str, found_T, analysis: Analysis) -> lis
         workdir, name, _records(one)[name], note, analysis.network, which, analysis.trained
     )
     return [table, numbers, *drawn]
+
+
+def _lines(by_name) -> list[str]:
+    """What measures say beside the table, of their last step."""
+    said = []
+    for name, found_T in by_name.items():
+        lines, last = measures.MEASURES[name].lines, found_T[-1]
+        if lines is not None and 'names' in last.origin:
+            said.append('\n'.join(lines(last.record, subjects.Names(**last.origin['names']))))
+    return [text for text in said if text]
 
 
 def _records(by_name) -> dict[str, list]:

@@ -30,6 +30,68 @@ def fits(name: str, law, coherent: bool, of: str) -> tuple[Column, Column]:
     )
 
 
+SINGLES = (
+    Column(
+        'error %',
+        lambda r: 100 * r.full_error_S,
+        '.2f',
+        'of the whole network on the examples of the analysis',
+    ),
+    Column(
+        'one deleted, mean',
+        lambda r: 100 * r.error_SL.mean(-1),
+        '.2f',
+        'error (%) without one block, mean over the blocks',
+    ),
+    Column(
+        'worst',
+        lambda r: 100 * r.error_SL.max(-1),
+        '.2f',
+        'error (%) without the one block that costs most',
+    ),
+)
+
+GREEDY = (
+    Column(
+        'spare at +5 points',
+        summaries.spare_blocks,
+        '.1f',
+        'blocks that can go, always the one missed least, before the error has risen by '
+        'more than 5 points',
+    ),
+)
+
+REORDER = (
+    Column(
+        'one swap',
+        lambda r: 100 * summaries.swapped_error(r, 1),
+        '.2f',
+        'error (%) after two blocks of equal shape changed places, mean over the orders',
+    ),
+    Column(
+        'many swaps',
+        lambda r: 100 * summaries.swapped_error(r, int(r.swaps_N.max())),
+        '.2f',
+        'error (%) after the largest number of random swaps that led to another order '
+        'than the one as trained',
+    ),
+)
+
+INFLUENCE = (
+    Column(
+        '|branch| / |skip|',
+        lambda r: summaries.mean_of_there(r.branch_over_skip_SL),
+        '.3f',
+        'size of what a branch adds over what its skip carries, mean over the blocks',
+    ),
+    Column(
+        'influence',
+        lambda r: summaries.mean_of_there(r.block_influence_SL),
+        '.3f',
+        '1 - cos(skip, output), mean over the blocks',
+    ),
+)
+
 GAMMA_DEPTH = (
     Column(
         'E[r] predicted from gammas, sigma recomputed',
@@ -140,6 +202,30 @@ DEPTH_USE = (
         '.3f',
         'relative change of the branches behind a block that is left out, root mean square over '
         'examples, mean over these and then over the blocks',
+    ),
+)
+
+EFFECTIVE_DEPTH = (
+    Column(
+        'depth by cosine',
+        lambda r: r.depth_SQ[:, 0],
+        '.1f',
+        'the last layer, from 0, that turns against its input (cos < 0) before one that does not '
+        '(Hu et al. 2025); none where there is none',
+    ),
+    Column(
+        'depth by KL',
+        lambda r: r.depth_SQ[:, 1],
+        '.1f',
+        'layers passed from which on KL(head at that depth || output) is below a share of its '
+        'largest (--effective_depth.divergence)',
+    ),
+    Column(
+        'depth by top-5',
+        lambda r: r.depth_SQ[:, 2],
+        '.1f',
+        'layers passed from which on more than a share (--effective_depth.overlap) of their 5 '
+        'likeliest classes, of what is above chance, are in common',
     ),
 )
 

@@ -9,6 +9,7 @@ from resnet_dyn.analysis import (
     block_influence,
     depth_measures,
     depth_use,
+    effective_depth,
     gamma_depth,
     gamma_profiles,
     growth,
@@ -22,9 +23,10 @@ from resnet_dyn.analysis import (
 from resnet_dyn.analysis.measure import Column, Measure, NoOptions, Picture
 from resnet_dyn.plots import depth, gammas, influence, interactions, lesions, paths
 from resnet_dyn.plots import depth_use as depth_use_plots
+from resnet_dyn.plots import effective_depth as effective_depth_plots
 from resnet_dyn.plots import growth as growth_plots
 from resnet_dyn.plots import orders as order_plots
-from resnet_dyn.reports import columns
+from resnet_dyn.reports import columns, said
 
 DEFAULT = ('gammas', 'depth', 'singles')
 
@@ -96,27 +98,9 @@ MEASURES: dict[str, Measure] = {
         (requirements.skips,),
         NoOptions,
         Picture(lesions.singles, 'Single lesions'),
-        (
-            Column(
-                'error %',
-                lambda r: 100 * r.full_error_S,
-                '.2f',
-                'of the whole network on the examples of the analysis',
-            ),
-            Column(
-                'one deleted, mean',
-                lambda r: 100 * r.error_SL.mean(-1),
-                '.2f',
-                'error (%) without one block, mean over the blocks',
-            ),
-            Column(
-                'worst',
-                lambda r: 100 * r.error_SL.max(-1),
-                '.2f',
-                'error (%) without the one block that costs most',
-            ),
-        ),
+        columns.SINGLES,
         text='loss and error without each single block, and the guess of a gradient by gates',
+        lines=said.singles,
     ),
     'pairs': Measure(
         lesion_curves.PairLesions,
@@ -162,16 +146,9 @@ MEASURES: dict[str, Measure] = {
         (requirements.skips,),
         NoOptions,
         Picture(lesions.greedy, 'Greedy lesions'),
-        (
-            Column(
-                'spare at +5 points',
-                summaries.spare_blocks,
-                '.1f',
-                'blocks that can go, always the one missed least, before the error has risen by '
-                'more than 5 points',
-            ),
-        ),
+        columns.GREEDY,
         text='blocks deleted one by one, always the one that is missed least',
+        lines=said.greedy,
     ),
     'reorder': Measure(
         orders.Reorders,
@@ -180,21 +157,7 @@ MEASURES: dict[str, Measure] = {
         (requirements.skips, requirements.equal_blocks),
         orders.Options,
         Picture(order_plots.reorder, 'Blocks in another order'),
-        (
-            Column(
-                'one swap',
-                lambda r: 100 * summaries.swapped_error(r, 1),
-                '.2f',
-                'error (%) after two blocks of equal shape changed places, mean over the orders',
-            ),
-            Column(
-                'many swaps',
-                lambda r: 100 * summaries.swapped_error(r, int(r.swaps_N.max())),
-                '.2f',
-                'error (%) after the largest number of random swaps that led to another order '
-                'than the one as trained',
-            ),
-        ),
+        columns.REORDER,
         text=("error after random swaps of equal blocks, by Kendall's tau (Veit et al., fig 5b)"),
         draws=True,
     ),
@@ -249,6 +212,7 @@ MEASURES: dict[str, Measure] = {
             *columns.INTERACTIONS,
         ),
         text='all 2^L sub-networks: variance by how many blocks act together, Shapley values',
+        lines=said.interactions,
     ),
     'influence': Measure(
         block_influence.Influences,
@@ -257,21 +221,12 @@ MEASURES: dict[str, Measure] = {
         (requirements.skips, requirements.examples_apart),
         NoOptions,
         Picture(influence.influences, 'What blocks do to the signal'),
-        (
-            Column(
-                '|branch| / |skip|',
-                lambda r: summaries.mean_of_there(r.branch_over_skip_SL),
-                '.3f',
-                'size of what a branch adds over what its skip carries, mean over the blocks',
-            ),
-            Column(
-                'influence',
-                lambda r: summaries.mean_of_there(r.block_influence_SL),
-                '.3f',
-                '1 - cos(skip, output), mean over the blocks',
-            ),
+        columns.INFLUENCE,
+        text=(
+            'what each block does to the signal and its gradient; angles between depths; by these '
+            'the orders of ShortGPT and of Gromov et al.'
         ),
-        text='what each block does to the signal and its gradient; angles between depths',
+        lines=said.influences,
     ),
     'depth_use': Measure(
         depth_use.DepthUse,
@@ -285,6 +240,21 @@ MEASURES: dict[str, Measure] = {
             'depth as it is asked of language models: sign of cos(branch, skip), the head applied '
             'early, later blocks without an earlier one'
         ),
+    ),
+    'effective_depth': Measure(
+        effective_depth.EffectiveDepth,
+        effective_depth.measure,
+        effective_depth.cost,
+        (requirements.skips,),
+        effective_depth.Options,
+        Picture(effective_depth_plots.depths, 'Effective depth'),
+        columns.EFFECTIVE_DEPTH,
+        text=(
+            'three effective depths in layers (Hu et al. 2025), with intervals over examples: sign '
+            'of the cosine, the head applied early by KL and by top-5'
+        ),
+        draws=True,
+        lines=said.effective_depths,
     ),
     'growth': Measure(
         growth.Growth,

@@ -8,6 +8,7 @@ import numpy as np
 from resnet_dyn.plots import (
     depth,
     depth_use,
+    effective_depth,
     gammas,
     growth,
     influence,
@@ -30,6 +31,7 @@ PICTURES = {
     'interactions': interactions.spectra,
     'influence': influence.influences,
     'depth_use': depth_use.uses,
+    'effective_depth': effective_depth.depths,
     'growth': growth.theorems,
 }
 _SCORES = 'step full_loss_S full_error_S '
@@ -50,6 +52,8 @@ FIELDS = {
     'angular_distance_SNN',
     'depth_use': 'step cosine_SL divergence_SN overlap_SN chance change_SLL later_change_SL '
     'sign_change_S divergence_depth_S overlap_depth_S',
+    'effective_depth': 'step cosine_SU divergence_SV overlap_SV chance depth_SQ low_SQ high_SQ '
+    'lacking_SQ resamples',
     'growth': 'step slope_SL condition_SL drive_SL first_condition_S bracket_S scale_bracket_S '
     'cosine_S gradient_norm_S weight_norm_S',
 }
@@ -111,6 +115,7 @@ def _record(name, S, step, L, M, seed):
     draw = np.random.default_rng(seed)
     swaps_N = np.repeat(2 ** np.arange(L.bit_length()), 3)
     sizes = {'S': S, 'L': L, 'R': L + 1, 'J': min(L, 20) + 1, 'M': M, 'N': len(swaps_N)}
+    sizes |= {'U': L, 'V': L + 1, 'Q': 3}
     fixed = {
         'step': np.array(step),
         'norms_N': np.array(['norm_0', 'norm_1']),
@@ -123,6 +128,7 @@ def _record(name, S, step, L, M, seed):
         'paths_R': np.array([math.comb(L, k) for k in range(L + 1)], float),
         'probes': np.array(8),
         'chance': np.array(0.5),
+        'resamples': np.array(1000),
     }
     if name == 'gammas':
         sizes['N'] = 2
