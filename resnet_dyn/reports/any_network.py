@@ -1,7 +1,6 @@
 """Every measure on any network in one call, for people who never made a run of ours."""
 
 import functools
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -10,11 +9,13 @@ import numpy as np
 from jax.sharding import Mesh
 
 from resnet_dyn import errors, fields, records
-from resnet_dyn.analysis import archive, subjects, trajectories
+from resnet_dyn.analysis import archive, digests, subjects, trajectories
 from resnet_dyn.analysis import effort as effort_lib
 from resnet_dyn.models import stack as stack_lib
 from resnet_dyn.reports import closing, measures, notes
 from resnet_dyn.reports import selection as selection_lib
+
+SEQUENCES = 2  # whose outputs tell networks apart; those of all may not fit
 
 
 def analyze(
@@ -98,10 +99,13 @@ class _Networks:
     def __init__(self, subject: subjects.Subject):
         self._subject = subject
         examples = subject.examples
-        behaviour = [_behaviour(net, examples.inputs) for net in subject.stacks]
+        some = examples.first(SEQUENCES) if examples.tokens else examples.inputs
+        behaviour = [_behaviour(net, some) for net in subject.stacks]
         parameters = [leaf for net in subject.stacks for leaf in jax.tree.leaves(net)]
-        self._networks = digest([*parameters, *behaviour])
-        self._examples = digest(jax.tree.leaves((examples.inputs, examples.labels, examples.mask)))
+        self._networks = digests.of_arrays([*parameters, *behaviour])
+        self._examples = digests.of_arrays(
+            jax.tree.leaves((examples.inputs, examples.labels, examples.mask))
+        )
 
     def facts(self, step: int, looks: bool = True) -> dict[str, Any]:
         """The networks, the examples, and the seed of what is drawn."""
@@ -132,13 +136,3 @@ def _behaviour(net, inputs) -> np.ndarray:
     fractions_L = 1 / (1 + np.arange(1, L + 1, dtype=np.float32))
     gates_2L = (np.ones(L, np.float32), fractions_L)
     return np.stack([np.asarray(_outputs(net, inputs, gates_L)) for gates_L in gates_2L])
-
-
-def digest(arrays) -> str:
-    """SHA-256 of arrays with their dtypes and shapes."""
-    total = hashlib.sha256()
-    for array in arrays:
-        array = np.ascontiguousarray(array)
-        total.update(f'{array.dtype}{array.shape}'.encode())
-        total.update(array.reshape(-1).view(np.uint8))
-    return total.hexdigest()
