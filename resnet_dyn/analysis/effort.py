@@ -24,6 +24,7 @@ from resnet_dyn import fields
 from resnet_dyn.analysis import subjects
 from resnet_dyn.kernels import prefix_walk
 from resnet_dyn.models import placement, seed_axis
+from resnet_dyn.models import stack as stack_lib
 
 _STREAMS = {'random': 1, 'reorder': 2, 'paths': 3}  # by name alone for all others
 
@@ -142,7 +143,7 @@ def walks(subject: subjects.Subject, effort: Effort) -> Iterator[Walk]:
         yield Walk(
             rows=slice(first, first + group),
             part=start // at_once,
-            inputs=subjects.take(examples.inputs, rows),
+            inputs=stack_lib.take(examples.inputs, rows),
             labels=examples.labels[rows],
             mask=None if examples.mask is None else examples.mask[rows],
             progress=prefix_walk.share(effort.progress, number, turns),

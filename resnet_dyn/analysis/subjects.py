@@ -45,7 +45,7 @@ class Examples(NamedTuple):
 
     def first(self, number: int):
         """The inputs of the first examples."""
-        return take(self.inputs, slice(number))
+        return stack_lib.take(self.inputs, slice(number))
 
 
 class Origin(NamedTuple):
@@ -126,31 +126,19 @@ def of_networks(
                 'differ. Give networks that differ in their parameters alone'
             )
     S, L = len(networks), stack_lib.num_blocks(networks[0])
-    names = names or numbered(S, L, getattr(networks[0], 'names', None))
+    names = names or numbered(S, L, networks[0].names)
     if (len(names.networks), len(names.blocks)) != (S, L):
         raise ValueError(
             f'{len(names.networks)} names for {S} networks and {len(names.blocks)} for {L} blocks: '
             'give one each'
         )
-    inputs = arrays(inputs)
+    inputs = stack_lib.arrays(inputs)
     mask = None if mask is None else jnp.asarray(mask, bool)
     stacks = tuple(stack_lib.on_device(network) for network in networks)
     examples = Examples(inputs, np.asarray(labels), mask, seed)
     subject = Subject(stacks, names, examples, Origin())
     labels = _checked(examples, subject)
     return subject._replace(examples=examples._replace(labels=jnp.asarray(labels)))
-
-
-def arrays(inputs):
-    """Inputs as JAX's arrays: one array, or a tree of them; lists of numbers are an array."""
-    if any(not hasattr(leaf, 'shape') for leaf in jax.tree.leaves(inputs)):
-        return jnp.asarray(inputs)
-    return jax.tree.map(jnp.asarray, inputs)
-
-
-def take(inputs, rows):
-    """The inputs of some examples, `rows` a slice or indices."""
-    return jax.tree.map(lambda leaf: leaf[rows], inputs)
 
 
 def _checked(examples: Examples, subject: Subject) -> np.ndarray:
@@ -178,8 +166,7 @@ def _checked(examples: Examples, subject: Subject) -> np.ndarray:
             'if these are)'
         )
     classes = subject.outputs
-    counted = np.where(labels == -1, 0, labels) if labels.ndim > 1 else labels
-    if at := metrics.outside(counted, classes):
+    if at := metrics.outside(labels, classes):
         raise errors.DataError(
             f'label {labels[at]} of example {at[0]} is none of the {classes} classes '
             f'0..{classes - 1} of the output'
