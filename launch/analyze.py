@@ -13,6 +13,15 @@ Cheap at every checkpoint: gammas, depth, singles, influence. For the others tak
 first. Exit status 3 if a network was left out because it is not finite, 1 if a checkpoint was or
 records could not be kept: the last line says which.
 
+Of published networks, in folders as Hugging Face has them (docs/pretrained.md), without a run:
+
+    python -m launch.analyze --pretrained=gpt2 --what=influence,singles --workdir=W
+    python -m launch.analyze --pretrained=step1000,step8000 --what=effective_depth --workdir=W
+
+Several folders are the steps of one training, by the numbers in their names. They are looked at
+with sequences of --text, or of Python's own documentation unless given; a decoder predicts each
+next token, an encoder tells the sequences apart, a network of images takes --images.
+
 Of a folder of runs, as launch.sweep and launch.dynamics make it, every run is analysed, one after
 the other, and what was measured stands in the table of the sweep. A run that cannot be analysed is
 said, and the others go on; the exit status is 1 then.
@@ -25,9 +34,10 @@ import pathlib
 from absl import flags
 
 from launch import flags as config_flags
-from launch import main, meshes, processes
+from launch import following, main, meshes, processes, published
 
 flags.adopt_module_key_flags(main)
+flags.adopt_module_key_flags(published)
 flags.adopt_module_key_flags(meshes)
 flags.adopt_module_key_flags(processes)
 for _path in ('data.dir', 'data.cache'):
@@ -36,7 +46,8 @@ for _path in ('data.dir', 'data.cache'):
 _WHAT = flags.DEFINE_list(
     'what',
     None,
-    'what to measure, with commas between (listed above); unset: gammas, depth and singles',
+    'what to measure, with commas between (listed above); unset: gammas, depth and singles, of '
+    'published networks effective_depth, influence and singles',
 )
 _STEPS = flags.DEFINE_string(
     'steps', 'all', 'checkpoints to look at: all, last, or steps with commas between them'
@@ -53,7 +64,8 @@ def define() -> str:
     Returns the list of measures for the help.
     """
     if flags.FLAGS.workdir and not flags.FLAGS.help:
-        main.check_folder(main.workdir())
+        if not published.asked():
+            main.check_folder(main.workdir())
         processes.find(os.environ)  # refuses what does not go together
 
     from resnet_dyn.analysis import effort
@@ -69,6 +81,10 @@ def define() -> str:
 
 def analyze(stop: main.Stop) -> int:
     workdir = main.workdir()
+    if published.asked():
+        what, steps = _WHAT.value, _STEPS.value
+        job = functools.partial(published.analyze, workdir, what, steps, _NETWORK.value, stop)
+        return processes.run(job, stop, workdir, agreed=False)
     main.check_folder(workdir)
     return processes.run(lambda: _of_folder(workdir, stop), stop, workdir, agreed=False)
 
@@ -94,13 +110,11 @@ def _of_folder(workdir: pathlib.Path, stop: main.Stop) -> int:
 
 def _analyze(workdir: pathlib.Path, stop: main.Stop) -> int:
     """Analyses one run; the exit status."""
-    from launch import progress
-    from resnet_dyn import fields, records
-    from resnet_dyn import processes as together
+    from resnet_dyn import fields
     from resnet_dyn.analysis import dealing, run_subjects, trajectories
     from resnet_dyn.analysis import effort as effort_lib
     from resnet_dyn.models import placement
-    from resnet_dyn.reports import closing, measures, notes, selection
+    from resnet_dyn.reports import measures, selection
     from resnet_dyn.training import runs
 
     given, network = config_flags.given_of(effort_lib.Settings, ''), _NETWORK.value
@@ -114,71 +128,20 @@ def _analyze(workdir: pathlib.Path, stop: main.Stop) -> int:
     run = run_subjects.Run(workdir, settings, network, data, known, deal.rows, mesh)
     steps = trajectories.choose(run.steps, _STEPS.value)
     effort = effort_lib.of_settings(settings, run.how, mesh=mesh)
-    unwritable = together.by_lead(lambda: _unwritable(workdir), 'looking at the workdir')
-    if unwritable:
-        main.say(f'WARNING: {unwritable}')
     first = run.first(steps, selection.looks(what))
-    chosen = selection.choose(what, first, effort, _options(), tuple(given))
-    chosen = chosen._replace(networks=len(run.networks))
-    main.say(notes.costs(chosen, steps))
-    if mesh.size > 1:
-        main.say(f'on {placement.words(mesh, placement.own_devices())}')
-    followed = trajectories.follow(
-        run,
-        chosen.requests,
-        effort,
-        steps,
-        workdir,
-        keep=not unwritable,
-        network=network,
-        origin=functools.partial(records.provenance, run.config, seed=run.config.seed),
-        watch=progress.Lines(main.say, stop, moved=together.moved),
+    chosen = selection.choose(what, first, effort, following.options(), tuple(given))
+    analysis = following.Analysis(
+        source=run,
+        chosen=chosen._replace(networks=len(run.networks)),
+        effort=effort,
+        steps=steps,
+        names=run.networks,
+        config=run.config,
+        seed=run.config.seed,
         deal=deal,
+        network=network,
     )
-    visits = []
-    try:
-        for visit in followed:
-            visits.append(visit)
-            main.say(notes.visit(visit))
-            if stop() and len(visits) < len(steps):
-                raise progress.Stopped
-    except progress.Stopped:
-        main.say(notes.stopped(visits, steps))
-        return main.STOPPED
-
-    def close() -> int:
-        analysis = closing.Analysis(chosen, run.networks, run.note, network)
-        failed = closing.show(visits, analysis, main.say, None if unwritable else workdir)
-        failed += [visit.unsaved for visit in visits if visit.unsaved][-1:]
-        if lost := '; '.join(filter(None, (notes.losses(visits), unwritable, *failed))):
-            main.say(lost)
-        if unwritable or failed or any(visit.damage for visit in visits):
-            return main.FAILED
-        return main.DIVERGED if lost else main.DONE
-
-    return together.by_lead(close, 'waiting for tables and pictures')
-
-
-def _unwritable(workdir: pathlib.Path) -> str:
-    """Why nothing can be kept in the workdir; '' where it can."""
-    from resnet_dyn import errors, records
-
-    try:
-        for folder in ('records', 'tables', 'pictures'):
-            records.check_writable(workdir / folder)
-    except errors.RecordError as error:
-        return f'{error}. The table is shown all the same, nothing is kept'
-    return ''
-
-
-def _options():
-    """The options of measures that were given, by measure."""
-    from resnet_dyn.reports import measures
-
-    return {
-        name: config_flags.given_of(measure.options, f'{name}.')
-        for name, measure in measures.MEASURES.items()
-    }
+    return following.follow(analysis, workdir, stop)
 
 
 def _data(stored):

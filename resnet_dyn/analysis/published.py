@@ -190,18 +190,21 @@ def _examples(opened: pretrained.Opened, folder, asked: Asked):
     sequences = _sequences(opened, folder, asked, asked.length + (not encodes))
     if encodes:
         tokens_BT, mask_BT, source = sequences
-        number = len(tokens_BT)
-        source += f'; an encoder is asked which of the {number} it is given, by the mean of its '
-        source += f'last hidden states (temperature {retrieval.TEMPERATURE})'
-        labels, outputs = np.arange(number), tokens_BT.shape[1] * opened.config['hidden_size']
+        labels, outputs = np.arange(len(tokens_BT)), opened.config['hidden_size']
+        question = (
+            'an encoder is asked which of them it is given, by the mean of its last hidden states '
+            f'(cosine over {retrieval.TEMPERATURE})'
+        )
     else:
         tokens_BT, mask_BT, labels = texts.next_tokens(sequences)
-        source = f'{sequences.source}; every token is asked for the next one'
-        outputs = tokens_BT.shape[1] * opened.config['vocab_size']
+        source, outputs = sequences.source, opened.config['vocab_size']
+        question = 'every token is asked for the next one'
+    source = f'{texts.said(tokens_BT, mask_BT, source)}; {question}'
     inputs = jax.tree.map(jax.numpy.asarray, opened.inputs(tokens_BT, mask_BT))
     mask = None if mask_BT.all() else jax.numpy.asarray(mask_BT)
     labels = jax.numpy.asarray(labels)
-    return subjects.Examples(inputs, labels, mask, asked.seed), source, outputs
+    examples = subjects.Examples(inputs, labels, mask, asked.seed)
+    return examples, source, tokens_BT.shape[1] * outputs
 
 
 def _sequences(opened, folder, asked: Asked, length: int) -> texts.Sequences:

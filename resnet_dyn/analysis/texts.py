@@ -22,7 +22,7 @@ class Sequences(NamedTuple):
 
     tokens_BT: np.ndarray  # int32; 0 where there is none
     mask_BT: np.ndarray  # False where there is none: at the end of a sequence
-    source: str  # what they are, for people
+    source: str  # of what they are, for people
 
 
 def default() -> tuple[str, str]:
@@ -81,8 +81,7 @@ def of_stream(
     around = (np.broadcast_to(np.array(x, np.int64), (number, len(x))) for x in (before, after))
     first, last = around
     tokens_BT = np.concatenate([first, pieces, last], 1).astype(np.int32)
-    said = f'{number} sequences of {length} tokens of {source}'
-    return Sequences(tokens_BT, np.ones(tokens_BT.shape, bool), said)
+    return Sequences(tokens_BT, np.ones(tokens_BT.shape, bool), source)
 
 
 def of_lines(tokenizer: Any, text: str, source: str, number: int, length: int, seed: int = 0):
@@ -150,8 +149,14 @@ def _filled(rows: Sequence, source: str) -> Sequences:
     mask_BT = np.zeros((len(rows), longest), bool)
     for b, row in enumerate(rows):
         tokens_BT[b, : len(row)], mask_BT[b, : len(row)] = row, True
-    lengths = f'{min(map(len, rows))} to {longest}' if not mask_BT.all() else f'{longest}'
-    return Sequences(tokens_BT, mask_BT, f'{len(rows)} sequences of {lengths} tokens: {source}')
+    return Sequences(tokens_BT, mask_BT, source)
+
+
+def said(tokens_BT, mask_BT, source: str) -> str:
+    """How many sequences of how many tokens there are, for people."""
+    number, longest = tokens_BT.shape
+    lengths = f'{longest}' if mask_BT.all() else f'{mask_BT.sum(1).min()} to {longest}'
+    return f'{number:,} sequences of {lengths} tokens of {source}'
 
 
 def _chosen(there: int, number: int, seed: int) -> np.ndarray:

@@ -63,8 +63,7 @@ def effective_depths(record, names: subjects.Names) -> list[str]:
     ]
     for s in range(S):
         parts = [
-            f'{by} {_depth(record.depth_SQ[s, q])} '
-            f'[{_depth(record.low_SQ[s, q])}, {_depth(record.high_SQ[s, q])}]'
+            f'{by} {_depth(record.depth_SQ[s, q])} {_interval(record, s, q)}'
             for q, by in enumerate(effective_depth.BY)
         ]
         lines.append(f'    {names.networks[s]}: {", ".join(parts)}')
@@ -100,6 +99,12 @@ def _listed(names: Sequence[str], order) -> str:
 
 def _span(names: Sequence[str], first: int, n: int) -> str:
     return names[first] if n == 1 else f'{names[first]} to {names[first + n - 1]}'
+
+
+def _interval(record, s: int, q: int) -> str:
+    if np.isnan(record.low_SQ[s, q]):
+        return f'[no interval: {100 * record.lacking_SQ[s, q]:.0f} % of the resamples have none]'
+    return f'[{_depth(record.low_SQ[s, q])}, {_depth(record.high_SQ[s, q])}]'
 
 
 def _depth(depth: float) -> str:

@@ -16,6 +16,7 @@ from launch import flags as _  # noqa: F401  for good: what a call imports first
 from launch import main
 from launch import meshes as ___  # noqa: F401  for good, too
 from launch import processes as __  # noqa: F401  for good, too
+from launch import published as ____  # noqa: F401  for good, too
 
 TOP = pathlib.Path(__file__).parent.parent.parent
 SHORT = (

@@ -1,0 +1,154 @@
+"""launch.analyze --pretrained: folders as the steps of a training, texts, and what is refused."""
+
+import json
+import pathlib
+import re
+import shutil
+import sys
+
+import numpy as np
+import pytest
+import safetensors.numpy
+import tokenizers
+from tokenizers import models
+
+from resnet_dyn import pretrained
+from resnet_dyn.analysis import archive
+from resnet_dyn.kernels import lesions, masks
+from resnet_dyn.pretrained import layouts
+from resnet_dyn.reports import measures
+
+pytestmark = pytest.mark.usefixtures('sketched')
+
+FEW = ('--sequences=6', '--length=10')
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    """folder('gpt2', scale=1.0): a tiny network of that layout, with a tokenizer of letters."""
+    sys.path.append(str(pathlib.Path(__file__).parent.parent / 'pretrained'))
+    import golden_folders
+
+    made = tmp_path_factory.mktemp('published')
+
+    def folder(layout, name=None, scale=1.0):
+        path = made / (name or layout)
+        if path.exists():
+            return path
+        golden_folders.build(layout, path)
+        letters = {chr(97 + i) if i < 26 else f'<{i}>': i for i in range(61)}
+        tokenizers.Tokenizer(models.BPE(letters, [])).save(str(path / 'tokenizer.json'))
+        if scale != 1:
+            file = path / 'model.safetensors'
+            arrays = safetensors.numpy.load_file(file)
+            safetensors.numpy.save_file({k: scale * a for k, a in arrays.items()}, file)
+        return path
+
+    return folder
+
+
+@pytest.fixture(scope='module')
+def trajectory(called, folder, tmp_path_factory):
+    """Two folders as a training, analysed: (folders, workdir, what was said)."""
+    folders = [folder('gpt2', 'tiny-step8000', 1.1), folder('gpt2', 'tiny-step1000')]
+    workdir = tmp_path_factory.mktemp('trajectory') / 'w'
+    what = '--what=singles,influence'
+    given = f'--pretrained={folders[0]},{folders[1]}'
+    status, out, err = called('analyze', given, what, f'--workdir={workdir}', *FEW)
+    assert (status, err) == (0, '')
+    return folders, workdir, out
+
+
+def test_folders_are_the_steps_of_a_training_by_their_names(trajectory):
+    folders, workdir, out = trajectory
+    assert f'the steps of one training: 1,000: {folders[1]}, 8,000: {folders[0]}' in out
+    assert "6 sequences of 10 tokens of Python's own documentation" in out
+    found = archive.read(workdir, 'singles', measures.MEASURES['singles'].record)
+    assert [int(one.record.step) for one in found] == [1000, 8000]
+    assert found[0].record.full_loss_S != found[1].record.full_loss_S
+    assert found[0].origin['config']['folders']['1000'] == str(folders[1])
+    assert 'blocks by influence, least first (ShortGPT' in out
+    assert (workdir / 'pictures' / 'influence.png').exists()
+
+
+def test_numbers_are_those_of_the_kernels_on_the_same_tokens(trajectory, called, tmp_path):
+    folders, *_ = trajectory
+    tokens = np.random.default_rng(0).integers(0, 61, (4, 8))
+    tokens[1, 5:] = -1
+    np.save(tmp_path / 'tokens.npy', tokens)
+    given = (f'--pretrained={folders[1]}', f'--tokens={tmp_path / "tokens.npy"}')
+    workdir = tmp_path / 'w'
+    status, out, _ = called('analyze', *given, '--what=singles', f'--workdir={workdir}')
+    assert status == 0 and '4 sequences of 5 to 7 tokens' in out
+    (found,) = archive.read(workdir, 'singles', measures.MEASURES['singles'].record)
+    opened = pretrained.open(folders[1], blocks='layers')
+    there = tokens[:, :-1] >= 0
+    inputs = opened.inputs(np.maximum(tokens[:, :-1], 0), there)
+    scores = lesions.score(opened.net, inputs, tokens[:, 1:], masks.single(3))
+    np.testing.assert_allclose(found.record.loss_SL[0], scores['loss'], rtol=1e-5)
+
+
+def test_what_is_there_is_not_made_again_and_other_weights_are(trajectory, called):
+    folders, workdir, _ = trajectory
+    given = ('--what=singles', f'--workdir={workdir}', *FEW)
+    both = f'--pretrained={folders[1]},{folders[0]}'
+    _, out, _ = called('analyze', both, *given)
+    assert out.count('there already: singles') == 2
+    _, out, _ = called('analyze', both, *given, '--places=1')  # other places in the text
+    assert out.count('measured singles') == 2
+
+
+@pytest.mark.skipif('bert' not in layouts.LAYOUTS, reason='no layout of encoders')
+def test_an_encoder_tells_sequences_apart(called, folder, tmp_path):
+    (tmp_path / 'lines.txt').write_text('abc\ndefghi\n\nkl\nmnopqrstuvw\n')
+    given = (f'--pretrained={folder("bert")}', f'--text={tmp_path / "lines.txt"}', '--lines')
+    what = '--what=effective_depth,singles'
+    status, out, err = called('analyze', *given, what, f'--workdir={tmp_path / "w"}', *FEW)
+    assert (status, err) == (0, '') and '4 sequences of 2 to 10 tokens' in out
+    assert 'an encoder is asked which of them it is given' in out
+    (found,) = archive.read(tmp_path / 'w', 'singles', measures.MEASURES['singles'].record)
+    assert (
+        found.record.full_error_S == 0 and (found.record.loss_SL > found.record.full_loss_S).any()
+    )
+
+
+def test_a_folder_without_a_tokenizer_says_what_to_give(called, folder, tmp_path):
+    path = shutil.copytree(folder('gpt2'), tmp_path / 'bare')
+    (path / 'tokenizer.json').unlink()
+    status, _, err = called('analyze', f'--pretrained={path}', f'--workdir={tmp_path / "w"}')
+    assert status == 1 and 'no tokenizer.json' in err and '--tokens=FILE.npy' in err
+
+
+def test_folders_of_other_configs_are_refused_by_the_entry_that_differs(called, folder, tmp_path):
+    other = shutil.copytree(folder('gpt2'), tmp_path / 'other')
+    config = json.loads((other / 'config.json').read_text())
+    (other / 'config.json').write_text(json.dumps(config | {'n_head': 2}))
+    given = f'--pretrained={folder("gpt2")},{other}'
+    status, _, err = called('analyze', given, f'--workdir={tmp_path / "w"}')
+    assert status == 1 and 'config.json says n_head=2 there and 4 here' in err
+
+
+@pytest.mark.parametrize(
+    ('given', 'message'),
+    [
+        (['--examples=3'], '--examples is of runs'),
+        (['--network=0'], '--network is of runs'),
+        (['--config.model.depth=3'], '--config.model.depth is of runs'),
+        (['--length=90'], 'longer|positions|40'),
+        (['--text=nowhere.txt'], 'cannot be read as a text'),
+        (['--images=x.npz'], 'is a network of texts'),
+        (['--lines'], 'give --text=FILE'),
+        (['--what=effective_dept'], "did you mean 'effective_depth'"),
+    ],
+)
+def test_what_does_not_go_with_a_published_network_is_refused(
+    called, folder, tmp_path, given, message
+):
+    flags = (f'--pretrained={folder("gpt2")}', f'--workdir={tmp_path / "w"}', *given)
+    status, _, err = called('analyze', *flags)
+    assert status == 1 and re.search(message, err) and err.count('\n') == 1
+
+
+def test_flags_of_published_networks_need_one(called, copied_run):
+    status, _, err = called('analyze', f'--workdir={copied_run}', '--sequences=3')
+    assert status == 1 and '--sequences=3 is of published networks' in err
