@@ -1,6 +1,6 @@
 """What do lesions of an opened language model cost beside hooks in PyTorch?
 
-Command: python -m launch.benchmark --what=pretrained, in the environment of `make parity`
+Command: python -m launch.benchmark --what=hooks, in the environment of `make parity`
 What: a GPT-2 of 12 layers and random weights, written by the transformers library and opened from
 its folder, in float32. All single sublayers, all pairs of sublayers and all 2^12 sub-networks of
 whole layers, the loss of next tokens of each. Beside them, in turn in the same process with a
@@ -61,7 +61,7 @@ def run(report: Callable[[str], None] = print) -> dict[str, Any]:
         raise errors.RunError(
             'torch and transformers cannot be imported, and this benchmark is a comparison with '
             'them: run it in the environment that `make parity` makes, by '
-            '.venv-parity/bin/python -m launch.benchmark --what=pretrained'
+            '.venv-parity/bin/python -m launch.benchmark --what=hooks'
         )
     with tempfile.TemporaryDirectory() as folder:
         write(pathlib.Path(folder))
@@ -115,9 +115,7 @@ def race(report, folder: pathlib.Path, one: Lesions) -> dict[str, Any]:
         found |= {f'{other}_over_ours': ratio, f'{other}_processor_over_ours': cpu}
         found[f'{other}_difference'] = float(far)
         aim = f' (goal: at least {one.goal:g})' if other == 'hooks' else ''
-        report(
-            f'  {words}, over ours: {ratio}{aim}; CPU time {cpu}; losses differ by at most {far:.1g}'
-        )
+        report(f'  {words}, over ours: {ratio}{aim}; CPU time {cpu}; losses within {far:.1g}')
     return found
 
 
@@ -129,7 +127,9 @@ def scores(folder: pathlib.Path, blocks: str, masks_of: Callable) -> tuple[Calla
     labels_BT = np.concatenate([tokens_BT[:, 1:], np.full((len(tokens_BT), 1), -1)], 1)
 
     def score(masks_ML):
-        return lesions.score(opened.net, inputs, jnp.asarray(labels_BT), masks_ML, ('loss',))['loss']
+        return lesions.score(opened.net, inputs, jnp.asarray(labels_BT), masks_ML, ('loss',))[
+            'loss'
+        ]
 
     return score, opened.net.num_blocks
 
@@ -157,8 +157,8 @@ def _memory(report, folder) -> dict[str, Any]:
     for deep in (FEW, MANY):
         words = f'pathlib.Path({str(folder)!r}), {deep}'
         code = (
-            'import pathlib; from experiments.benchmarks import pretrained; '
-            f'print(pretrained.memory_of({words}))'
+            'import pathlib; from experiments.benchmarks import hooks; '
+            f'print(hooks.memory_of({words}))'
         )
         done = subprocess.run([sys.executable, '-c', code], check=True, capture_output=True)
         peak[deep] = int(done.stdout)

@@ -15,11 +15,13 @@ import re
 import shutil
 import sys
 import tempfile
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from safetensors import safe_open
 from safetensors.numpy import save_file
+from torch.autograd import forward_ad
 
 HERE = pathlib.Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent / 'pretrained')]
@@ -96,9 +98,13 @@ def output(model, given, mask=None) -> np.ndarray:
             found = model(input_ids=given, attention_mask=mask)
         else:
             found = model(given)
-    if not isinstance(found, torch.Tensor):
-        found = found.logits if 'logits' in found else found.last_hidden_state
-    return found.numpy()
+    return _tensor(found).numpy()
+
+
+def _tensor(found) -> torch.Tensor:
+    if isinstance(found, torch.Tensor):
+        return found
+    return found.logits if 'logits' in found else found.last_hidden_state
 
 
 def blocks(layout: layouts.Layout, model) -> list[list[torch.nn.Module]]:
@@ -135,6 +141,42 @@ def last_state(layout: layouts.Layout, model, run) -> np.ndarray:
     return seen[0]
 
 
+def slopes(layout: layouts.Layout, model, run, head: Callable) -> dict[str, np.ndarray]:
+    """The gradient at h_0 of a random projection of run(), and h_L's derivative along h_0 itself.
+
+    head(output) is what is projected; the first is by reverse mode, the second by forward mode.
+    """
+    first, seen = layout.layers(model)[0], {}
+
+    def enter(module, args):
+        seen['h'] = args[0].detach().requires_grad_()
+        return (seen['h'], *args[1:])
+
+    def enter_dual(module, args):
+        h = args[0].detach()
+        return (forward_ad.make_dual(h, h), *args[1:])
+
+    handle = first.register_forward_pre_hook(enter)
+    output = head(run())
+    handle.remove()
+    (output * torch.from_numpy(folders.probe(output.shape))).sum().backward()
+    found = {'gradient': seen['h'].grad.numpy()}
+    with forward_ad.dual_level():
+        handles = [first.register_forward_pre_hook(enter_dual)]
+        if layout.last:
+            handles.append(
+                model.get_submodule(layout.last).register_forward_pre_hook(
+                    lambda module, args: seen.update(last=args[0])
+                )
+            )
+        output = head(run())
+        last = seen['last'] if layout.last else output
+        found['forward'] = forward_ad.unpack_dual(last).tangent.detach().numpy()
+        for handle in handles:
+            handle.remove()
+    return found
+
+
 def expect(layout: layouts.Layout, model) -> dict[str, np.ndarray]:
     """The inputs and what the reference makes of them."""
     found = inputs(layout)
@@ -151,6 +193,8 @@ def expect(layout: layouts.Layout, model) -> dict[str, np.ndarray]:
     if layout.images:
         del found['images']  # drawn again where they are needed
         found['shape'] = np.array(given.shape)
+    if layout.slopes:
+        found |= slopes(layout, model, lambda: model(torch.from_numpy(given)), _tensor)
     if found.get('last', np.zeros(0)).ndim == 4:
         found['last'] = found['last'].mean((2, 3))
     return found

@@ -59,6 +59,11 @@ class Layout(NamedTuple):
     published: Published | None = None
 
     @property
+    def slopes(self) -> bool:
+        """Whether derivatives at h_0 are stored too: not those of images, which are large."""
+        return not self.images
+
+    @property
     def images(self) -> bool:
         """Whether inputs are images, not tokens."""
         return 'image_size' in self.config or 'architecture' in self.config
@@ -78,7 +83,7 @@ def _older(theta: float, scaling=None, **more) -> dict:
     return {'rope_parameters': None, 'dtype': None, **words, **more}
 
 
-def _neox(parallel: bool) -> Layout:
+def _neox(parallel: bool, two: bool = True) -> Layout:
     rope = _rope(5000.0, partial_rotary_factor=0.5)
     older = {'rotary_pct': 0.5, 'rotary_emb_base': 5000.0, 'torch_dtype': 'float32'}
     buffers = {
@@ -91,7 +96,7 @@ def _neox(parallel: bool) -> Layout:
         transformers.GPTNeoXForCausalLM,
         {**SIZES, **rope, 'use_parallel_residual': parallel, 'tie_word_embeddings': False},
         lambda m: m.gpt_neox.layers,
-        (ends,) if parallel else tuple((end,) for end in ends),
+        tuple((end,) for end in ends) if two else (ends,),
         'gpt_neox.final_layer_norm',
         published=Published(
             {'rope_parameters': None, 'dtype': None, **older}, extra=_extra(buffers)
@@ -126,7 +131,8 @@ LAYOUTS = {
             _extra({'h.{}.attn.bias': ((1, 1, 40, 40), 'float32')}),
         ),
     ),
-    'gpt_neox_parallel': _neox(True),
+    'gpt_neox_parallel': _neox(True, two=False),
+    'gpt_neox_two': _neox(True),
     'gpt_neox_sequential': _neox(False),
     'llama': _pre_norm(
         transformers.LlamaForCausalLM,

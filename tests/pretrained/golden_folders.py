@@ -43,6 +43,11 @@ def images(shape) -> np.ndarray:
     return np.random.RandomState(7).standard_normal(shape).astype(np.float32)
 
 
+def probe(shape) -> np.ndarray:
+    """Random directions in which outputs are projected to one number."""
+    return np.random.RandomState(9).standard_normal(tuple(shape)).astype(np.float32)
+
+
 def tensor(name: str, shape, dtype: str) -> np.ndarray:
     """What a file holds under a name; counters of steps are 0."""
     if dtype != 'float32':
