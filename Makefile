@@ -67,6 +67,8 @@ slow: env        ## the tests that take minutes
 
 parity: $(PARITY)/.installed  ## published layouts beside the libraries they come from (torch, transformers)
 	$(PARITY)/bin/python tests/parity/goldens.py
+	$(PARITY)/bin/python -m pytest -m 'slow or not slow' tests/pretrained
+	$(PARITY)/bin/python -m launch.benchmark --what=hooks --workdir=build/benchmarks
 
 # An environment of its own: the project needs none of these libraries.
 $(PARITY)/.installed: pyproject.toml constraints.txt tests/parity/requirements.txt

@@ -5,6 +5,7 @@
     python -m launch.benchmark --what=kernels --workdir=build/benchmarks
     python -m launch.benchmark --what=images --workdir=build/benchmarks
     python -m launch.benchmark --what=pretrained --workdir=build/benchmarks
+    python -m launch.benchmark --what=hooks --workdir=build/benchmarks
 
 With --workdir the numbers are written there too, as benchmark_<what>.json: each with its rounds,
 median and range, beside the sizes that were measured and the provenance. A benchmark has a setting
@@ -22,7 +23,10 @@ from resnet_dyn import records
 flags.adopt_module_key_flags(main)
 
 _WHAT = flags.DEFINE_enum(
-    'what', 'train', ['train', 'theory', 'kernels', 'images', 'pretrained'], 'which benchmark'
+    'what',
+    'train',
+    ['train', 'theory', 'kernels', 'images', 'pretrained', 'hooks'],
+    'which benchmark',
 )
 
 
