@@ -4,6 +4,8 @@
     branch = block(h) - h, or what a module within the block gives;  skip = h, or the same
     head   = the module, the output of its last block replaced by h
 
+What a block takes beside h is the same in each call, or made by the inputs alone: the context.
+
 The parts of the module that a function does not need are not traced where they come after, and are
 dead code that XLA removes where they come before. Neighbouring blocks that are written the same,
 with variables of the same shapes, are one stage.
@@ -44,9 +46,10 @@ def from_flax(
         from_flax(model, None, ['layers.0', 'layers.1'], x)         NNX
 
     What comes before the first block is the stem, what comes after the last the head. A block takes
-    h first and gives h; it is called once. Its branch is block(h) - h, whose last bits are lost
-    where h is larger; better where there is one, name the module within the block whose output is
-    the branch.
+    h first and gives h; it is called once. Arrays that it takes beside h (masks, positions), and
+    what the head takes of the inputs, are the stack's context, where inputs alone make them. Its
+    branch is block(h) - h, whose last bits are lost where h is larger; better where there is one,
+    name the module within the block whose output is the branch.
 
     That the stack's output equals the module's is checked on `inputs`, with the variables given and
     with others where those are constant, as zeros of an initialisation are.
@@ -111,10 +114,10 @@ class Block:
     part: str | None
     less_h: bool = False
 
-    def __call__(self, params, h):
-        tree, args = self.form.whole(params), (h, *self.given.args)
+    def __call__(self, params, h, context=None):
+        tree, (args, kwargs) = self.form.whole(params), self.given.call(h, context)
         if self.part is None:
-            output = self.runner.run(tree, args, self.given.kwargs)
+            output = self.runner.run(tree, args, kwargs)
             return output - h if self.less_h else output
 
         def hook(path, part, function, args, kwargs):
@@ -123,7 +126,7 @@ class Block:
                 raise modules.Reached(output)
             return output
 
-        return modules.until_reached(self.runner, tree, args, self.given.kwargs, hook)
+        return modules.until_reached(self.runner, tree, args, kwargs, hook)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,7 +137,7 @@ class Stem:
     form: modules.Form
     first: str
 
-    def __call__(self, params, inputs):
+    def __call__(self, params, inputs, context=None):
         def hook(path, part, function, args, kwargs):
             if path == self.first:
                 raise modules.Reached(args[0])
@@ -147,28 +150,88 @@ class Stem:
 
 @dataclasses.dataclass(frozen=True)
 class Head:
-    """The module, its blocks' outputs replaced: the last by h, the others, unused, by blanks."""
+    """The module, its blocks' outputs replaced: the last by h, the others, unused, by blanks.
+
+    Its inputs are blanks too, but for those that its output depends on.
+    """
 
     runner: modules.Linen | modules.Nnx
     form: modules.Form
-    outputs: tuple[tuple[str, jax.ShapeDtypeStruct], ...]  # of one example, as the inputs are
-    inputs: tuple[tuple[jax.ShapeDtypeStruct, ...], Any]  # leaves and structure
+    blanks: 'Blanks'
+    takes_inputs: bool = False
 
-    def __call__(self, params, h):
-        B, outputs = h.shape[0], dict(self.outputs)
-        *_, (last, _) = self.outputs
-
-        def blank(shape):
-            return modules.blank(jax.ShapeDtypeStruct((B, *shape.shape), shape.dtype))
+    def __call__(self, params, h, context=None):
+        inputs = context['inputs'] if self.takes_inputs else self.blanks.of_inputs(h.shape[0])
+        last = self.blanks.paths[-1]
 
         def hook(path, part, function, args, kwargs):
             if path == last:
                 return h
-            return blank(outputs[path]) if path in outputs else function(*args, **kwargs)
+            return self.blanks.output(path, function, args, kwargs)
 
+        return self.runner.run(self.form.whole(params), *modules.arguments(inputs), hook)
+
+
+@dataclasses.dataclass(frozen=True)
+class Context:
+    """What the inputs alone make: the arrays that blocks are given, and what the head takes."""
+
+    runner: modules.Linen | modules.Nnx
+    form: modules.Form
+    blanks: 'Blanks'
+    sources: tuple[tuple[str, int, bool], ...]  # see foreign_survey
+    takes_inputs: bool
+
+    def __call__(self, inputs):
+        B, found = stack_lib.examples(inputs), {}
+
+        def hook(path, part, function, args, kwargs):
+            if path in self.blanks.paths:
+                values = jax.tree.leaves((args[1:], kwargs))
+                for source in self.sources:
+                    if source[0] == path:
+                        found[source] = values[source[1]]
+            if len(found) == len(self.sources):
+                raise modules.Reached(None)
+            return self.blanks.output(path, function, args, kwargs)
+
+        if self.sources:
+            tree = self.form.whole({})
+            modules.until_reached(self.runner, tree, *modules.arguments(inputs), hook)
+        given = [
+            jnp.broadcast_to(found[source], (B, *found[source].shape))
+            if source[2]
+            else found[source]
+            for source in self.sources
+        ]
+        return {'given': given} | ({'inputs': inputs} if self.takes_inputs else {})
+
+
+@dataclasses.dataclass(frozen=True)
+class Blanks:
+    """What stands for outputs of blocks, and for inputs, on which nothing depends."""
+
+    outputs: tuple[tuple[str, jax.ShapeDtypeStruct | None], ...]  # of one example; None: as h
+    inputs: tuple[tuple[jax.ShapeDtypeStruct, ...], Any]  # of one example; their structure
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The blocks."""
+        return tuple(path for path, _ in self.outputs)
+
+    def output(self, path: str, function: Callable, args, kwargs):
+        """A block's, of the size of what it is given; of another module its own."""
+        outputs = dict(self.outputs)
+        if path not in outputs:
+            return function(*args, **kwargs)
+        if outputs[path] is None:
+            return jnp.zeros_like(args[0])
+        return _blank(args[0].shape[0], outputs[path])
+
+    def of_inputs(self, B: int):
+        """Those of B examples."""
         shapes, structure = self.inputs
-        args, kwargs = modules.arguments(structure.unflatten(map(blank, shapes)))
-        return self.runner.run(self.form.whole(params), args, kwargs, hook)
+        return structure.unflatten(_blank(B, shape) for shape in shapes)
 
 
 class Plan(NamedTuple):
@@ -179,6 +242,7 @@ class Plan(NamedTuple):
     paths: tuple[str, ...]
     stem: Stem
     head: Head
+    make_context: Context | None
     branches: tuple[Block, ...]
     skips: tuple[Block | None, ...]
     act: Callable | None
@@ -204,6 +268,7 @@ class Plan(NamedTuple):
             _only(leaves, self.needed[-1]),
             self.stem,
             self.head,
+            make_context=self.make_context,
             names=tuple(path.replace('/', '.') for path in self.paths),
         )
 
@@ -233,52 +298,72 @@ def _runner(module, variables, options: dict):
 
 def _plan(root, tree, names, inputs, branch, skip, act) -> Plan:
     form, leaves = modules.form_of(tree)
-    met = foreign_survey.survey(root, tree, names, inputs)
+    met, sources = foreign_survey.survey(root, tree, names, inputs)
     paths = tuple(block.path for block in met)
     parts = [branch] * len(met) if branch is None or isinstance(branch, str) else list(branch)
     if len(parts) != len(met):
         raise errors.UserError(f'branch= has {len(parts)} names for {len(met)} blocks')
     stem = Stem(root, form, paths[0])
     leaves_in, structure = jax.tree.flatten(inputs)
-    outputs = tuple((block.path, _example(block.after)) for block in met)
-    head = Head(root, form, outputs, (tuple(map(_example, leaves_in)), structure))
-    branches, skips, used = _functions(met, parts, skip)
+    outputs = tuple(
+        (block.path, None if block.before == block.after else _example(block.after))
+        for block in met
+    )
+    blanks = Blanks(outputs, (tuple(map(_example, leaves_in)), structure))
+    head = Head(root, form, blanks, True)
+    by_name = {f'{i:04}': leaf for i, leaf in enumerate(leaves_in)}
+
+    def of_inputs(by_name, leaves, h):
+        return head(leaves, h, {'inputs': structure.unflatten(by_name.values())})
+
+    if not needed(of_inputs, by_name, leaves, met[-1].after):
+        head = dataclasses.replace(head, takes_inputs=False)
+    make_context, context = None, None
+    if sources or head.takes_inputs:
+        make_context = Context(root, form, blanks, sources, head.takes_inputs)
+        context = jax.eval_shape(make_context, inputs)
+    branches, skips, used = _functions(met, parts, skip, context)
     return Plan(
         root,
         form,
         paths,
         stem,
         head,
+        make_context,
         branches,
         skips,
         act,
         tuple((block.before, block.after) for block in met),
-        (needed(stem, leaves, inputs), *used, needed(head, leaves, met[-1].after)),
+        (needed(stem, leaves, inputs), *used, needed(head, leaves, met[-1].after, context)),
     )
 
 
-def _functions(met, parts, skip):
+def _functions(met, parts, skip, context):
     """Of every block its branch, its skip, and the leaves that they need; equal ones seen once."""
     found, branches, skips, used = {}, [], [], []
     for block, part in zip(met, parts, strict=True):
         whole = Block(block.runner, block.form, block.given, None, less_h=True)
         key = whole, part, block.before, block.after
         if key not in found:
-            within = foreign_survey.parts(block, part)
+            within = foreign_survey.parts(block, part, context)
             if part is not None:
                 whole = dataclasses.replace(whole, part=part, less_h=False)
             bypass = dataclasses.replace(whole, part=skip) if skip in within else None
             foreign_survey.check_shapes(block, part, bypass is not None)
 
-            def both(leaves, h, branch=whole, bypass=bypass):
-                return branch(leaves, h), None if bypass is None else bypass(leaves, h)
+            def both(leaves, h, context, functions=(whole, bypass)):
+                return [f(leaves, h, context) for f in functions if f is not None]
 
-            found[key] = whole, bypass, needed(both, block.leaves, block.before)
+            found[key] = whole, bypass, needed(both, block.leaves, block.before, context)
         for collected, value in zip((branches, skips, used), found[key], strict=True):
             collected.append(value)
     if skip is not None and not any(skips):
         raise errors.UserError(f'skip={skip!r}: no block calls a module of that name')
     return tuple(branches), tuple(skips), used
+
+
+def _blank(B: int, shape: jax.ShapeDtypeStruct):
+    return modules.blank(jax.ShapeDtypeStruct((B, *shape.shape), shape.dtype))
 
 
 def _example(array) -> jax.ShapeDtypeStruct:

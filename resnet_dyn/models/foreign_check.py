@@ -73,7 +73,7 @@ def _reason(plan, net, leaves, inputs, tolerance) -> str:
 
     final, values = observed(leaves)
     pairs = zip([None, *plan.paths], plan.paths, strict=False)
-    h = stack_lib.stem(net, inputs)
+    net, h = stack_lib.enter(net, inputs)
     for (before, path), (s, i), (given, output) in zip(
         pairs, stack_lib.locate(net), values, strict=True
     ):
@@ -95,8 +95,8 @@ def _reason(plan, net, leaves, inputs, tolerance) -> str:
     found = stack_lib.head(net, h)
     if not _close(found, final, tolerance):
         return (
-            f'what comes after block {plan.paths[-1]} takes more than its output: earlier h, or '
-            f'the inputs ({_difference(found, final):.2g})'
+            f'what comes after block {plan.paths[-1]} takes more than its output and the inputs: '
+            f'outputs of earlier blocks ({_difference(found, final):.2g})'
         )
     return 'every block does what the module does, and their roundings add up: raise tolerance='
 

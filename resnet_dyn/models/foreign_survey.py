@@ -4,11 +4,12 @@ import dataclasses
 import difflib
 from collections import Counter
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax
 import jax
 import numpy as np
+from jax.extend import core
 
 from resnet_dyn import errors
 from resnet_dyn.models import likeness, modules
@@ -17,12 +18,32 @@ _LISTED = 30  # names in a message
 
 
 @dataclasses.dataclass(frozen=True)
-class Given:
-    """What a block is called with beside h."""
+class Shared:
+    """An array that blocks are called with: one of the context, of its first row if a constant."""
 
-    args: tuple = dataclasses.field(compare=False)
-    kwargs: dict = dataclasses.field(compare=False)
+    index: int
+    constant: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Given:
+    """What a block is called with beside h: values, and arrays of the context."""
+
+    values: tuple = dataclasses.field(compare=False)
+    structure: Any = dataclasses.field(compare=False, repr=False)
     like: likeness.Likeness = dataclasses.field(repr=False)
+
+    def call(self, h, context) -> tuple[tuple, dict]:
+        """The arguments of the block's call."""
+
+        def value(given):
+            if not isinstance(given, Shared):
+                return given
+            array = context['given'][given.index]
+            return array[0] if given.constant else array
+
+        args, kwargs = self.structure.unflatten(map(value, self.values))
+        return (h, *args), kwargs
 
 
 class Met(NamedTuple):
@@ -32,15 +53,19 @@ class Met(NamedTuple):
     runner: modules.Linen | modules.Nnx
     form: modules.Form
     leaves: dict
-    given: Given
+    given: Any  # at the end a Given
     before: jax.ShapeDtypeStruct  # h as it came in
     after: jax.ShapeDtypeStruct
 
 
-def survey(root, tree, names: Sequence[str], inputs) -> list[Met]:
-    """The blocks of these names, in their order; UserError where they are no chain of blocks."""
+def survey(root, tree, names: Sequence[str], inputs) -> tuple[list[Met], tuple]:
+    """The blocks of these names, in their order, and the arrays that they are given beside h.
+
+    An array is (block, place among what it is given, whether it is the same for all inputs).
+    UserError where the modules of these names are no chain of blocks.
+    """
     wanted = [name.replace('.', '/') for name in names]
-    called, met, inside = [], [], []
+    called, met, inside, shared = [], [], [], []
 
     def hook(path, bound, function, args, kwargs):
         called.append(path)
@@ -50,7 +75,11 @@ def survey(root, tree, names: Sequence[str], inputs) -> list[Met]:
             raise errors.UserError(
                 f'block {path} is called within block {inside[-1]}: name the one or the other'
             )
-        given = _given(path, args, kwargs)
+        if not args or not isinstance(args[0], jax.Array):
+            what = _kind(args[0]) if args else 'nothing by place'
+            raise errors.UserError(
+                f'block {path} is given {what}: a block takes h, one array, first'
+            )
         inside.append(path)
         output = function(*args, **kwargs)
         inside.pop()
@@ -59,20 +88,27 @@ def survey(root, tree, names: Sequence[str], inputs) -> list[Met]:
                 f'block {path} gives {_kind(output)}: a block gives h, one array, alone. Name '
                 'modules that do, or write the stack by stack.from_functions'
             )
+        values, structure = jax.tree.flatten((args[1:], kwargs))
         runner, own = root.part(tree, path, bound)
         form, leaves = modules.form_of(own)
         before, after = (jax.ShapeDtypeStruct(a.shape, a.dtype) for a in (args[0], output))
+        given = _places(path, values, shared), structure
         met.append(Met(path, runner, form, leaves, given, before, after))
         return output
 
-    args, kwargs = modules.arguments(inputs)
-    final = jax.eval_shape(lambda t, a, k: root.run(t, a, k, hook), tree, args, kwargs)
+    def run(tree, inputs):
+        args, kwargs = modules.arguments(inputs)
+        final = root.run(tree, args, kwargs, hook)
+        return [array for _, _, array in shared], final
+
+    jaxpr, (_, final) = jax.make_jaxpr(run, return_shape=True)(tree, inputs)
     _check_names(names, wanted, called)
-    _check_batch(inputs, met, final)
-    return met
+    B = _check_batch(inputs, met, final)
+    sources = _sources(jaxpr.jaxpr, shared, len(jax.tree.leaves(tree)), B)
+    return [block._replace(given=_given(*block.given, sources)) for block in met], sources
 
 
-def parts(block: Met, branch: str | None) -> set[str]:
+def parts(block: Met, branch: str | None, context) -> set[str]:
     """The modules that a block calls; UserError where the branch's is not there, or not once."""
     called = []
 
@@ -80,12 +116,11 @@ def parts(block: Met, branch: str | None) -> set[str]:
         called.append(path)
         return function(*args, **kwargs)
 
-    def run(leaves, h):
-        tree = block.form.whole(leaves)
-        return block.runner.run(tree, (h, *block.given.args), block.given.kwargs, hook)
+    def run(leaves, h, context):
+        return block.runner.run(block.form.whole(leaves), *block.given.call(h, context), hook)
 
     try:
-        jax.eval_shape(run, block.leaves, block.before)
+        jax.eval_shape(run, block.leaves, block.before, context)
     except flax.errors.FlaxError as error:
         raise errors.UserError(
             f'block {block.path} cannot be run by itself ({errors.reason(error)}). A block has its '
@@ -112,18 +147,55 @@ def check_shapes(block: Met, branch: str | None, has_skip: bool):
     )
 
 
-def _given(path: str, args: tuple, kwargs: dict) -> Given:
-    if not args or not isinstance(args[0], jax.Array):
-        what = _kind(args[0]) if args else 'nothing by place'
-        raise errors.UserError(f'block {path} is given {what}: a block takes h, one array, first')
-    args = args[1:]
-    arrays = [a for a in jax.tree.leaves((args, kwargs)) if isinstance(a, jax.Array)]
-    if arrays:
-        raise errors.UserError(
-            f'block {path} takes more than h: {", ".join(map(_shape, arrays))} beside it. A block '
-            'is a function of its variables and h; call the module without'
-        )
-    return Given(args, kwargs, likeness.of((args, kwargs)))
+def _places(path: str, values, shared: list) -> list:
+    """The values, each array replaced by its place among the shared ones, to which it is added."""
+    places = []
+    for i, value in enumerate(values):
+        if isinstance(value, jax.Array):
+            known = [k for k, (_, _, array) in enumerate(shared) if array is value]
+            if not known:
+                shared.append((path, i, value))
+            value = Shared(known[0] if known else len(shared) - 1, False)
+        places.append(value)
+    return places
+
+
+def _given(places, structure, sources) -> Given:
+    values = tuple(
+        dataclasses.replace(v, constant=sources[v.index][2]) if isinstance(v, Shared) else v
+        for v in places
+    )
+    return Given(values, structure, likeness.of((values, structure)))
+
+
+def _sources(jaxpr, shared, variables: int, B: int) -> tuple:
+    """(block, place, whether constant) of each array; UserError where the inputs do not make it."""
+    of_variables = reached(jaxpr, jaxpr.invars[:variables])
+    of_inputs = reached(jaxpr, jaxpr.invars[variables:])
+    sources = []
+    for (path, place, array), var in zip(shared, jaxpr.outvars, strict=False):
+        what = f'block {path} takes {_shape(array)} beside h, which'
+        if var in of_variables:
+            raise errors.UserError(
+                f'{what} is made of variables of the module or of h: a block is a function of its '
+                'own variables, h, and what the inputs alone make (masks, positions)'
+            )
+        constant = var not in of_inputs
+        if not constant and array.shape[:1] != (B,):
+            raise errors.UserError(
+                f'{what} is made of the inputs and not led by its {B} examples: give them in front'
+            )
+        sources.append((path, place, constant))
+    return tuple(sources)
+
+
+def reached(jaxpr, start) -> set:
+    """The variables of a program that depend on those given, as far as its top level tells."""
+    found = set(start)
+    for eqn in jaxpr.eqns:
+        if any(isinstance(v, core.Var) and v in found for v in eqn.invars):
+            found |= set(eqn.outvars)
+    return found
 
 
 def _check_names(names, wanted, called):
@@ -146,7 +218,7 @@ def _check_names(names, wanted, called):
         )
 
 
-def _check_batch(inputs, met, final):
+def _check_batch(inputs, met, final) -> int:
     leaves = jax.tree.leaves(inputs)
     sizes = {np.shape(a)[:1] for a in leaves}
     if len(sizes) != 1 or sizes == {()}:
@@ -161,6 +233,7 @@ def _check_batch(inputs, met, final):
             raise errors.UserError(
                 f'{what} has {_shape(array)} for {B} examples: they must be its first axis'
             )
+    return B
 
 
 def _nearest(name: str, counts) -> str:

@@ -11,7 +11,7 @@ import pytest
 from flax import nnx
 
 from resnet_dyn import errors
-from resnet_dyn.kernels import path_gradients
+from resnet_dyn.kernels import lesions, masks, path_gradients
 from resnet_dyn.models import foreign_check, likeness, stack
 
 WIDTH, CLASSES = 8, 3
@@ -268,7 +268,10 @@ class Chain(nn.Module):
     def __call__(self, x):
         kind = nn.remat(Add) if self.kind == 'remat' else Add
         first, second = kind(self.kind, name='first'), Add(name='second')
-        mask = ((x > 0) * 1.0,) if self.kind == 'mask' else ()
+        mask = {
+            'variables': lambda: (nn.Dense(4)(x),),
+            'not led': lambda: ((x.sum() > 0) * jnp.ones((1, 4)),),
+        }.get(self.kind, lambda: ())()
         h = early = first(x, *mask)
         if self.kind == 'pair':
             h = h[0]
@@ -302,7 +305,8 @@ WRONG = {
     'twice': (FIRST_SECOND, {}, 'block second is called 2 times'),
     'named twice': (('first', 'first'), {}, 'named 2'),
     'inner': (('first', 'first.inner'), {}, 'block first/inner is called within block first'),
-    'mask': (FIRST_SECOND, {}, r'block first takes more than h: float32\[3, 4\]'),
+    'variables': (FIRST_SECOND, {}, r'float32\[3, 4\] beside h, which is made of variables'),
+    'not led': (FIRST_SECOND, {}, 'not led by its 3 examples'),
     'pair': (FIRST_SECOND, {}, 'block first gives tuple of 2'),
     'dropout': (
         FIRST_SECOND,
@@ -366,3 +370,46 @@ def test_likeness_tells_how_values_were_made_not_where_they_are():
     assert likeness.of(normal(0.1)) is likeness.of(normal(0.1))
     assert likeness.of(normal(0.1)) is not likeness.of(normal(0.2))
     assert likeness.of(np.ones(2)) is not likeness.of(np.zeros(2))
+
+
+class Masked(nn.Module):
+    """Blocks that are given a padding mask, a causal mask and a switch; the head a mean by mask."""
+
+    without: int | None = None
+
+    @nn.compact
+    def __call__(self, tokens, mask, train=False):
+        h = nn.Embed(7, WIDTH)(tokens)
+        seen_B1TT = nn.make_attention_mask(mask, mask)
+        causal_11TT = nn.make_causal_mask(tokens[:1])
+        for i in range(2):
+            layer = MaskedLayer(name=f'layer_{i}')
+            h = h if i == self.without else layer(h, seen_B1TT, causal=causal_11TT, train=train)
+        weights_BT1 = mask[..., None] / mask.sum(1)[:, None, None]
+        return nn.Dense(CLASSES)((h * weights_BT1).sum(1))
+
+
+class MaskedLayer(nn.Module):
+    @nn.compact
+    def __call__(self, h, seen, *, causal, train):
+        mask = nn.combine_masks(seen, jnp.broadcast_to(causal, seen.shape))
+        return h + nn.MultiHeadDotProductAttention(2, deterministic=not train)(h, mask=mask)
+
+
+def test_masks_and_what_the_head_takes_of_the_inputs_are_the_context():
+    inputs = {'tokens': TOKENS, 'mask': np.tri(4, 5, 1, dtype=np.float32)}
+    variables = drawn(Masked(), 0, *inputs.values())
+    names = ['layer_0', 'layer_1']
+    net = stack.from_flax(Masked(), variables, names, inputs, call={'train': False})
+    assert [stage.length for stage in net.stages] == [2] and not net.couples_examples
+    cuts = [Masked(without=i).apply(variables, **inputs) for i in range(2)]
+    found = without_one(net, inputs)
+    np.testing.assert_allclose(found, cuts, rtol=1e-4, atol=1e-5)
+    shorter = jax.tree.map(lambda a: a[:3, :4], inputs)  # other examples, of another length
+    cut = Masked(without=1).apply(variables, **shorter)
+    np.testing.assert_allclose(without_one(net, shorter)[1], cut, rtol=1e-4, atol=1e-5)
+    scores = [
+        lesions.score(net, inputs, jnp.arange(4) % 3, masks.single(2), examples_at_once=at_once)
+        for at_once in (None, 3)
+    ]
+    np.testing.assert_allclose(scores[0]['loss'], scores[1]['loss'], rtol=1e-5)
