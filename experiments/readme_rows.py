@@ -270,6 +270,23 @@ def benchmark_images(workdir: pathlib.Path) -> Iterator[Row]:
             )
 
 
+def benchmark_pretrained(workdir: pathlib.Path) -> Iterator[Row]:
+    """What opening a published network takes, and how compile time grows with its depth."""
+    found, origin = results.read(workdir / 'benchmarks', 'pretrained')
+    layers = found['sizes']['layers']
+    for kind, ratios in found['memory'].items():
+        yield row(
+            f'host memory while a {kind} of {", ".join(map(str, layers))} layers opens, over its '
+            'file',
+            '; '.join(words.number(ratios[str(number)]) for number in layers),
+            '1 each',
+            origin,
+        )
+    for kind, one in found['compile'].items():
+        what = f'a {kind} of {layers[-1]} layers over {layers[0]}'
+        yield _timing(f'compile time of the forward pass, {what}', one['growth'], origin)
+
+
 def benchmark_theory(workdir: pathlib.Path) -> Iterator[Row]:
     """Seconds of the theory's heavy functions."""
     found, origin = results.read(workdir / 'benchmarks', 'theory')
@@ -309,5 +326,6 @@ SOURCES = {
     'benchmark-kernels': benchmark_kernels,
     'benchmark-theory': benchmark_theory,
     'benchmark-images': benchmark_images,
+    'benchmark-pretrained': benchmark_pretrained,
     'theorems': theorems,
 }
