@@ -13,7 +13,7 @@ Layer = blocks.Layer
 StageSpec = network.StageSpec
 
 _IMAGENET_LENGTHS = ((2, 2, 2, 2), (3, 4, 6, 3), (3, 4, 6, 3), (3, 4, 23, 3), (3, 8, 36, 3))
-_IMAGENET_STAGES = dict(zip(config.IMAGENET_DEPTHS, _IMAGENET_LENGTHS, strict=True))
+IMAGENET_STAGES = dict(zip(config.IMAGENET_DEPTHS, _IMAGENET_LENGTHS, strict=True))
 
 
 def fully_connected(
@@ -78,7 +78,7 @@ def imagenet_resnet(depth=50, block='postact', norm='batch', classes=1000, survi
     config.check_depth('imagenet_resnet', depth)
     bottleneck = depth >= 50
     stages = []
-    for i, length in enumerate(_IMAGENET_STAGES[depth]):
+    for i, length in enumerate(IMAGENET_STAGES[depth]):
         features, stride = 64 * 2**i, 1 if i == 0 else 2
         changes = i > 0 or bottleneck
         if changes:
