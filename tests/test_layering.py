@@ -126,6 +126,7 @@ def test_every_room_is_in_the_table_and_every_line_of_it_is_a_room():
     assert rooms == set(ROOMS)
     assert set().union(*ROOMS.values()) <= set(ROOMS) | {
         'models.stack',
+        'models.presets',
         'models.transforms',
         'models.seed_axis',
         'models.placement',

@@ -5,16 +5,22 @@ docs/pretrained.md says how to write it.
 """
 
 from resnet_dyn import errors
-from resnet_dyn.pretrained import gpt2, gpt_neox, llama
+from resnet_dyn.pretrained import bert, gpt2, gpt_neox, llama, resnet, vit
 from resnet_dyn.pretrained.leaves import Adapter
 
 LAYOUTS: dict[str, Adapter] = {
+    'bert': Adapter(bert.layout, bert.inputs),
     'gpt2': Adapter(gpt2.layout, gpt2.inputs),
     'gpt_neox': Adapter(gpt_neox.layout, gpt_neox.inputs, ('parallel',)),
     'llama': Adapter(llama.layout, llama.inputs),
     'olmo2': Adapter(llama.layout, llama.inputs),
     'qwen2': Adapter(llama.layout, llama.inputs),
     'qwen3': Adapter(llama.layout, llama.inputs),
+    'resnet': Adapter(resnet.layout, resnet.inputs),
+    **{
+        f'resnet{depth}': Adapter(one.layout, one.inputs) for depth, one in resnet.PUBLISHED.items()
+    },
+    'vit': Adapter(vit.layout, vit.inputs),
 }
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import safetensors
 
 from resnet_dyn import errors
-from resnet_dyn.pretrained import leaves
+from resnet_dyn.pretrained import layouts, leaves
 
 DTYPES = {
     'BF16': np.dtype(ml_dtypes.bfloat16),
@@ -263,7 +263,7 @@ def _check_names(source: Folder, layout, found, wanted) -> None:
     rest = sorted(n for n in set(found) - names - tied if not passed.fullmatch(n))
     if missing:
         raise errors.PretrainedError(
-            f'{source.path} lacks {_some(missing)}, which a {source.config.get("model_type")} of '
+            f'{source.path} lacks {_some(missing)}, which a {layouts.kind(source.config)} of '
             'its config has'
             + (f'; it has {_some(rest)}, which is not needed' if rest else '')
             + '. The weights and config.json are of different networks, or the file was saved '
@@ -271,7 +271,7 @@ def _check_names(source: Folder, layout, found, wanted) -> None:
         )
     if rest:
         raise errors.PretrainedError(
-            f'{source.path} has {_some(rest)}, which a {source.config.get("model_type")} of its '
+            f'{source.path} has {_some(rest)}, which a {layouts.kind(source.config)} of its '
             'config does not have: without them it would be another network. The weights and '
             'config.json are of different networks, or it is a variant that needs an adapter: '
             'docs/pretrained.md, "How to write an adapter"'

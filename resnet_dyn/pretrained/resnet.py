@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from resnet_dyn.models import network, presets, stack
+from resnet_dyn.models import presets, stack
 from resnet_dyn.pretrained import images, leaves, vit
 from resnet_dyn.pretrained import settings as settings_lib
 
@@ -29,6 +29,7 @@ PARTS = {  # of a norm: the collection of ours, and its name there
     'running_mean': ('batch_stats', 'mean'),
     'running_var': ('batch_stats', 'variance'),
 }
+CLASSIFIER = ['ResNetForImageClassification']
 BUFFERS = (r'.*\.num_batches_tracked',)
 CREATED = ('num_classes', 'in_chans', 'global_pool')  # timm's model_args that say nothing new
 
@@ -92,7 +93,7 @@ PUBLISHED = {depth: Published(depth) for depth in presets.IMAGENET_STAGES}
 
 def layout(settings: settings_lib.Settings, blocks: str) -> leaves.Layout:
     """That of transformers: a config.json whose `model_type` is resnet."""
-    settings.choice('architectures', (['ResNetForImageClassification'],))
+    settings.choice('architectures', (CLASSIFIER,), CLASSIFIER)
     settings.choice('hidden_act', ('relu',), 'relu')
     for name in ('downsample_in_first_stage', 'downsample_in_bottleneck'):
         settings.choice(name, (False,), False)
@@ -129,7 +130,7 @@ def _layout(patterns: Names, depth: int, classes: int, channels: int) -> leaves.
     return leaves.Layout(tree, build, names, ('resnet.',), BUFFERS)
 
 
-def _tree(model: network.ResidualNetwork, patterns: Names, classes: int, channels: int) -> dict:
+def _tree(model, patterns: Names, classes: int, channels: int) -> dict:
     """The model's variables as leaves: collection, part of the network, module, array."""
     tree = {collection: {} for collection in ('params', 'gammas', 'batch_stats')}
 
@@ -172,7 +173,7 @@ class _Convolution(NamedTuple):
     shape: tuple[int, ...]  # (out, in, k, k)
 
 
-def _convolutions(spec: network.StageSpec, names: Names, channels: int) -> Iterator[_Convolution]:
+def _convolutions(spec: presets.StageSpec, names: Names, channels: int) -> Iterator[_Convolution]:
     """All of a block of a stage whose input has these channels."""
     if spec.shortcut == 'projection':
         shape = (spec.layers[-1].features, channels, 1, 1)
