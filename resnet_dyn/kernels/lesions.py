@@ -118,6 +118,7 @@ def greedy(
     labels,
     num: int | None = None,
     metric: str | Mapping[str, Callable] = 'loss',
+    groups: Sequence[Sequence[int]] | None = None,
     **options,
 ) -> Greedy:
     """Deletes the block whose loss costs least, again and again, `num` times (default: all).
@@ -125,9 +126,12 @@ def greedy(
     Every candidate is tried at every turn (Gromov et al. 2024, ShortGPT: Men et al. 2024, by the
     metric itself): L + (L-1) + ... sub-networks. `metric` is a name, or a mapping of one name to a
     function as in `score`; the smallest value is the best. Ties go to the block closest to the
-    input.
+    input. `groups` are what goes at once instead of single blocks (`stack.groups`, whole layers):
+    what is deleted is their indices then.
     """
-    blocks = stack_lib.num_blocks(stack)
+    L = stack_lib.num_blocks(stack)
+    groups = [[block] for block in range(L)] if groups is None else groups
+    blocks = len(groups)
     num = blocks if num is None else num
     if not 0 <= num <= blocks:
         raise ValueError(f'num={num} of L={blocks} blocks to delete: must be in [0, {blocks}]')
@@ -135,9 +139,10 @@ def greedy(
     stack, inputs = stack_lib.on_device(stack), stack_lib.arrays(inputs)
     kept, deleted, values = list(range(blocks)), [], []
     for turn in range(num):
-        masks_ML = np.zeros((len(kept), blocks), np.float32)
-        masks_ML[:, kept] = 1
-        masks_ML[np.arange(len(kept)), kept] = 0
+        masks_MG = np.zeros((len(kept), blocks), np.float32)
+        masks_MG[:, kept] = 1
+        masks_MG[np.arange(len(kept)), kept] = 0
+        masks_ML = masks_lib.of_groups(masks_MG, groups, L)
         steer = _whole_progress(options, blocks, num, turn)
         found = score(stack, inputs, labels, masks_ML, metric, **steer)[name]
         best = int(metrics_lib.check_single(name, found).argmin())

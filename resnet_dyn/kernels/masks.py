@@ -73,6 +73,22 @@ def bernoulli(key, L: int, keep: float, num: int) -> np.ndarray:
     return (host_generator(key).random((num, L)) < keep).astype(np.float32)
 
 
+def of_groups(masks_MG, groups: Sequence[Sequence[int]], L: int) -> np.ndarray:
+    """Masks over G groups of blocks (whole layers, say) as masks over the L blocks. (M, L)
+
+    The blocks of a group have its gate; those of no group are kept. Raises ValueError for a block
+    that is not there or is in two groups, and for masks of another number of groups.
+    """
+    blocks = list(itertools.chain.from_iterable(groups))
+    if not all(0 <= block < L for block in blocks) or len(set(blocks)) < len(blocks):
+        raise ValueError(f'groups {list(groups)} of L={L} blocks: each of 0..{L - 1} at most once')
+    masks_MG = check(masks_MG, len(groups))
+    masks_ML = np.ones((len(masks_MG), L), np.float32)
+    for gates_M, group in zip(masks_MG.T, groups, strict=True):
+        masks_ML[:, list(group)] = gates_M[:, None]
+    return masks_ML
+
+
 def runs(L: int, length: int) -> np.ndarray:
     """All masks that delete `length` adjacent blocks, by the first of them. (L - length + 1, L)"""
     _check(L, length)

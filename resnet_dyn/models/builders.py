@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from resnet_dyn.models import blocks
 from resnet_dyn.models import stack as stack_lib
+from resnet_dyn.models import stages as stages_lib
 
 ResidualStack, Stage = stack_lib.ResidualStack, stack_lib.Stage
 
@@ -59,6 +60,9 @@ def from_functions(
     stem_params: Any = None,
     head_params: Any = None,
     couples_examples: bool = False,
+    make_context: Callable | None = None,
+    names: Sequence[str] | None = None,
+    groups: Sequence[Sequence[int]] | None = None,
 ) -> ResidualStack:
     """A stack of hand-written functions of one batch each, a stage of length 1 for every block.
 
@@ -75,22 +79,29 @@ def from_functions(
 
     Args:
       skips: one function, or None for the identity, a block; None: all are identities.
-      merge: function of the sum skip + branch; None: the identity.
+      merge: function of the sum skip + branch, or of a block's parameters and that sum; None: the
+        identity.
       params: one tree of arrays a block.
       stem_params, head_params: trees of arrays.
       couples_examples: whether any function mixes the examples of a batch (statistics of the
         batch, contrasts between examples): then they are never cut into parts.
+      make_context: inputs -> a tree led by B (a padding mask, positions), which every function
+        takes as its last argument: branch_l(p_l, h, context), head(h, context), ...
+      names: of the blocks, for tables and errors.
+      groups: blocks that belong together, by number: whole layers.
     """
     L, own = len(branches), params is not None
     skips = [None] * L if skips is None else list(skips)
     params = list(params) if own else [()] * L
-    for name, given in (('skips', skips), ('params', params)):
-        if len(given) != L:
+    for name, given in (('skips', skips), ('params', params), ('names', names)):
+        if given is not None and len(given) != L:
             raise ValueError(f'{len(given)} {name} for {L} branches: give one a block')
 
     def taking(function, own):
         return function if own or function is None else _Closed(function)
 
+    if merge is not None and not own and not stages_lib.takes_one(merge):
+        merge = _Closed(merge)  # of the sum and the context
     stages = tuple(
         Stage(jax.tree.map(lambda a: jnp.asarray(a)[None], tree), branch, 1, skip, merge)
         for tree, branch, skip in zip(
@@ -105,6 +116,9 @@ def from_functions(
             taking(stem, stem_params is not None),
             taking(head, head_params is not None),
             couples_examples=couples_examples,
+            make_context=make_context,
+            names=None if names is None else tuple(names),
+            groups=None if groups is None else tuple(map(tuple, groups)),
         )
     )
 
@@ -158,8 +172,8 @@ class _Closed:
 
     function: Callable
 
-    def __call__(self, params, h):
-        return self.function(h)
+    def __call__(self, params, h, *context):
+        return self.function(h, *context)
 
 
 def _stage(length: int, block, train: bool, params, factors_L) -> Stage:

@@ -106,16 +106,16 @@ def over_seeds(stacks: Sequence[stack_lib.ResidualStack]) -> stack_lib.ResidualS
 
 @dataclasses.dataclass(frozen=True)
 class Mapped:
-    """A function over S of each argument (axis 0), or of one for all (None), as is the context."""
+    """A function over S of each of two arguments (axis 0) or one for all (None); one context."""
 
     function: Callable
     seeds: int
     axes: tuple[int | None, ...]
 
-    def __call__(self, *args):
+    def __call__(self, first, second, *context):
         # axis_size says S where no argument has arrays that could: a stem without parameters
-        axes = self.axes + (None,) * (len(args) - len(self.axes))
-        return jax.vmap(self.function, axes, axis_size=self.seeds)(*args)
+        axes = self.axes + (None,) * len(context)
+        return jax.vmap(self.function, axes, axis_size=self.seeds)(first, second, *context)
 
     def with_forward_derivatives(self):
         return dataclasses.replace(self, function=transforms.forward_form(self.function))

@@ -158,7 +158,7 @@ def over_kinds(stage: Stage | Unit, function: Callable[[Stage], Stage]) -> Stage
 
 def of_parameters(merge: Callable) -> Callable:
     """The merge as a function of (params, total, ...): itself, or that of the total alone."""
-    return _OfTotal(merge) if _takes_one(merge) else merge
+    return _OfTotal(merge) if takes_one(merge) else merge
 
 
 def scan_stage(stage: Stage | Unit, body: Callable, h, xs, reverse: bool = False):
@@ -234,13 +234,11 @@ class _OfTotal:
 
 
 @functools.cache
-def _takes_one(merge: Callable) -> bool:
+def takes_one(merge: Callable) -> bool:
     """Whether a merge takes one argument alone, by what it says of its parameters."""
     try:
         given = inspect.signature(merge).parameters.values()
     except (TypeError, ValueError):  # a built-in function, which does not say
         return True
-    if any(one.kind is one.VAR_POSITIONAL for one in given):
-        return False
     places = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return sum(one.kind in places and one.default is one.empty for one in given) == 1
+    return sum(one.kind in places and one.default is one.empty for one in given) < 2
