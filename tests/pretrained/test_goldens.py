@@ -19,10 +19,9 @@ from resnet_dyn import pretrained
 from resnet_dyn.models import stack
 
 SAME = 1e-5
-NOT_YET = ('bert', 'resnet18_timm', 'resnet50_torchvision', 'vit')
 SLOW = ('resnet50_torchvision',)  # 25 million weights
 OPTIONS = {'gpt_neox_two': {'parallel': 'two'}}  # blocks a parallel layer
-OPENED = [n for n in folders.names() if n not in NOT_YET]
+OPENED = folders.names()
 NAMES = [pytest.param(n, marks=[pytest.mark.slow] * (n in SLOW)) for n in OPENED]
 
 
