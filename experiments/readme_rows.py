@@ -284,7 +284,9 @@ def benchmark_pretrained(workdir: pathlib.Path) -> Iterator[Row]:
         )
     for kind, one in found['compile'].items():
         what = f'a {kind} of {layers[-1]} layers over {layers[0]}'
-        yield _timing(f'compile time of the forward pass, {what}', one['growth'], origin)
+        yield _timing(
+            f'time of the processor that compiles the forward pass, {what}', one['growth'], origin
+        )
 
 
 def benchmark_theory(workdir: pathlib.Path) -> Iterator[Row]:
