@@ -17,7 +17,7 @@ import numpy as np
 
 from resnet_dyn import errors
 from resnet_dyn.models import stack
-from resnet_dyn.pretrained import layouts, reading, settings
+from resnet_dyn.pretrained import arrays, layouts, reading, settings
 
 
 class Opened(NamedTuple):
@@ -94,5 +94,5 @@ def open(
     layout = adapter.layout(values, blocks, **options)
     values.refuse_unknown()
     tokenizer = reading.tokenizer(source.path)
-    net = layout.build(reading.read(source, layout, dtype))
+    net = layout.build(arrays.read(source, layout, dtype))
     return Opened(net, tokenizer, source.config, tuple(layout.names))

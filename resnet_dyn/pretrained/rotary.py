@@ -85,8 +85,9 @@ def read(
     if kind not in KINDS:
         raise config.error(where, kind, f'rope_type of {", ".join(KINDS)}')
     theta = values.pop('rope_theta', theta)
-    if share_names:
-        share = values.pop('partial_rotary_factor', share)
+    share = values.pop('partial_rotary_factor', share)
+    if share != 1 and not share_names:
+        raise config.error(where, {'partial_rotary_factor': share}, 'heads turned as a whole')
     needed = KINDS[kind]
     if 'original_max_position_embeddings' in needed:
         values.setdefault(needed[-1], config.get('max_position_embeddings'))

@@ -163,6 +163,13 @@ def test_names_of_the_same_number_that_disagree_are_refused():
         rotary.read(config_of(rotary_emb_base=10.0, rope_theta=20.0), 8, names)
 
 
+def test_a_part_of_a_head_is_turned_where_the_layout_has_that_and_refused_elsewhere():
+    part = {'rope_parameters': {'rope_type': 'default', 'partial_rotary_factor': 0.5}}
+    assert rotary.read(config_of(**part), 8, share_names=('rotary_pct',)).width == 4
+    with pytest.raises(errors.PretrainedError, match='heads turned as a whole'):
+        rotary.read(config_of(**part), 8)
+
+
 def test_turning_keeps_lengths_and_makes_scores_depend_on_distance_alone():
     x = jnp.asarray(np.random.default_rng(2).normal(size=(2, 1, 1, 8)), jnp.float32)
     turned = rotary.Rotary(6, 30.0)

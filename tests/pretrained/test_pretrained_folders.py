@@ -11,7 +11,8 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from resnet_dyn import errors, pretrained
-from resnet_dyn.pretrained import layouts, reading
+from resnet_dyn.pretrained import arrays as arrays_lib
+from resnet_dyn.pretrained import layouts
 
 CONFIG = {
     'model_type': 'llama',
@@ -169,7 +170,7 @@ FAULTS = {
 def test_a_fault_is_refused_in_one_paragraph_before_an_array_is_read(fault, folder, monkeypatch):
     spoil, words = FAULTS[fault]
     spoil(folder)
-    monkeypatch.setattr(reading, '_read_leaf', lambda *given: pytest.fail('an array was read'))
+    monkeypatch.setattr(arrays_lib, '_read_leaf', lambda *given: pytest.fail('an array was read'))
     with pytest.raises(errors.PretrainedError, match=words) as caught:
         pretrained.open(folder)
     text = str(caught.value)
@@ -230,7 +231,7 @@ def test_the_dtype_is_that_of_the_file_or_what_is_asked_for(dtype, folder, sound
 
 def test_a_cast_in_many_pieces_is_the_cast(sound, monkeypatch):
     whole = leaves(pretrained.open(sound, dtype='bfloat16'))
-    monkeypatch.setattr(reading, 'PIECE', 20)
+    monkeypatch.setattr(arrays_lib, 'PIECE', 20)
     for one, two in zip(whole, leaves(pretrained.open(sound, dtype='bfloat16')), strict=True):
         np.testing.assert_array_equal(one, two)
 
