@@ -73,8 +73,8 @@ class Without:
 
     function: object
 
-    def __call__(self, *args):
-        return self.function(*args, {'seen': jnp.asarray(MASK_BT[..., None])})
+    def __call__(self, params, given):
+        return self.function(params, given, {'seen': jnp.asarray(MASK_BT[..., None])})
 
 
 def kinds(repeats):
@@ -163,14 +163,14 @@ ORDERS = [
 KERNELS = {
     'exhaustive': score(masks.all_masks(L)),
     'reorder': lambda net: reorder.score(net, INPUTS, LABELS, ORDERS, ('logits',)),
-    'token': lambda net: influence.measure(net, INPUTS, loss, 'token', MASK_BT),
-    'by_length': lambda net: path_gradients.by_length(net, INPUTS, loss),
     'at_blocks': lambda net: path_gradients.by_length_at_blocks(net, INPUTS, loss, size),
     'forward': lambda net: path_gradients.forward_by_length(net, INPUTS),
     'depth_use': lambda net: depth_use.sums(net, INPUTS),
-    'second_moments': lambda net: stack.second_moments(net, INPUTS),
 }
 THE_REST = {
+    'second_moments': lambda net: stack.second_moments(net, INPUTS),
+    'by_length': lambda net: path_gradients.by_length(net, INPUTS, loss),
+    'token': lambda net: influence.measure(net, INPUTS, loss, 'token', MASK_BT),
     'first_order': lambda net: lesions.first_order(net, INPUTS, LABELS),
     'energies': lambda net: path_gradients.energies(net, INPUTS, loss, key(), 3, per_example=True),
     'mean_ablated': ablated,
@@ -215,7 +215,6 @@ def test_no_option_of_a_kernel_sees_a_difference(kernel):
 
 
 WAYS = {
-    'in parts': {'examples_at_once': 3},
     'one by one': {'examples_at_once': 1, 'width': 1},
     'on a mesh': {'mesh': {'mask': 2, 'data': 2}},
     'in parts on a mesh, one left over': {'mesh': {'mask': 1, 'data': 2}, 'examples_at_once': 3},
@@ -234,13 +233,6 @@ def test_the_context_is_cut_and_sharded_with_the_examples(way):
 def networks(number):
     stages = [stack.Unit(kinds(REPEATS)), last(1)]
     return [network(*jax.tree.map(lambda a, s=s: a * (1 + s / 4), stages)) for s in range(number)]
-
-
-def test_networks_of_units_go_together_as_one_by_one():
-    given = networks(2), INPUTS, LABELS, masks.single(L), ('logits',)
-    together, in_turn = (lesions.score_seeds(*given, how=how) for how in ('vmap', 'map'))
-    assert_same(together, in_turn)
-    assert np.abs(in_turn['logits'][0] - in_turn['logits'][1]).max() > 0.01
 
 
 def test_a_kernel_of_networks_together_is_that_of_each():
@@ -265,73 +257,13 @@ def by_length_of(net):
     return path_gradients.by_length(net, INPUTS, loss)
 
 
-def of_total(total):
-    return total
-
-
-def with_default(total, eps=1e-6):
-    return total
-
-
-def with_params(params, total):
-    return params * total
-
-
-def with_context(params, total, context=None):
-    return params * total
-
-
-@dataclasses.dataclass(frozen=True)
-class Scaled:
-    def __call__(self, params, total):
-        return params * total
-
-
-MERGES = {
-    jnp.tanh: False,
-    jax.nn.relu: False,
-    jax.nn.gelu: False,
-    np.tanh: False,
-    of_total: False,
-    with_default: False,
-    with_params: True,
-    with_context: True,
-    Scaled(): True,
-    Without(norm): True,
-}
-
-
-@pytest.mark.parametrize('merge', MERGES, ids=str)
-def test_a_merge_is_given_the_parameters_where_it_takes_two(merge):
-    given = []
-    function = stack.of_parameters(merge)
-    takes_params = function is merge
-    assert takes_params == MERGES[merge], given
-
-
-def test_tokens_that_do_not_count_change_nothing_in_parts():
+def test_what_stands_at_tokens_that_do_not_count_changes_nothing():
     labels_BT = np.where(MASK_BT > 0, np.arange(B * T).reshape(B, T) % K, -1)
 
     def at_tokens(params, h, context):
         return h @ params
 
-    net = dataclasses.replace(NET, head=at_tokens)
-    every = masks.single(L)
-    whole = lesions.score(net, INPUTS, labels_BT, every)
-    parts = lesions.score(net, INPUTS, labels_BT, every, examples_at_once=3)
-    assert_same(parts, whole)
+    net, every = dataclasses.replace(NET, head=at_tokens), masks.single(L)
+    found = lesions.score(net, INPUTS, labels_BT, every)
     padded = {**INPUTS, 'x': np.where(MASK_BT[..., None] > 0, INPUTS['x'], 7)}
-    assert_same(lesions.score(net, padded, labels_BT, every), whole)
-
-
-def test_what_a_unit_or_a_context_cannot_be_is_refused():
-    first, _ = kinds(2)
-    _, second = kinds(3)
-    with pytest.raises(ValueError, match=r'lengths \[2, 3\]'):
-        stack.num_blocks(network(stack.Unit((first, second))))
-    with pytest.raises(ValueError, match='context of its inputs'):
-        stack.head(NET, jnp.ones((B, T, D)))
-    with pytest.raises(ValueError, match='led by one number of examples'):
-        score(masks.single(L))(NET) and lesions.score(
-            NET, {**INPUTS, 'mask': MASK_BT[:3]}, LABELS, masks.single(L)
-        )
+    assert_same(lesions.score(net, padded, labels_BT, every), found)
