@@ -70,8 +70,23 @@ class RandomLesions(NamedTuple):
     error_SJM: np.ndarray
 
 
+@dataclasses.dataclass(frozen=True)
+class GreedyOptions:
+    """What goes at a time."""
+
+    of: str = fields.field(
+        'blocks',
+        'what is deleted at a time: a block, or all blocks of a layer, where networks say which '
+        'belong together',
+        choices=('blocks', 'layers'),
+    )
+
+
 class GreedyLesions(NamedTuple):
-    """Blocks deleted one by one, each time the one without which the loss is smallest."""
+    """Blocks deleted one by one, each time the one without which the loss is smallest.
+
+    Where whole layers are deleted, these stand in place of blocks, numbered from 0.
+    """
 
     step: np.ndarray
     deleted_SL: np.ndarray  # the blocks in the order in which they go
@@ -130,20 +145,43 @@ def random(subject: Subject, effort: Effort, options: RandomOptions) -> RandomLe
     return RandomLesions(np.array(subject.origin.step), deleted_J, loss_SJM, error_SJM)
 
 
-def greedy(subject: Subject, effort: Effort, options=None) -> GreedyLesions:
+def greedy(subject: Subject, effort: Effort, options: GreedyOptions | None = None) -> GreedyLesions:
     """Down to no block at all; the choice is by the loss on the examples that are scored."""
     orders, scores, S = [], [], len(subject.stacks)
+    units = subject.stacks[0].groups if options is not None and options.of == 'layers' else None
     for s in range(S):
         alone, turn = subject.some([s]), effort.turn(s, S)
         inputs, labels = alone.examples.inputs, alone.examples.labels
-        found = lesions.greedy(alone.stacks[0], inputs, labels, **turn.kernel(alone))
-        deleted_L = np.asarray(found.deleted_J)
-        place_L = np.argsort(deleted_L)
-        masks_JL = (place_L >= np.arange(subject.blocks + 1)[:, None]).astype(np.float32)
-        orders.append(deleted_L)
+        if units is None:
+            found = lesions.greedy(alone.stacks[0], inputs, labels, **turn.kernel(alone))
+            deleted = [(int(block),) for block in found.deleted_J]
+            orders.append(np.asarray(found.deleted_J))
+        else:
+            orders.append(_greedy_units(alone, units, turn))
+            deleted = [units[u] for u in orders[-1]]
+        masks_JL = np.stack([_without(alone.blocks, deleted[:j]) for j in range(len(deleted) + 1)])
         scores.append(_scores(alone, masks_JL, effort._replace(progress=None)))
     loss_SJ, error_SJ = (np.concatenate(values) for values in zip(*scores, strict=True))
     return GreedyLesions(np.array(subject.origin.step), np.stack(orders), loss_SJ, error_SJ)
+
+
+def _greedy_units(subject: Subject, units, effort: Effort) -> np.ndarray:
+    """The order in which units of blocks go, each time the one without which the loss is least."""
+    left, gone = list(range(len(units))), []
+    for turn in range(len(units)):
+        masks_UL = np.stack(
+            [_without(subject.blocks, [units[v] for v in (*gone, u)]) for u in left]
+        )
+        loss_SU, _ = _scores(subject, masks_UL, effort.turn(turn, len(units)))
+        gone.append(left.pop(int(loss_SU[0].argmin())))
+    return np.array(gone)
+
+
+def _without(L: int, units) -> np.ndarray:
+    """The mask without the blocks of some units."""
+    mask_L = np.ones(L, np.float32)
+    mask_L[[block for unit in units for block in unit]] = 0
+    return mask_L
 
 
 def numbers(L: int) -> np.ndarray:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from resnet_dyn.analysis import effort as effort_lib
-from resnet_dyn.analysis import subjects
+from resnet_dyn.analysis import interaction_spectra, subjects
 from resnet_dyn.kernels import devices, growth, interactions, reorder
 from resnet_dyn.models import builders
 from resnet_dyn.models import gammas as gammas_lib
@@ -86,6 +86,16 @@ def weights(subject: subjects.Subject, effort, options) -> str:
     )
 
 
+def layers(subject: subjects.Subject, effort, options) -> str:
+    """Blocks that belong together, where whole layers are asked for."""
+    if options.of == 'blocks' or subject.stacks[0].groups is not None:
+        return ''
+    return (
+        'these networks do not say which blocks are a layer (ResidualStack.groups): take '
+        'of=blocks, or open them by sublayers'
+    )
+
+
 def equal_blocks(subject: subjects.Subject, effort, options) -> str:
     """Two blocks that can change places."""
     if reorder.alike(subject.stacks[0], subject.examples.first(2)):
@@ -108,7 +118,8 @@ def all_sub_networks(subject: subjects.Subject, effort, options) -> str:
             f'{options.exhaustive} unless asked for; {mend}'
         )
     at_once = effort.part(subject)
-    needed = TABLES * 8 * 2**L * at_once * subject.outputs
+    losses = interaction_spectra.of_losses(subject, options)
+    needed = TABLES * 8 * 2**L * at_once * (1 if losses else subject.outputs)
     allowed = devices.default_budget() if effort.budget is None else effort.budget
     if needed > allowed:
         return (

@@ -61,6 +61,22 @@ GREEDY = (
     ),
 )
 
+LAYER_SWAPS = (
+    Column(
+        'kept, one deleted %',
+        lambda r: 100 * r.deleted_kept_SU.mean(-1),
+        '.1f',
+        'share whose likeliest class is still that of the whole network without one layer, mean '
+        'over the layers (Lad et al. 2024)',
+    ),
+    Column(
+        'kept, two swapped %',
+        lambda r: 100 * summaries.mean_of_there(r.swapped_kept_SW),
+        '.1f',
+        'the same where two neighbours change places, mean over the pairs of equal shape',
+    ),
+)
+
 REORDER = (
     Column(
         'one swap',

@@ -14,6 +14,7 @@ from resnet_dyn.analysis import (
     gamma_profiles,
     growth,
     interaction_spectra,
+    layer_swaps,
     lesion_curves,
     orders,
     path_spectra,
@@ -25,6 +26,7 @@ from resnet_dyn.plots import depth, gammas, influence, interactions, lesions, pa
 from resnet_dyn.plots import depth_use as depth_use_plots
 from resnet_dyn.plots import effective_depth as effective_depth_plots
 from resnet_dyn.plots import growth as growth_plots
+from resnet_dyn.plots import layer_swaps as layer_swap_plots
 from resnet_dyn.plots import orders as order_plots
 from resnet_dyn.reports import columns, said
 
@@ -143,8 +145,8 @@ MEASURES: dict[str, Measure] = {
         lesion_curves.GreedyLesions,
         lesion_curves.greedy,
         lesion_curves.greedy_cost,
-        (requirements.skips,),
-        NoOptions,
+        (requirements.skips, requirements.layers),
+        lesion_curves.GreedyOptions,
         Picture(lesions.greedy, 'Greedy lesions'),
         columns.GREEDY,
         text='blocks deleted one by one, always the one that is missed least',
@@ -160,6 +162,17 @@ MEASURES: dict[str, Measure] = {
         columns.REORDER,
         text=("error after random swaps of equal blocks, by Kendall's tau (Veit et al., fig 5b)"),
         draws=True,
+    ),
+    'layer_swaps': Measure(
+        layer_swaps.LayerSwaps,
+        layer_swaps.measure,
+        layer_swaps.cost,
+        (requirements.skips,),
+        NoOptions,
+        Picture(layer_swap_plots.swaps, 'The first guess without a layer, or with two swapped'),
+        columns.LAYER_SWAPS,
+        text='first guesses kept without each layer, and with each two neighbours swapped',
+        lines=said.layer_swaps,
     ),
     'paths': Measure(
         path_spectra.PathSpectrum,
@@ -219,7 +232,7 @@ MEASURES: dict[str, Measure] = {
         block_influence.measure,
         block_influence.cost,
         (requirements.skips, requirements.examples_apart),
-        NoOptions,
+        block_influence.Options,
         Picture(influence.influences, 'What blocks do to the signal'),
         columns.INFLUENCE,
         text=(

@@ -46,6 +46,24 @@ def greedy(record, names: subjects.Names) -> list[str]:
     ]
 
 
+def layer_swaps(record, names: subjects.Names) -> list[str]:
+    """How far the shares that are kept reach, without the first and the last layer too."""
+    lines = []
+    for what, kept_SX in (
+        ('without one layer', record.deleted_kept_SU),
+        ('with two neighbours swapped', record.swapped_kept_SW),
+    ):
+        kept_X = 100 * mean_of_finite(kept_SX)
+        kept_X = kept_X[np.isfinite(kept_X)]
+        inner_X = kept_X[1:-1]
+        if inner_X.size:
+            lines.append(
+                f'first guesses kept {what}: {kept_X.min():.0f} to {kept_X.max():.0f} %, but for '
+                f'the first and the last {inner_X.min():.0f} to {inner_X.max():.0f} %'
+            )
+    return lines
+
+
 def interactions(record, names: subjects.Names) -> list[str]:
     """Blocks by their exact Shapley value of the loss."""
     value_L = mean_of_finite(record.shapley_loss_SL)

@@ -13,6 +13,7 @@ from resnet_dyn.plots import (
     growth,
     influence,
     interactions,
+    layer_swaps,
     lesions,
     orders,
     paths,
@@ -27,6 +28,7 @@ PICTURES = {
     'random': lesions.random,
     'greedy': lesions.greedy,
     'reorder': orders.reorder,
+    'layer_swaps': layer_swaps.swaps,
     'paths': paths.spectrum,
     'interactions': interactions.spectra,
     'influence': influence.influences,
@@ -45,6 +47,8 @@ FIELDS = {
     'random': 'step deleted_J loss_SJM error_SJM',
     'greedy': 'step deleted_SL loss_SJ error_SJ',
     'reorder': f'{_SCORES} kendall_N swaps_N orders_N loss_SN error_SN possible_orders',
+    'layer_swaps': 'step full_loss_S deleted_kept_SU deleted_loss_SU swapped_kept_SW '
+    'swapped_loss_SW',
     'paths': 'step sum_norm_SR root_energy_SR energy_se_SR forward_norm_SR paths_R closure_S '
     'probes',
     'interactions': 'step walsh_SR moebius_SR variance_S shapley_loss_SL shapley_error_SL',
@@ -115,7 +119,7 @@ def _record(name, S, step, L, M, seed):
     draw = np.random.default_rng(seed)
     swaps_N = np.repeat(2 ** np.arange(L.bit_length()), 3)
     sizes = {'S': S, 'L': L, 'R': L + 1, 'J': min(L, 20) + 1, 'M': M, 'N': len(swaps_N)}
-    sizes |= {'U': L, 'V': L + 1, 'Q': 3}
+    sizes |= {'U': L, 'V': L + 1, 'Q': 3, 'W': L - 1}
     fixed = {
         'step': np.array(step),
         'norms_N': np.array(['norm_0', 'norm_1']),

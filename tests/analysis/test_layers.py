@@ -1,0 +1,159 @@
+"""Whole layers: deleted, swapped, greedily left out; tokens that count in influence and spectra."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from resnet_dyn.analysis import (
+    block_influence,
+    effort,
+    interaction_spectra,
+    layer_swaps,
+    lesion_curves,
+    requirements,
+    subjects,
+)
+from resnet_dyn.kernels import influence, interactions
+from resnet_dyn.models import stack
+from resnet_dyn.reports import measures, said
+
+DRAW = np.random.default_rng(2)
+LAYERS = ((0, 1), (2, 3), (4, 5))
+KERNELS = DRAW.normal(size=(6, 5, 5)).astype(np.float32)
+EMBEDDING = DRAW.normal(size=(8, 5)).astype(np.float32)
+TOKENS = DRAW.integers(0, 8, (6, 4)).astype(np.int32)
+MASK = np.arange(4) < np.array([4, 2, 3, 4, 1, 4])[:, None]
+LABELS = np.where(MASK, DRAW.integers(0, 8, (6, 4)), -1)
+
+
+def stem(params, inputs):
+    return params[inputs['tokens']]
+
+
+def branch(kernel, h):
+    return jnp.tanh(h @ kernel)
+
+
+def head(params, h):
+    return h @ params.T
+
+
+NET = stack.ResidualStack(
+    EMBEDDING, (stack.Stage(KERNELS, branch, 6),), EMBEDDING, stem, head, groups=LAYERS
+)
+SUBJECT = subjects.of_networks(NET, {'tokens': TOKENS}, LABELS, mask=MASK)
+
+
+def logits(order):
+    h = EMBEDDING[TOKENS].astype(float)
+    for block in order:
+        h = h + np.tanh(h @ KERNELS[block])
+    return h @ EMBEDDING.T
+
+
+def loss(order):
+    """The mean over examples of the mean over their tokens that count."""
+    values = logits(order)
+    log_p = values - np.log(np.exp(values).sum(-1, keepdims=True))
+    each = -np.take_along_axis(log_p, np.maximum(LABELS, 0)[..., None], -1)[..., 0]
+    return ((each * MASK).sum(1) / MASK.sum(1)).mean()
+
+
+def kept(order):
+    same = logits(order).argmax(-1) == logits(range(6)).argmax(-1)
+    return ((same * MASK).sum(1) / MASK.sum(1)).mean()
+
+
+def without(*layers):
+    return [block for u, layer in enumerate(LAYERS) if u not in layers for block in layer]
+
+
+def test_layers_are_deleted_and_swapped_as_wholes_part_by_part():
+    record = layer_swaps.measure(SUBJECT, effort.Effort(at_once=4))
+    np.testing.assert_allclose(record.full_loss_S, loss(range(6)), rtol=1e-5)
+    deleted = [without(u) for u in range(3)]
+    np.testing.assert_allclose(record.deleted_kept_SU[0], list(map(kept, deleted)), atol=1e-6)
+    np.testing.assert_allclose(record.deleted_loss_SU[0], list(map(loss, deleted)), rtol=1e-5)
+    swapped = [[2, 3, 0, 1, 4, 5], [0, 1, 4, 5, 2, 3]]
+    np.testing.assert_allclose(record.swapped_kept_SW[0], list(map(kept, swapped)), atol=1e-6)
+    np.testing.assert_allclose(record.swapped_loss_SW[0], list(map(loss, swapped)), rtol=1e-5)
+    assert 0 < record.deleted_kept_SU.min() < 1
+
+
+def test_greedy_leaves_out_whole_layers():
+    options = lesion_curves.GreedyOptions(of='layers')
+    record = lesion_curves.greedy(SUBJECT, effort.Effort(), options)
+    first = min(range(3), key=lambda u: loss(without(u)))
+    second = min({0, 1, 2} - {first}, key=lambda u: loss(without(first, u)))
+    assert list(record.deleted_SL[0][:2]) == [first, second]
+    expected = [loss(range(6)), loss(without(first)), loss(without(first, second)), loss([])]
+    np.testing.assert_allclose(record.loss_SJ[0], expected, rtol=1e-5)
+    (line,) = said.greedy(record, SUBJECT.names)
+    assert line.startswith(f'network 0 loses, in this order: layer {first}, layer {second}')
+
+
+def test_layers_are_asked_for_where_there_are_some():
+    options = lesion_curves.GreedyOptions(of='layers')
+    alone = subjects.of_networks(
+        stack.ResidualStack(EMBEDDING, NET.stages, EMBEDDING, stem, head),
+        {'tokens': TOKENS},
+        LABELS,
+    )
+    assert requirements.layers(SUBJECT, None, options) == ''
+    assert 'groups' in requirements.layers(alone, None, options)
+
+
+@pytest.mark.parametrize('over', ['auto', 'last'])
+def test_influence_is_of_the_tokens_that_count_whatever_goes_at_once(over):
+    options = block_influence.Options(over)
+    found = block_influence.measure(SUBJECT, effort.Effort(at_once=3), options)
+
+    def of_nothing(output):
+        return output.sum()
+
+    word = 'token' if over == 'auto' else over
+    whole = influence.measure(NET, {'tokens': jnp.asarray(TOKENS)}, of_nothing, word, MASK)
+    np.testing.assert_allclose(
+        found.angular_distance_SNN[0], whole.angular_distance_NN, rtol=1e-4, atol=1e-6
+    )
+    np.testing.assert_allclose(
+        found.block_influence_SL[0], whole.block_influence_L, rtol=1e-4, atol=1e-6
+    )
+
+
+def test_spectra_of_tokens_are_of_the_loss_of_each_example():
+    options = interaction_spectra.Options()
+    record = interaction_spectra.measure(SUBJECT, effort.Effort(at_once=4), options)
+    losses_M = [
+        loss([l for l in range(6) if kept_L[5 - l]])
+        for kept_L in itertools.product((0, 1), repeat=6)
+    ]
+    shapley_L = interactions.shapley(np.array(losses_M))
+    np.testing.assert_allclose(record.shapley_loss_SL[0], shapley_L, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(record.walsh_SR[0, 1:].sum(), record.variance_S[0], rtol=1e-4)
+
+
+def test_orders_and_spans_are_said_by_name():
+    names = subjects.Names(('net',), ('a', 'b', 'c'))
+    distance_NN = np.array([[0, 3, 4, 9], [3, 0, 1, 5], [4, 1, 0, 2], [9, 5, 2, 0]]) / 10
+    record = block_influence.Influences(
+        np.array(0), None, np.array([[0.3, 0.1, 0.2]]), None, distance_NN[None]
+    )
+    lines = said.influences(record, names)
+    assert lines[1].strip() == 'b, c, a'
+    assert [line.strip() for line in lines[3:]] == [
+        '1: b (0.100)',
+        '2: a to b (0.400)',
+        '3: a to c (0.900)',
+    ]
+
+
+def test_every_measure_that_says_lines_has_them_of_its_record():
+    for name in ('layer_swaps', 'effective_depth', 'interactions'):
+        row = measures.MEASURES[name]
+        with jax.default_matmul_precision('highest'):
+            record = row.function(SUBJECT, effort.Effort(at_once=4), row.options())
+        assert all(isinstance(line, str) for line in row.lines(record, SUBJECT.names))
