@@ -23,8 +23,13 @@ class Analysis(NamedTuple):
     trained: bool = True  # whether it has steps of a training to speak of
 
 
-def follow(analysis: Analysis, workdir: pathlib.Path, stop: main.Stop) -> int:
-    """Visits the steps, says what came of each, then the table; the exit status."""
+def follow(
+    analysis: Analysis, workdir: pathlib.Path, stop: main.Stop, visits: list | None = None
+) -> int:
+    """Visits the steps, says what came of each, then the table; the exit status.
+
+    The visits are put into the list `visits` too.
+    """
     from launch import progress
     from resnet_dyn import processes as together
     from resnet_dyn import records
@@ -47,7 +52,7 @@ def follow(analysis: Analysis, workdir: pathlib.Path, stop: main.Stop) -> int:
         watch=progress.Lines(main.say, stop, moved=together.moved),
         deal=analysis.deal,
     )
-    visits: list = []
+    visits = [] if visits is None else visits
     try:
         for visit in followed:
             visits.append(visit)

@@ -83,7 +83,7 @@ def analyze(
 ) -> int:
     """Analyses the network of a folder, or those of several as a training; the exit status."""
     from resnet_dyn import fields
-    from resnet_dyn.analysis import dealing, published, trajectories
+    from resnet_dyn.analysis import dealing, trajectories
     from resnet_dyn.analysis import effort as effort_lib
     from resnet_dyn.models import placement
     from resnet_dyn.reports import selection
@@ -93,13 +93,7 @@ def analyze(
     selection.check(what)
     given = config_flags.given_of(effort_lib.Settings, '')
     settings = effort_lib.Settings(**fields.given(effort_lib.Settings, given, 'analyze', '--'))
-    source = published.Folders(
-        _PRETRAINED.value,
-        question(),
-        given.get('examples_at_once'),
-        blocks=_BLOCKS.value,
-        dtype=_DTYPE.value,
-    )
+    source = _source(_BLOCKS.value, question(), given.get('examples_at_once'))
     several = len(source.steps) > 1
     if several:
         folders = ', '.join(f'{step:,}: {source.folders[step]}' for step in source.steps)
@@ -123,6 +117,18 @@ def analyze(
     return following.follow(analysis, workdir, stop)
 
 
+def source(blocks: str, sequences: int, length: int, at_once: int | None):
+    """The folders of the flags, by these blocks; numbers that were not given as flags are these."""
+    if _BLOCKS.present:
+        raise flags.ValidationError(f'--blocks: this number is of {blocks}; leave the flag out')
+    asked = question()
+    if not _SEQUENCES.present:
+        asked = asked._replace(number=sequences)
+    if not _LENGTH.present:
+        asked = asked._replace(length=length)
+    return _source(blocks, asked, at_once)
+
+
 def question():
     """What the networks are to be looked at with, by the flags."""
     from resnet_dyn.analysis import published
@@ -136,6 +142,13 @@ def question():
         length=_LENGTH.value,
         seed=_PLACES.value,
     )
+
+
+def _source(blocks: str, asked, at_once: int | None):
+    from resnet_dyn.analysis import published
+
+    folders = _PRETRAINED.value
+    return published.Folders(folders, asked, at_once, blocks=blocks, dtype=_DTYPE.value)
 
 
 def _refuse_flags_of_runs(network: int | None) -> None:

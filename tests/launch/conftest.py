@@ -118,3 +118,33 @@ def finished(called, short, tmp_path_factory):
     status, out, err = called('train', f'--workdir={workdir}', *short)
     assert (status, err) == (0, '') and 'test accuracy' in out.splitlines()[-1]
     return workdir
+
+
+@pytest.fixture(scope='session')
+def published(tmp_path_factory):
+    """published('gpt2', name=None, scale=1.0): the folder of a tiny network of that layout.
+
+    Its weights are drawn, times the scale, and its tokenizer has letters for tokens.
+    """
+    sys.path.append(str(TOP / 'tests' / 'pretrained'))
+    import golden_folders
+    import safetensors.numpy
+    import tokenizers
+    from tokenizers import models
+
+    made = tmp_path_factory.mktemp('published')
+
+    def published(layout, name=None, scale=1.0):
+        path = made / (name or layout)
+        if path.exists():
+            return path
+        golden_folders.build(layout, path)
+        letters = {chr(97 + i) if i < 26 else f'<{i}>': i for i in range(61)}
+        tokenizers.Tokenizer(models.BPE(letters, [])).save(str(path / 'tokenizer.json'))
+        if scale != 1:
+            file = path / 'model.safetensors'
+            arrays = safetensors.numpy.load_file(file)
+            safetensors.numpy.save_file({k: scale * a for k, a in arrays.items()}, file)
+        return path
+
+    return published

@@ -1,16 +1,11 @@
 """launch.analyze --pretrained: folders as the steps of a training, texts, and what is refused."""
 
 import json
-import pathlib
 import re
 import shutil
-import sys
 
 import numpy as np
 import pytest
-import safetensors.numpy
-import tokenizers
-from tokenizers import models
 
 from resnet_dyn import pretrained
 from resnet_dyn.analysis import archive
@@ -24,33 +19,9 @@ FEW = ('--sequences=6', '--length=10')
 
 
 @pytest.fixture(scope='module')
-def folder(tmp_path_factory):
-    """folder('gpt2', scale=1.0): a tiny network of that layout, with a tokenizer of letters."""
-    sys.path.append(str(pathlib.Path(__file__).parent.parent / 'pretrained'))
-    import golden_folders
-
-    made = tmp_path_factory.mktemp('published')
-
-    def folder(layout, name=None, scale=1.0):
-        path = made / (name or layout)
-        if path.exists():
-            return path
-        golden_folders.build(layout, path)
-        letters = {chr(97 + i) if i < 26 else f'<{i}>': i for i in range(61)}
-        tokenizers.Tokenizer(models.BPE(letters, [])).save(str(path / 'tokenizer.json'))
-        if scale != 1:
-            file = path / 'model.safetensors'
-            arrays = safetensors.numpy.load_file(file)
-            safetensors.numpy.save_file({k: scale * a for k, a in arrays.items()}, file)
-        return path
-
-    return folder
-
-
-@pytest.fixture(scope='module')
-def trajectory(called, folder, tmp_path_factory):
+def trajectory(called, published, tmp_path_factory):
     """Two folders as a training, analysed: (folders, workdir, what was said)."""
-    folders = [folder('gpt2', 'tiny-step8000', 1.1), folder('gpt2', 'tiny-step1000')]
+    folders = [published('gpt2', 'tiny-step8000', 1.1), published('gpt2', 'tiny-step1000')]
     workdir = tmp_path_factory.mktemp('trajectory') / 'w'
     what = '--what=singles,influence'
     given = f'--pretrained={folders[0]},{folders[1]}'
@@ -99,9 +70,9 @@ def test_what_is_there_is_not_made_again_and_other_weights_are(trajectory, calle
 
 
 @pytest.mark.skipif('bert' not in layouts.LAYOUTS, reason='no layout of encoders')
-def test_an_encoder_tells_sequences_apart(called, folder, tmp_path):
+def test_an_encoder_tells_sequences_apart(called, published, tmp_path):
     (tmp_path / 'lines.txt').write_text('abc\ndefghi\n\nkl\nmnopqrstuvw\n')
-    given = (f'--pretrained={folder("bert")}', f'--text={tmp_path / "lines.txt"}', '--lines')
+    given = (f'--pretrained={published("bert")}', f'--text={tmp_path / "lines.txt"}', '--lines')
     what = '--what=effective_depth,singles'
     status, out, err = called('analyze', *given, what, f'--workdir={tmp_path / "w"}', *FEW)
     assert (status, err) == (0, '') and '4 sequences of 2 to 10 tokens' in out
@@ -112,18 +83,18 @@ def test_an_encoder_tells_sequences_apart(called, folder, tmp_path):
     )
 
 
-def test_a_folder_without_a_tokenizer_says_what_to_give(called, folder, tmp_path):
-    path = shutil.copytree(folder('gpt2'), tmp_path / 'bare')
+def test_a_folder_without_a_tokenizer_says_what_to_give(called, published, tmp_path):
+    path = shutil.copytree(published('gpt2'), tmp_path / 'bare')
     (path / 'tokenizer.json').unlink()
     status, _, err = called('analyze', f'--pretrained={path}', f'--workdir={tmp_path / "w"}')
     assert status == 1 and 'no tokenizer.json' in err and '--tokens=FILE.npy' in err
 
 
-def test_folders_of_other_configs_are_refused_by_the_entry_that_differs(called, folder, tmp_path):
-    other = shutil.copytree(folder('gpt2'), tmp_path / 'other')
+def test_folders_of_other_configs_are_refused_by_what_differs(called, published, tmp_path):
+    other = shutil.copytree(published('gpt2'), tmp_path / 'other')
     config = json.loads((other / 'config.json').read_text())
     (other / 'config.json').write_text(json.dumps(config | {'n_head': 2}))
-    given = f'--pretrained={folder("gpt2")},{other}'
+    given = f'--pretrained={published("gpt2")},{other}'
     status, _, err = called('analyze', given, f'--workdir={tmp_path / "w"}')
     assert status == 1 and 'config.json says n_head=2 there and 4 here' in err
 
@@ -142,9 +113,9 @@ def test_folders_of_other_configs_are_refused_by_the_entry_that_differs(called, 
     ],
 )
 def test_what_does_not_go_with_a_published_network_is_refused(
-    called, folder, tmp_path, given, message
+    called, published, tmp_path, given, message
 ):
-    flags = (f'--pretrained={folder("gpt2")}', f'--workdir={tmp_path / "w"}', *given)
+    flags = (f'--pretrained={published("gpt2")}', f'--workdir={tmp_path / "w"}', *given)
     status, _, err = called('analyze', *flags)
     assert status == 1 and re.search(message, err) and err.count('\n') == 1
 
