@@ -152,36 +152,14 @@ def greedy(subject: Subject, effort: Effort, options: GreedyOptions | None = Non
     for s in range(S):
         alone, turn = subject.some([s]), effort.turn(s, S)
         inputs, labels = alone.examples.inputs, alone.examples.labels
-        if units is None:
-            found = lesions.greedy(alone.stacks[0], inputs, labels, **turn.kernel(alone))
-            deleted = [(int(block),) for block in found.deleted_J]
-            orders.append(np.asarray(found.deleted_J))
-        else:
-            orders.append(_greedy_units(alone, units, turn))
-            deleted = [units[u] for u in orders[-1]]
-        masks_JL = np.stack([_without(alone.blocks, deleted[:j]) for j in range(len(deleted) + 1)])
+        found = lesions.greedy(alone.stacks[0], inputs, labels, groups=units, **turn.kernel(alone))
+        orders.append(np.asarray(found.deleted_J))
+        place_U = np.argsort(orders[-1])
+        masks_JU = (place_U >= np.arange(len(place_U) + 1)[:, None]).astype(np.float32)
+        masks_JL = masks_JU if units is None else masks.of_groups(masks_JU, units, alone.blocks)
         scores.append(_scores(alone, masks_JL, effort._replace(progress=None)))
     loss_SJ, error_SJ = (np.concatenate(values) for values in zip(*scores, strict=True))
     return GreedyLesions(np.array(subject.origin.step), np.stack(orders), loss_SJ, error_SJ)
-
-
-def _greedy_units(subject: Subject, units, effort: Effort) -> np.ndarray:
-    """The order in which units of blocks go, each time the one without which the loss is least."""
-    left, gone = list(range(len(units))), []
-    for turn in range(len(units)):
-        masks_UL = np.stack(
-            [_without(subject.blocks, [units[v] for v in (*gone, u)]) for u in left]
-        )
-        loss_SU, _ = _scores(subject, masks_UL, effort.turn(turn, len(units)))
-        gone.append(left.pop(int(loss_SU[0].argmin())))
-    return np.array(gone)
-
-
-def _without(L: int, units) -> np.ndarray:
-    """The mask without the blocks of some units."""
-    mask_L = np.ones(L, np.float32)
-    mask_L[[block for unit in units for block in unit]] = 0
-    return mask_L
 
 
 def numbers(L: int) -> np.ndarray:

@@ -90,14 +90,16 @@ def backward_sums(stack, inputs, labels, key, probes):
     def loss(logits):
         return metrics.cross_entropy(logits, labels).sum()
 
+    net, first = stack_lib.enter(stack, inputs)
+
     def from_h0(h):
         gates_L = jnp.ones(stack.num_blocks, h.dtype)
-        return loss(stack_lib.apply(transforms.without_stem(stack), h, gates_L))
+        return loss(stack_lib.apply(transforms.without_stem(net), h, gates_L))
 
     parts = path_gradients.by_length(stack, inputs, loss)
     energies = path_gradients.energies(stack, inputs, loss, key, probes, per_example=True)
     energy_RB, error_RB = energies
-    gradient = jax.grad(from_h0)(stack_lib.stem(stack, inputs))
+    gradient = jax.grad(from_h0)(first)
     gradient = stack_lib.precise(gradient)
     gap = stack_lib.precise(parts).sum(0) - gradient
     squares = (gap**2).sum(), (gradient**2).sum()

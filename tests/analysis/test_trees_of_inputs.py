@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from resnet_dyn import errors
-from resnet_dyn.analysis import effort, subjects
+from resnet_dyn.analysis import effort, path_spectra, subjects
 from resnet_dyn.models import placement, stack
 
 DRAW = np.random.default_rng(5)
@@ -75,3 +75,35 @@ def test_what_does_not_go_together_is_refused(given, message):
     given = {'inputs': INPUTS, 'labels': LABELS, 'mask': None} | given
     with pytest.raises(errors.DataError, match=message):
         subjects.of_networks(network(), given.pop('inputs'), given.pop('labels'), **given)
+
+
+def masked(kernel, h, context):
+    return jnp.tanh(h @ kernel) * context['mask'][..., None]
+
+
+def entering(params, inputs, context):
+    return params[inputs['tokens']]
+
+
+def leaving(params, h, context):
+    return h @ params.T
+
+
+def context_of(inputs):
+    return {'mask': jnp.asarray(inputs['mask'])}
+
+
+def test_paths_of_blocks_that_know_the_inputs_sum_to_the_gradient():
+    kernels = DRAW.normal(size=(3, 5, 5)).astype(np.float32)
+    net = stack.ResidualStack(
+        EMBEDDING,
+        (stack.Stage(kernels, masked, 3),),
+        EMBEDDING,
+        entering,
+        leaving,
+        make_context=context_of,
+    )
+    subject = subjects.of_networks(net, INPUTS, LABELS)
+    options = path_spectra.Options(probes=2)
+    record = path_spectra.measure(subject, effort.Effort(), options)
+    assert record.sum_norm_SR.min() > 0 and record.closure_S < 1e-5

@@ -10,7 +10,6 @@ import pytest
 from resnet_dyn import pretrained
 from resnet_dyn.analysis import archive
 from resnet_dyn.kernels import lesions, masks
-from resnet_dyn.pretrained import layouts
 from resnet_dyn.reports import measures
 
 pytestmark = pytest.mark.usefixtures('sketched')
@@ -69,7 +68,6 @@ def test_what_is_there_is_not_made_again_and_other_weights_are(trajectory, calle
     assert out.count('measured singles') == 2
 
 
-@pytest.mark.skipif('bert' not in layouts.LAYOUTS, reason='no layout of encoders')
 def test_an_encoder_tells_sequences_apart(called, published, tmp_path):
     (tmp_path / 'lines.txt').write_text('abc\ndefghi\n\nkl\nmnopqrstuvw\n')
     given = (f'--pretrained={published("bert")}', f'--text={tmp_path / "lines.txt"}', '--lines')
