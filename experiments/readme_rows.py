@@ -289,6 +289,41 @@ def benchmark_pretrained(workdir: pathlib.Path) -> Iterator[Row]:
         )
 
 
+def benchmark_hooks(workdir: pathlib.Path) -> Iterator[Row]:
+    """What lesions of an opened language model cost beside PyTorch, and how the numbers agree."""
+    found, origin = results.read(workdir / 'benchmarks', 'hooks')
+    sizes, scored = found['sizes'], found['lesions'].values()
+    network = (
+        f'a GPT-2 of {sizes["layers"]} layers, width {sizes["width"]}, {sizes["sequences"]} x '
+        f'{sizes["length"]} tokens, {sizes["cores"]} core{"s" * (sizes["cores"] > 1)}'
+    )
+    ways = {'hooks': 'hooks', 'skips': 'loop that leaves deleted blocks out'}
+    for one in scored:
+        for way, said in ways.items():
+            yield _timing(
+                f"time of PyTorch's {said} over ours, {one['what']} of {network}",
+                one[f'{way}_over_ours'],
+                origin,
+                '; of the processor',
+                f'; {words.number(one[f"{way}_processor_over_ours"].median)}',
+            )
+    worst = max(one[f'{way}_difference'] for one in scored for way in ways)
+    yield row(
+        f"largest difference of a loss from PyTorch's in these, relative, of {network}",
+        f'{worst:.1g}',
+        f'{sum(one["masks"] for one in scored):,} masks',
+        origin,
+    )
+    if memory := found['memory']:
+        yield row(
+            f'peak memory for 2^{memory["many"]} masks over that for 2^{memory["few"]}, the '
+            f'process whole, of {network}',
+            words.number(memory['growth']),
+            '1 each',
+            origin,
+        )
+
+
 def benchmark_theory(workdir: pathlib.Path) -> Iterator[Row]:
     """Seconds of the theory's heavy functions."""
     found, origin = results.read(workdir / 'benchmarks', 'theory')
@@ -329,5 +364,6 @@ SOURCES = {
     'benchmark-theory': benchmark_theory,
     'benchmark-images': benchmark_images,
     'benchmark-pretrained': benchmark_pretrained,
+    'benchmark-hooks': benchmark_hooks,
     'theorems': theorems,
 }

@@ -19,6 +19,7 @@ import functools
 import importlib.util
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -159,19 +160,21 @@ def tokens() -> np.ndarray:
 
 def memory_of(folder: pathlib.Path, deep: int) -> int:
     """Scores all 2^deep sub-networks in which the other layers stay; peak bytes of the process."""
-    import resource
-
     score, num = scores(folder, 'layers', masks.all_masks)
     masks_ML = np.ones((2**deep, num), np.float32)
     masks_ML[:, :deep] = masks.all_masks(deep)
     score(masks_ML)
-    unit = 1 if sys.platform == 'darwin' else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    # not getrusage, whose peak a process has from the one that started it
+    status = pathlib.Path('/proc/self/status').read_text()
+    return 1024 * int(re.search(r'VmHWM:\s*(\d+)', status)[1])
 
 
 def _memory(report, folder) -> dict[str, Any]:
     """Peak memory of processes that score few masks and many."""
     peak = {}
+    if not pathlib.Path('/proc/self/status').exists():
+        report('peak memory is not measured where there is no /proc')
+        return {}
     for deep in (FEW, MANY):
         words = f'pathlib.Path({str(folder)!r}), {deep}'
         code = (
