@@ -5,9 +5,9 @@
 Paragraphs of Python's own documentation (`pydoc_data.topics`, which comes with the interpreter) are
 cut in two, and the first tokens of each half are embedded (mean over tokens, normalised) by every
 sub-network. For each first half its second one is looked for among those of all other topics: wrong
-where another is closer. All 2^L sub-networks are scored, so that Shapley values are exact; intervals
-are over pairs, the candidates taken as they are. What is chosen, as the best sub-network of its
-size, is chosen on one half of the pairs and measured on the other.
+where another is closer. All 2^L sub-networks are scored, so that Shapley values are exact;
+intervals are over pairs, the candidates taken as they are. The best sub-network, of a size or of
+all, is chosen on one half of the pairs and measured on the other.
 
 To be expected of all-MiniLM-L6-v2, 12 sublayers, by a trial on other text: the last attention alone
 is essential, and two early attentions are better absent.

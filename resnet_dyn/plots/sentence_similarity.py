@@ -69,9 +69,9 @@ def _by_size(axes, kept_M, values_M) -> None:
 def _note(record) -> str:
     N, topics = len(record.topics_N), len(set(record.topics_N))
     return (
-        f'{N} paragraphs of {topics} topics of the documentation of Python {record.python}: the first '
-        f'{int(record.length)} tokens of both halves; the second half is looked for among those of '
-        'all other topics, by the cosine of mean embeddings. Bars: 95 % intervals over '
+        f'{N} paragraphs of {topics} topics of the documentation of Python {record.python}: the '
+        f'first {int(record.length)} tokens of both halves; the second half is looked for among '
+        'those of all other topics, by the cosine of mean embeddings. Bars: 95 % intervals over '
         'pairs (Student), the candidates taken as they are. Bands: from the least to the largest '
         'of all sets of that size.'
     )
