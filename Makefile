@@ -67,6 +67,7 @@ slow: env        ## the tests that take minutes
 
 parity: $(PARITY)/.installed  ## published layouts beside the libraries they come from (torch, transformers)
 	$(PARITY)/bin/python tests/parity/goldens.py
+	$(PARITY)/bin/python tests/parity/minilm.py
 	$(PARITY)/bin/python -m pytest -m 'slow or not slow' tests/pretrained
 	$(PARITY)/bin/python -m launch.benchmark --what=hooks --workdir=build/benchmarks
 
