@@ -15,6 +15,7 @@ import numpy as np
 from experiments import ensemble_rows, words
 from experiments import figure1 as figure
 from experiments import initial_depth as initial
+from experiments import sentence_similarity as similarity
 from experiments.benchmarks import results, timing
 from resnet_dyn import commands, errors, records
 from resnet_dyn.analysis import archive
@@ -353,6 +354,14 @@ def theorems(workdir: pathlib.Path) -> Iterator[Row]:
     )
 
 
+def sentence_similarity(workdir: pathlib.Path) -> Iterator[Row]:
+    """What sublayers of a sentence encoder are worth."""
+    path = workdir / 'similarity' / 'similarity.npz'
+    record, origin = records.load(path, similarity.SentenceSimilarity)
+    for claim, number in similarity.numbers(record):
+        yield row(claim, number, f'{len(record.topics_N)} pairs', origin)
+
+
 SOURCES = {
     'figure1': figure1,
     'initial-depth': initial_depth,
@@ -366,4 +375,5 @@ SOURCES = {
     'benchmark-pretrained': benchmark_pretrained,
     'benchmark-hooks': benchmark_hooks,
     'theorems': theorems,
+    'similarity': sentence_similarity,
 }

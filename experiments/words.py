@@ -14,7 +14,8 @@ import numpy as np
 from resnet_dyn import commands
 
 _SCRIPT = commands.NAME
-_HIDDEN = ('--config.data.dir', '--config.data.cache')  # folders of the machine at hand
+# folders of the machine at hand
+_HIDDEN = {'--config.data.dir': 'DATA', '--config.data.cache': 'DATA', '--pretrained': 'FOLDER'}
 
 
 def over_networks(values_S) -> tuple[float, float, int]:
@@ -66,8 +67,8 @@ def python_command(command: str) -> str:
     for word in words:
         name, equals, _ = word.partition('=')
         if equals and name in _HIDDEN:
-            word = f'{name}=DATA'
+            word = f'{name}={_HIDDEN[name]}'
         elif shown and shown[-1] in _HIDDEN:  # --name value, without =
-            word = 'DATA'
+            word = _HIDDEN[shown[-1]]
         shown.append(word)
     return shlex.join(shown)

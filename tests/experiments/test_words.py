@@ -47,3 +47,10 @@ def test_a_command_of_the_console_script_is_shown_as_it_is_typed(before):
     assert words.python_command(command) == (
         'resnet-dyn analyze --config.data.dir=DATA --what=resnet-dyn'
     )
+
+
+def test_the_folder_of_a_published_network_is_not_shown():
+    command = 'python -m launch.similarity --pretrained=/here/model --workdir=W'
+    assert words.python_command(command) == (
+        'python -m launch.similarity --pretrained=FOLDER --workdir=W'
+    )
