@@ -5,9 +5,10 @@
 
 Reads figure1/figure1.npz, initial_depth/initial_depth.npz, similarity/similarity.npz, cifar (a run
 and its analysis), benchmarks/*.json, theorems/ and the claims.csv of dynamics and dynamics_cifar,
-all in build/, and writes the tables between the markers of README.md. A row ends in a comment that names its source,
-and a source replaces its own rows alone: the rows of one that is not there stay as they are, which
-is said. Puts what plan_*/plan.txt say between markers of their own. Copies the pictures to docs/.
+all in build/, and writes the tables between the markers of README.md. A row ends in a comment that
+names its source, and a source replaces its own rows alone: the rows of one that is not there stay
+as they are, which is said. Puts what plan_*/plan.txt say between markers of their own. Copies the
+pictures to docs/.
 """
 
 import functools
