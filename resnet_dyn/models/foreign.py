@@ -74,6 +74,8 @@ def from_flax(
         raise errors.UserError(
             'skip= and act= say what a block does with its branch: name that module by branch= too'
         )
+    if not blocks or isinstance(blocks, str):
+        raise errors.UserError(f'blocks={blocks!r}: give a list of the names of one or more blocks')
     inputs = stack_lib.arrays(inputs)
     root, tree = _runner(module, variables, dict(call or {}))
     try:
@@ -323,6 +325,9 @@ def _plan(root, tree, names, inputs, branch, skip, act) -> Plan:
         make_context = Context(root, form, blanks, sources, head.takes_inputs)
         context = jax.eval_shape(make_context, inputs)
     branches, skips, used = _functions(met, parts, skip, context)
+    of_stem, of_head = needed(stem, leaves, inputs), needed(head, leaves, met[-1].after, context)
+    if isinstance(root, modules.Nnx):  # the keys that a Linen module draws from are given to it
+        foreign_survey.check_random('the module', form, of_stem | of_head)
     return Plan(
         root,
         form,
@@ -334,7 +339,7 @@ def _plan(root, tree, names, inputs, branch, skip, act) -> Plan:
         skips,
         act,
         tuple((block.before, block.after) for block in met),
-        (needed(stem, leaves, inputs), *used, needed(head, leaves, met[-1].after, context)),
+        (of_stem, *used, of_head),
     )
 
 
@@ -354,7 +359,9 @@ def _functions(met, parts, skip, context):
             def both(leaves, h, context, functions=(whole, bypass)):
                 return [f(leaves, h, context) for f in functions if f is not None]
 
-            found[key] = whole, bypass, needed(both, block.leaves, block.before, context)
+            used_here = needed(both, block.leaves, block.before, context)
+            foreign_survey.check_random(f'block {block.path}', block.form, used_here)
+            found[key] = whole, bypass, used_here
         for collected, value in zip((branches, skips, used), found[key], strict=True):
             collected.append(value)
     if skip is not None and not any(skips):

@@ -147,6 +147,14 @@ def check_shapes(block: Met, branch: str | None, has_skip: bool):
     )
 
 
+def check_random(what: str, form: modules.Form, used):
+    """UserError where keys of random numbers are among the leaves that are used."""
+    if drawn := sorted(set(form.keys) & set(used)):
+        raise errors.UserError(
+            f'{what} draws random numbers, from {drawn[0]}: turn dropout off, as by model.eval()'
+        )
+
+
 def _places(path: str, values, shared: list) -> list:
     """The values, each array replaced by its place among the shared ones, to which it is added."""
     places = []

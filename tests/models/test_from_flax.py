@@ -173,7 +173,7 @@ def test_equal_blocks_are_one_stage_and_no_variable_is_held_for_nothing(transfor
     assert set(net.stem_params) == {'params/embed/embedding'}
     held = sum(a.size for a in jax.tree.leaves(net))
     assert held == sum(a.size for a in jax.tree.leaves(variables))
-    assert not net.couples_examples
+    assert not net.couples_examples and net.make_context is None
 
 
 def test_the_next_checkpoint_of_a_module_made_anew_compiles_nothing(transformers):
@@ -352,6 +352,12 @@ def test_what_is_no_module_or_has_the_wrong_variables_or_inputs_is_refused():
         stack.from_flax(module, None, FIRST_SECOND, INPUTS)
     with pytest.raises(errors.UserError, match='give variables=None'):
         stack.from_flax(Decoder(nnx.Rngs(0)), variables, RESIDUALS, TOKENS)
+    with pytest.raises(errors.UserError, match='block blocks/0 draws random numbers'):
+        stack.from_flax(Decoder(nnx.Rngs(0)), None, RESIDUALS, TOKENS)
+    with pytest.raises(errors.UserError, match='Did you mean blocks/0'):
+        stack.from_flax(Decoder(nnx.Rngs(0)), None, ['block.0'], TOKENS)
+    with pytest.raises(errors.UserError, match="blocks='first': give a list"):
+        stack.from_flax(module, variables, 'first', INPUTS)
     with pytest.raises(errors.UserError, match='module is a function'):
         stack.from_flax(drawn, variables, FIRST_SECOND, INPUTS)
 
