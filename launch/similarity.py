@@ -12,7 +12,7 @@ from launch import main
 
 flags.adopt_module_key_flags(main)
 
-_PRETRAINED = flags.DEFINE_string('pretrained', None, 'the folder of the encoder', required=True)
+_PRETRAINED = flags.DEFINE_string('pretrained', None, 'the folder of the encoder')
 _PAIRS = flags.DEFINE_integer('pairs', 96, 'pairs of halves of paragraphs', lower_bound=4)
 _LENGTH = flags.DEFINE_integer('length', 16, 'tokens of a half, at most', lower_bound=4)
 _BLOCKS = flags.DEFINE_enum(
@@ -22,6 +22,11 @@ _BLOCKS = flags.DEFINE_enum(
 
 def similarity(stop: main.Stop) -> int:
     workdir = main.workdir()
+    if not _PRETRAINED.value:
+        raise flags.ValidationError(
+            '--pretrained is not given: name the folder of a sentence encoder (config.json, '
+            'model.safetensors, tokenizer.json)'
+        )
 
     from experiments import sentence_similarity
 
