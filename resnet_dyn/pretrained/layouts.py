@@ -32,7 +32,7 @@ def kind(config: dict) -> str | None:
 def find(config: dict, folder='the folder') -> Adapter:
     """The adapter of a config; PretrainedError with the list of known ones where there is none."""
     name = kind(config)
-    if name in LAYOUTS:
+    if isinstance(name, str) and name in LAYOUTS:
         return LAYOUTS[name]
     raise errors.PretrainedError(
         f'{folder}: config.json says model_type={name!r}, and the layouts that can be opened are '

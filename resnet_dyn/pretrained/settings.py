@@ -75,7 +75,7 @@ class Settings:
     def choice(self, name: str, known: Sequence, default=None):
         """One of what is known here."""
         value = self.get(name, default)
-        if value not in known:
+        if value not in list(known):  # of any type, also one that has no hash
             words = ', '.join(map(repr, known))
             raise self.error(name, value, words if len(known) == 1 else f'one of {words}')
         return value

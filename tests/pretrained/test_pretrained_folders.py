@@ -122,6 +122,8 @@ FAULTS = {
     'index of another': (shard_of_another, 'model-2.safetensors lacks the tensor'),
     'no map': (lambda f: (shard(f), (f / INDEX).write_text('{}')), 'has no weight_map'),
     'unknown type': (with_config(model_type='mamba'), "'mamba'.*gpt2, gpt_neox, llama.*adapter"),
+    'type of another type': (with_config(model_type=['llama']), r"model_type=\['llama'\]"),
+    'activation of another type': (with_config(hidden_act={}), 'hidden_act={}'),
     'no type': (with_config(model_type=...), 'model_type=None.*gpt2.*adapter'),
     'activation': (with_config(hidden_act='gelu_strange'), "hidden_act='gelu_strange'.*'silu'"),
     'rope type': (
