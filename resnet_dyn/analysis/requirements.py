@@ -41,8 +41,8 @@ def law_of_gammas(subject: subjects.Subject, effort, options) -> str:
     style = builders.style(subject.stacks[0])
     if style is None:
         return (
-            'the theory has a law for the blocks and norms of our networks alone; what the '
-            'functions of these do to their gammas is not known'
+            'the theory has a law for the blocks and norms of our fully connected networks and '
+            'ResNets alone; what the functions of these do to their gammas is not known'
         )
     if (style.block, style.norm) not in network_depth.VARIANTS:
         known = ', '.join(f'{block} with norm {norm}' for block, norm in network_depth.VARIANTS)

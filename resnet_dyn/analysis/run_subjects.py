@@ -95,7 +95,7 @@ class Run:
         if looks:
             found['examples'] = min(self._settings.examples, meta['test_size'])
             found['seed'] = self._data.seed
-            if self.config.model.norm != 'none':
+            if config.has_statistics(self.config.model):
                 found['statistics'] = self._settings.statistics
         return found
 
@@ -131,7 +131,7 @@ class Run:
         subject = subjects.Subject(
             tuple(stack.from_model(self._model, network) for network in networks),
             subjects.Names(
-                tuple(self.networks[row] for row in self._rows), tuple(block_names(self._model))
+                tuple(self.networks[row] for row in self._rows), self._model.block_names
             ),
             self._examples if looks else None,
             subjects.Origin(step, self.facts(step, looks)),
@@ -198,11 +198,6 @@ class Run:
 def _fingerprint(meta: Mapping[str, Any]) -> int:
     """A number that changes with any array of the checkpoint."""
     return zlib.crc32(json.dumps(meta['leaves'], sort_keys=True).encode())
-
-
-def block_names(model) -> list[str]:
-    """stage_0.0, stage_0.1, ...: the names of the blocks as their variables have them."""
-    return [f'stage_{i}.{l}' for i, spec in enumerate(model.stages) for l in range(spec.length)]
 
 
 def training_batches(split: splits.Split, batch_size: int, seed: int) -> np.ndarray:

@@ -19,6 +19,7 @@ from resnet_dyn.config import checks, tree
 FAMILIES, BLOCKS, NORMS = tree.FAMILIES, tree.BLOCKS, tree.NORMS
 DATA_NAMES, STREAMED = tree.DATA_NAMES, tree.STREAMED
 IMAGENET_DEPTHS = tree.IMAGENET_DEPTHS
+OF_TRANSFORMERS = tree.OF_TRANSFORMERS
 BRANCH_SCALES, TRAINED_SCALES = tree.BRANCH_SCALES, tree.TRAINED_SCALES
 LENGTH = ('train.steps', 'train.epochs')  # of a run, the first before the second
 
@@ -28,11 +29,13 @@ RESTATED = {'train.decay_gammas': {False: 'none', True: 'all'}}
 
 Config, Data, Model, Train = tree.Config, tree.Data, tree.Model, tree.Train
 check_depth, check_branch_scale = checks.check_depth, checks.check_branch_scale
-has_gammas = checks.has_gammas
+has_gammas, has_statistics = checks.has_gammas, checks.has_statistics
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     'fully_connected': {
         'model.block': 'paper',
+        'model.norm': 'batch',
+        'train.optimizer': 'sgd',
         'model.depth': 10,
         'model.width': 100,
         'train.epochs': 20.0,
@@ -41,6 +44,8 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     },
     'cifar_resnet': {
         'model.block': 'preact',
+        'model.norm': 'batch',
+        'train.optimizer': 'sgd',
         'model.depth': 20,
         'train.epochs': 164.0,
         'train.learning_rate': 0.1,
@@ -48,10 +53,22 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     },
     'imagenet_resnet': {
         'model.block': 'postact',
+        'model.norm': 'batch',
+        'train.optimizer': 'sgd',
         'model.depth': 50,
         'train.epochs': 90.0,
         'train.learning_rate': 0.1,
         'train.weight_decay': 1e-4,
+    },
+    'transformer': {
+        'model.block': 'pre_ln',
+        'model.norm': 'layer',
+        'model.depth': 6,
+        'model.width': 64,
+        'train.optimizer': 'adamw',
+        'train.epochs': 10.0,
+        'train.learning_rate': 3e-3,
+        'train.weight_decay': 0.1,
     },
 }
 AUGMENTED = ('cifar10', 'cifar100', *STREAMED)  # where nothing else is said

@@ -12,6 +12,9 @@ OF_GAMMAS = ('train.gammas', 'train.gamma_rate', 'train.decay_gammas')
 def check_model(model: tree.Model) -> None:
     """ConfigError for a network that there is none of."""
     check_depth(model.family, model.depth)
+    _check_family(model)
+    if model.family == 'transformer':
+        _check_transformer(model)
     check_branch_scale(model.family, model.block, model.norm, model.branch_scale)
 
 
@@ -30,9 +33,49 @@ def check_depth(family: str, depth: int) -> None:
         )
 
 
+def _check_transformer(model: tree.Model) -> None:
+    """ConfigError for attention that cannot be, and for what post_ln cannot be without."""
+    width, heads = model.width, model.heads
+    if width % heads:
+        raise errors.ConfigError(
+            f'config.model.width={width} is not divided by config.model.heads={heads}, which share '
+            f'it: the nearest that is are {max(1, width // heads) * heads} and '
+            f'{(width // heads + 1) * heads}'
+        )
+    if model.positions == 'rotary' and width // heads % 2:
+        raise errors.ConfigError(
+            f'config.model.positions=rotary turns pairs of the {width // heads} features of a head '
+            f'(config.model.width={width} over config.model.heads={heads}): make them an even '
+            'number, or take config.model.positions=learned'
+        )
+    if (model.block, model.norm) == ('post_ln', 'none'):
+        raise errors.ConfigError(
+            'config.model.block=post_ln is a norm after the sum, and config.model.norm=none is '
+            'none: take config.model.norm=layer, or config.model.block=pre_ln'
+        )
+    if model.block == 'post_ln' and model.zero_init:
+        raise errors.ConfigError(
+            'config.model.zero_init=True starts the norms of branches at 0, and those of '
+            'config.model.block=post_ln are of the sum: nothing would pass. Leave it out, or take '
+            'config.model.block=pre_ln'
+        )
+
+
 def check_branch_scale(family: str, block: str, norm: str, branch_scale: str) -> None:
     """ConfigError for a scale that branches of these networks cannot have, with what to take."""
     given = f'config.model.branch_scale={branch_scale}'
+    if branch_scale == 'norm_sqrt_index' and (block != 'pre_ln' or norm == 'none'):
+        raise errors.ConfigError(
+            f'{given} multiplies the norm that a branch begins with, and here it begins with none '
+            f'of its own or has several (config.model.block={block}, config.model.norm={norm}): '
+            'take config.model.family=transformer with config.model.block=pre_ln and a norm, or '
+            'config.model.branch_scale=sqrt_index, which multiplies the branch'
+        )
+    if branch_scale == 'fixup' and family == 'transformer':
+        raise errors.ConfigError(
+            f'{given} is of layers of convolutions, and there is none of its rules for attention: '
+            'take config.model.branch_scale=skipinit'
+        )
     if branch_scale != 'none' and block == 'plain':
         raise errors.ConfigError(
             f'{given} scales a branch beside a skip, and blocks of the kind plain have no skip: '
@@ -62,6 +105,12 @@ def check_branch_scale(family: str, block: str, norm: str, branch_scale: str) ->
 def check_data(config: tree.Config) -> None:
     """ConfigError for data that the network cannot take, that no file is named of, or too few."""
     data, train = config.data, config.train
+    if (data.name == 'text') != (config.model.family == 'transformer'):
+        raise errors.ConfigError(
+            f'config.model.family={config.model.family} does not go with config.data.name='
+            f'{data.name}: text is for the transformer, and it takes nothing else. Give '
+            'config.model.family=transformer and config.data.name=text, or neither'
+        )
     if data.name == 'gaussians' and config.model.family != 'fully_connected':
         raise errors.ConfigError(
             f'config.model.family={config.model.family} needs images, and gaussians are vectors: '
@@ -90,12 +139,17 @@ def check_train(config: tree.Config) -> None:
             f'config.data.classes={data.classes} without an example: raise the former, or lower '
             'the latter'
         )
-    if data.name == 'gaussians' and data.augment:
+    if data.name in ('gaussians', 'text') and data.augment:
         raise errors.ConfigError(
-            'config.data.augment=True crops and flips images, and gaussians are vectors: leave it '
+            f'config.data.augment=True crops and flips images, and {data.name} has none: leave it '
             'out'
         )
-    if config.model.norm != 'none' and train.batch_size < 2:
+    if data.name == 'text' and data.label_noise:
+        raise errors.ConfigError(
+            f'config.data.label_noise={data.label_noise} makes labels of examples wrong, and of '
+            'text the labels are its own characters: leave it out'
+        )
+    if has_statistics(config.model) and train.batch_size < 2:
         raise errors.ConfigError(
             f'config.train.batch_size={train.batch_size} has no statistics that the norm '
             f'{config.model.norm} could take: give at least 2, or take config.model.norm=none'
@@ -110,6 +164,19 @@ def check_train(config: tree.Config) -> None:
             f'config.train.warmup={train.warmup} steps are the whole run of {train.steps}, which '
             'would never reach its rate: lower it, or raise config.train.steps'
         )
+
+
+def _check_family(model: tree.Model) -> None:
+    """ConfigError for a block or a norm that is of another family, with those that it has."""
+    ours = {'block': tree.BLOCKS, 'norm': tree.NORMS}
+    if model.family == 'transformer':
+        ours = tree.OF_TRANSFORMERS
+    for name, choices in ours.items():
+        if (value := getattr(model, name)) not in choices:
+            raise errors.ConfigError(
+                f'config.model.{name}={value} is not of config.model.family={model.family}: take '
+                f'one of {", ".join(choices)}'
+            )
 
 
 def check_gammas(config: tree.Config) -> None:
@@ -128,3 +195,8 @@ def check_gammas(config: tree.Config) -> None:
 def has_gammas(model: tree.Model) -> bool:
     """Whether networks have a collection of gammas: scales of norms, trained ones of branches."""
     return model.norm != 'none' or model.branch_scale in tree.TRAINED_SCALES
+
+
+def has_statistics(model: tree.Model) -> bool:
+    """Whether norms take statistics of a batch, and average them for when nothing is trained."""
+    return model.norm in ('batch', 'rms')

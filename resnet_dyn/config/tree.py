@@ -9,20 +9,31 @@ import dataclasses
 
 from resnet_dyn import fields
 
-FAMILIES = ('fully_connected', 'cifar_resnet', 'imagenet_resnet')
+FAMILIES = ('fully_connected', 'cifar_resnet', 'imagenet_resnet', 'transformer')
 BLOCKS = ('preact', 'postact', 'paper', 'plain')
 NORMS = ('batch', 'rms', 'none')
-BRANCH_SCALES = ('none', 'skipinit', 'sqrt_depth', 'depth', 'sqrt_index', 'fixup')
+OF_TRANSFORMERS = {'block': ('pre_ln', 'post_ln'), 'norm': ('layer', 'layer_rms', 'none')}
+BRANCH_SCALES = (
+    'none',
+    'skipinit',
+    'sqrt_depth',
+    'depth',
+    'sqrt_index',
+    'norm_sqrt_index',
+    'fixup',
+)
 TRAINED_SCALES = ('skipinit', 'fixup')
 TFDS_NAMES = ('cifar10', 'cifar100', 'svhn_cropped', 'fashion_mnist')
 STREAMED = ('imagenet2012', 'image_folder')
-DATA_NAMES = ('gaussians', 'digits', 'npz', *TFDS_NAMES, *STREAMED)
+DATA_NAMES = ('gaussians', 'digits', 'npz', 'text', *TFDS_NAMES, *STREAMED)
 IMAGENET_DEPTHS = (18, 34, 50, 101, 152)
 
 _GAUSSIANS = ('data.name', ('gaussians',))
 _STREAMED = ('data.name', STREAMED)
-_NORMALISED = ('model.norm', ('batch', 'rms'))
-_WITH_SKIPS = ('model.block', ('preact', 'postact', 'paper'))
+_TEXT = ('data.name', ('text',))
+_TRANSFORMER = ('model.family', ('transformer',))
+_NORMALISED = ('model.norm', ('batch', 'rms', 'layer', 'layer_rms'))
+_WITH_SKIPS = ('model.block', ('preact', 'postact', 'paper', 'pre_ln', 'post_ln'))
 _MOVING_GAMMAS = ('train.gammas', ('trained', 'only'))
 field = fields.field
 
@@ -39,15 +50,16 @@ class Data:
     name: str = field(
         'gaussians',
         'gaussians: the task of the paper, one multivariate Gaussian a class; digits: 8x8, real, '
-        'offline; npz: your own images and labels; image_folder: JPEGs, a folder a class; the '
-        'others by tensorflow-datasets',
+        "offline; npz: your own images and labels; text: characters, of Python's own documents or "
+        'of a file, for the transformer; image_folder: JPEGs, a folder a class; the others by '
+        'tensorflow-datasets',
         choices=DATA_NAMES,
     )
     dir: str | None = field(
         None,
         'folder of the prepared tensorflow-datasets data; the .npz file (arrays train_images, '
-        'train_labels, test_images, test_labels); of image_folder the one that holds '
-        'train/CLASS/*.jpg and val/CLASS/*.jpg',
+        'train_labels, test_images, test_labels); of text a file in UTF-8 (unset: the documents of '
+        'this Python); of image_folder the one that holds train/CLASS/*.jpg and val/CLASS/*.jpg',
         neutral=True,
     )
     cache: str | None = field(
@@ -75,6 +87,7 @@ class Data:
         choices=('identity', 'wishart'),
         only=_GAUSSIANS,
     )
+    length: int = field(64, 'text: characters of a sequence', low=2, high=100_000, only=_TEXT)
     label_noise: float = field(
         0.0,
         'share of the training labels that are wrong: of so many examples, drawn by data.seed, '
@@ -113,26 +126,28 @@ class Model:
     family: str = field('fully_connected', 'family of residual networks', choices=FAMILIES)
     block: str = preset(
         'block kind; unset: paper for fully_connected, preact for cifar_resnet, postact for '
-        'imagenet_resnet; plain has no skip',
-        choices=BLOCKS,
+        'imagenet_resnet, pre_ln for transformer; plain has no skip. Of the transformer alone: '
+        'pre_ln, a norm before attention and MLP; post_ln, after the sum',
+        choices=(*BLOCKS, *OF_TRANSFORMERS['block']),
     )
-    norm: str = field(
-        'batch',
-        'normalisation: batch; rms, uncentred over the batch (eq 20); none',
-        choices=NORMS,
+    norm: str = preset(
+        'normalisation: batch (unset); rms, uncentred over the batch (eq 20); none. Of the '
+        'transformer: layer, LayerNorm (unset); layer_rms, RMSNorm of each token; none',
+        choices=tuple(dict.fromkeys((*NORMS, *OF_TRANSFORMERS['norm']))),
     )
     depth: int = preset(
         "fully_connected: the paper's p, the classifier not counted (unset: 10); cifar_resnet: "
-        f'6n+2 (unset: 20); imagenet_resnet: one of {IMAGENET_DEPTHS} (unset: 50)',
+        f'6n+2 (unset: 20); imagenet_resnet: one of {IMAGENET_DEPTHS} (unset: 50); transformer: '
+        'layers, of two blocks each, attention and MLP (unset: 6)',
         low=2,
         high=10_000,
     )
     width: int | None = field(
         None,
-        'fully_connected: units a layer (unset: 100)',
+        'fully_connected: units a layer (unset: 100); transformer: features of a token (unset: 64)',
         low=1,
         high=100_000,
-        only=('model.family', ('fully_connected',)),
+        only=('model.family', ('fully_connected', 'transformer')),
     )
     width_multiplier: int = field(
         1,
@@ -141,6 +156,16 @@ class Model:
         high=64,
         only=('model.family', ('cifar_resnet',)),
     )
+    heads: int = field(
+        4, 'transformer: heads of the attention', low=1, high=1024, only=_TRANSFORMER
+    )
+    positions: str = field(
+        'learned',
+        'transformer: learned, a vector for each place is added to the token; rotary, queries and '
+        'keys are turned by their places (Su et al. 2021, arXiv:2104.09864)',
+        choices=('learned', 'rotary'),
+        only=_TRANSFORMER,
+    )
     gamma: float = field(1.0, 'initial value of every gamma', low=-1e6, high=1e6, only=_NORMALISED)
     zero_init: bool = field(False, 'start the last gamma of every branch at 0', only=_NORMALISED)
     branch_scale: str = field(
@@ -148,7 +173,8 @@ class Model:
         'what multiplies a branch. Trained, gammas like those of norms: skipinit, one scalar (De & '
         'Smith; ReZero); fixup, one scalar, and the initial weights and biases of Zhang et al., '
         'norm none. Fixed, of L branches l = 1..L: sqrt_depth, 1/sqrt(L); depth, 1/L; sqrt_index, '
-        '1/sqrt(l)',
+        '1/sqrt(l); norm_sqrt_index, of pre_ln: not the branch but the norm that it begins with is '
+        'multiplied by 1/sqrt(l), l the layer (LayerNorm scaling, arXiv:2502.05795)',
         choices=BRANCH_SCALES,
     )
     branch_scale_init: float = field(
@@ -174,7 +200,7 @@ class Model:
 
 @dataclasses.dataclass(frozen=True)
 class Train:
-    """How the networks are trained: SGD with momentum."""
+    """How the networks are trained."""
 
     steps: int | None = field(
         None, 'training steps; wins over epochs; unset: by epochs', low=0, high=10**9
@@ -184,7 +210,13 @@ class Train:
     )
     batch_size: int = field(128, 'examples a step', low=1)
     learning_rate: float = preset(
-        'peak rate; unset: 0.05 for fully_connected, 0.1 for the ResNets', low=0.0
+        'peak rate; unset: 0.05 for fully_connected, 0.1 for the ResNets, 0.003 for transformer',
+        low=0.0,
+    )
+    optimizer: str = preset(
+        'sgd, with momentum; adamw (Loshchilov & Hutter 2019, arXiv:1711.05101), whose decay is no '
+        'part of the gradient. Unset: sgd, of the transformer adamw',
+        choices=('sgd', 'adamw'),
     )
     schedule: str = field(
         'cosine',
@@ -194,10 +226,25 @@ class Train:
         choices=('cosine', 'steps', 'thirds', 'constant'),
     )
     warmup: int = field(0, 'steps of linear warm-up', low=0)
-    momentum: float = field(0.9, 'momentum', low=0.0, high=1.0)
-    nesterov: bool = field(True, 'Nesterov momentum')
+    momentum: float = field(
+        0.9, 'momentum; adamw: of the mean of gradients (beta_1)', low=0.0, high=1.0
+    )
+    nesterov: bool = field(True, 'Nesterov momentum', only=('train.optimizer', ('sgd',)))
+    beta_2: float = field(
+        0.99,
+        'adamw: momentum of the mean of squared gradients',
+        low=0.0,
+        below=1.0,
+        only=('train.optimizer', ('adamw',)),
+    )
+    clip: float | None = field(
+        None,
+        'the gradient of a network is scaled to this norm where it is longer; unset: never',
+        above=0.0,
+    )
     weight_decay: float = preset(
-        'decay of the kernels (not of biases); unset: 0 for fully_connected, 1e-4 for the ResNets',
+        'decay of the kernels (not of biases); unset: 0 for fully_connected, 1e-4 for the ResNets, '
+        '0.1 for transformer',
         low=0.0,
     )
     gammas: str = field(

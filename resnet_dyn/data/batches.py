@@ -55,8 +55,13 @@ def augment(key: jax.Array, images_BHWC: jax.Array) -> jax.Array:
 def normalise(
     inputs: jax.Array, mean: jax.Array, std: jax.Array, dtype: jnp.dtype = jnp.float32
 ) -> jax.Array:
-    """(inputs - mean) / std along the last axis, computed in float32 and given in `dtype`."""
+    """(inputs - mean) / std along the last axis, computed in float32 and given in `dtype`.
+
+    Tokens, of mean and std (0,), come back as they are.
+    """
     inputs = jnp.asarray(inputs)
+    if not len(mean):
+        return inputs
     mean, std = jnp.asarray(mean, jnp.float32), jnp.asarray(std, jnp.float32)
     shape = (1,) * (inputs.ndim - 1) + mean.shape
     centred = inputs.astype(jnp.float32) - mean.reshape(shape)

@@ -12,10 +12,11 @@ from typing import NamedTuple
 import numpy as np
 
 from resnet_dyn import config, errors
-from resnet_dyn.data import digits, gaussians, images, labels, npz, splits, streams
+from resnet_dyn.data import digits, gaussians, images, labels, npz, splits, streams, text
 
 Split = splits.Split
 BLOCK = 64
+MODULES = {'gaussians': gaussians, 'digits': digits, 'npz': npz, 'text': text}  # else: images
 SMALLEST = 2.0**-116  # of a std: XLA takes a float32 below 2^-126 for 0
 
 
@@ -34,7 +35,8 @@ class Source(NamedTuple):
 class Dataset(NamedTuple):
     """A data set, in memory or as streams.
 
-    mean, std: (C,) or (D,) float32, in units of the stored inputs, for `batches.normalise`.
+    mean, std: (C,) or (D,) float32, in units of the stored inputs, for `batches.normalise`; (0,) of
+    tokens, which are taken as they are.
     """
 
     train: Split | streams.Examples
@@ -51,13 +53,14 @@ def load(data: config.Data) -> Dataset:
     `train_size` and `test_size` choose a part, in proportion to the classes and fixed by
     `data.seed` (`splits.subset`); `data` is filled in (`config.parse`). Mean and std are those of
     the chosen training inputs, per channel or feature; for gaussians 0 and sqrt(1 + separation^2),
-    so that E x_i^2 = 1; for streams those of ImageNet. With `label_noise` the training labels of
-    the chosen part are wrong at that share (`labels.with_noise`), and the digest is of those.
+    so that E x_i^2 = 1; for streams those of ImageNet; for text there are none. With `label_noise`
+    the training labels of the chosen part are wrong at that share (`labels.with_noise`), and the
+    digest is of those.
     Raises `DataError` if the data is absent, damaged, smaller than asked, or not to be augmented.
     """
     if data.name in config.STREAMED:
         return _streamed(data)
-    module = {'gaussians': gaussians, 'digits': digits, 'npz': npz}.get(data.name, images)
+    module = MODULES.get(data.name, images)
     pair = module.load(data)
     if data.augment and pair.train.inputs.ndim != 4:
         raise errors.DataError(
@@ -68,7 +71,9 @@ def load(data: config.Data) -> Dataset:
     test = _part(data, 'test', pair.test, data.test_size)
     if data.label_noise:
         train = labels.with_noise(train, data.label_noise, pair.classes, data.seed)
-    if data.name == 'gaussians':
+    if data.name == 'text':
+        mean = std = np.zeros(0, np.float32)
+    elif data.name == 'gaussians':
         mean, std = gaussians.standardisation(data)
     else:
         mean, std = _moments(train.inputs)
@@ -87,6 +92,8 @@ def check_family(dataset: Dataset, family: str) -> None:
     Fully connected networks flatten images; convolutions need them.
     """
     shape = dataset.train.inputs.shape[1:]
+    if family == 'transformer' or dataset.source.name == 'text':
+        return  # either goes with the other alone, as the config says
     if family != 'fully_connected' and len(shape) != 3:
         raise errors.DataError(
             f'config.model.family={family} needs images (H, W, C), and an example of '

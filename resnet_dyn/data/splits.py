@@ -10,7 +10,8 @@ SUBSET_STREAM = 1
 class Split(NamedTuple):
     """N labelled examples.
 
-    inputs: (N, H, W, C), uint8 as decoded or float32, or (N, D) float32; labels: (N,) int32.
+    inputs: (N, H, W, C), uint8 as decoded or float32, or (N, D) float32; labels: (N,) int32. Of
+    sequences both are tokens, (N, T) int32.
     """
 
     inputs: np.ndarray
@@ -45,11 +46,11 @@ def subset(split: Split, size: int, seed: int) -> Split:
 def chosen(labels: np.ndarray | Unread, size: int, seed: int) -> np.ndarray:
     """The places of `size` of the labels, in order: a random choice, fixed by `seed`.
 
-    Every class keeps its share to within one example, where labels are known, and a smaller choice
-    is part of a larger one of the same seed.
+    Every class keeps its share to within one example, where labels are known and one an example,
+    and a smaller choice is part of a larger one of the same seed.
     """
     shuffled = np.random.default_rng([seed, SUBSET_STREAM]).permutation(len(labels))
-    if isinstance(labels, Unread):
+    if isinstance(labels, Unread) or np.ndim(labels) > 1:
         return np.sort(shuffled[:size])
     by_class = shuffled[np.argsort(labels[shuffled], kind='stable')]
     counts = np.bincount(labels)

@@ -5,6 +5,8 @@
     sqrt_depth   1 / sqrt(L)
     depth        1 / L
     sqrt_index   1 / sqrt(l)                                     l counts through all stages
+    norm_sqrt_index   1 / sqrt(l), of the norm that the branch begins with, l the layer: LayerNorm
+                 scaling, Sun et al. 2025, 2502.05795; of the transformer alone
     fixup        alpha_l, trained, from 1                        Zhang et al. 2019, 1901.09321
 
 A branch of m layers of weights begins in fixup with its first m - 1 scaled by L^(-1 / (2m - 2)) and
@@ -32,6 +34,7 @@ class Kind(NamedTuple):
 
     constant: Callable | None = None  # of l (L,) and L, the fixed values (L,); None: all are 1
     trained: bool = False  # whether a branch has a scalar of its own
+    of_norm: Callable | None = None  # of l (n,), the fixed values (n,) of norms of layers
     initial: float | None = None  # value of the scalar; None: the one that is asked for
     fixup: bool = False  # whether initial weights and biases are those of Zhang et al.
 
@@ -42,6 +45,7 @@ KINDS = {
     'sqrt_depth': Kind(constant=lambda l, L: np.full(l.shape, L**-0.5)),
     'depth': Kind(constant=lambda l, L: np.full(l.shape, 1 / L)),
     'sqrt_index': Kind(constant=lambda l, L: l**-0.5),
+    'norm_sqrt_index': Kind(of_norm=lambda l: l**-0.5),
     'fixup': Kind(trained=True, initial=1.0, fixup=True),
 }
 
@@ -49,6 +53,11 @@ KINDS = {
 def constants(kind: Kind, L: int) -> np.ndarray:
     """The fixed values (L,) of the branches l = 1..L of a network, float64."""
     return np.ones(L) if kind.constant is None else kind.constant(np.arange(1.0, L + 1), L)
+
+
+def survival_rates(survival: float, L: int) -> np.ndarray:
+    """p_l (L,), float64, falling linearly to `survival` for the last of L blocks."""
+    return 1 - np.arange(1, L + 1) / L * (1 - survival)
 
 
 def initial_gains(kind: Kind, L: int, layers: int) -> tuple[float, ...]:

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from resnet_dyn.models import blocks
+from resnet_dyn.models import blocks, transformer
 from resnet_dyn.models import stack as stack_lib
 from resnet_dyn.models import stages as stages_lib
 
@@ -21,7 +21,8 @@ def from_model(
 ) -> ResidualStack:
     """The stack of one of our networks with these variables (one network, no seed axis).
 
-    `model` is a `network.ResidualNetwork`. `statistics` are those of the norms: `running`, the
+    `model` is a `network.ResidualNetwork`, or a `transformer.Transformer`, whose norms have no
+    statistics. `statistics` are those of the norms: `running`, the
     averages of training; `batch`, those of exactly the inputs of each call, as one batch (so
     neither images nor masks may be chunked or folded into the batch axis; a batch of 1 raises).
     `gradients` overrides the convolutions' choice: what needs forward derivatives (`jax.jvp`)
@@ -30,6 +31,8 @@ def from_model(
     """
     if statistics not in ('running', 'batch'):
         raise ValueError(f'statistics={statistics!r} is neither running nor batch')
+    if isinstance(model, transformer.Transformer):
+        return stack_lib.on_device(model.stack(variables))
     train = statistics == 'batch'
     parts, factors, start = model.parts(gradients), model.branch_factors(), 0
     stages = []

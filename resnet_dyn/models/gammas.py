@@ -2,7 +2,8 @@
 
 The tree is {stage_0: {norm_0: {gamma: (L_0, C)}, ..., branch_scale: {gamma: (L_0, 1)}}, ..., stem:
 ..., head: ...}; a leading axis S of the networks of a run may stand before all. Norms count from
-the branch's input, and `branch_scale`, which multiplies the whole branch, comes after them.
+the branch's input, and `branch_scale`, which multiplies the whole branch, comes after them. A stage
+of units holds {unit_0: ..., unit_1: ...}, such a tree for each kind of their blocks.
 """
 
 import math
@@ -12,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 BRANCH_SCALE = 'branch_scale'
-_NORM = 'norm_'
+_NORM, _UNIT = 'norm_', 'unit_'
 
 
 def by_block(gammas: Mapping) -> list[dict]:
@@ -23,9 +24,15 @@ def by_block(gammas: Mapping) -> list[dict]:
     """
     blocks = []
     for stage in stage_names(gammas):
-        scales = {name: gammas[stage][name]['gamma'] for name in in_order(gammas[stage])}
-        length = next(iter(scales.values())).shape[0]
-        blocks += [{name: gamma[l] for name, gamma in scales.items()} for l in range(length)]
+        kinds = [
+            {name: kind[name]['gamma'] for name in in_order(kind)} for kind in _kinds(gammas[stage])
+        ]
+        length = next(iter(kinds[0].values())).shape[0]
+        blocks += [
+            {name: gamma[l] for name, gamma in scales.items()}
+            for l in range(length)
+            for scales in kinds
+        ]
     return blocks
 
 
@@ -42,15 +49,18 @@ def of_stack(stack) -> dict | None:
     ...}, as those of our networks; a stem or a head where they are a mapping with that name.
     """
     parts = {'stem': stack.stem_params, 'head': stack.head_params}
-    parts |= {f'stage_{i}': stage.params for i, stage in enumerate(stack.stages)}
     found = {
         name: params['gammas']
         for name, params in parts.items()
         if isinstance(params, Mapping) and 'gammas' in params
     }
-    stages = enumerate(stack.stages)
-    everywhere = all(_are_gammas(found.get(f'stage_{i}'), stage.length) for i, stage in stages)
-    return found if everywhere else None
+    for i, stage in enumerate(stack.stages):
+        kinds = [_scales(kind) for kind in getattr(stage, 'kinds', (stage,))]
+        if any(scales is None for scales in kinds):
+            return None
+        units = {f'{_UNIT}{j}': scales for j, scales in enumerate(kinds)}
+        found[f'stage_{i}'] = units if hasattr(stage, 'stages') else kinds[0]
+    return found
 
 
 def norms(block: Mapping) -> list:
@@ -67,8 +77,11 @@ def is_last(gammas: Mapping) -> dict:
     """The tree of booleans that says which gammas are the ones that `last` gives."""
 
     def of(path, _):
-        stage, name = path[0].key, path[1].key
-        return stage.startswith('stage_') and name == in_order(gammas[stage])[-1]
+        *where, name, _ = (key.key for key in path)
+        scales = gammas
+        for key in where:
+            scales = scales[key]
+        return where[0].startswith('stage_') and name == in_order(scales)[-1]
 
     return jax.tree_util.tree_map_with_path(of, dict(gammas))
 
@@ -88,6 +101,20 @@ def stage_names(tree: Mapping) -> list[str]:
             'rms, or a trained scale of the branches'
         )
     return sorted(names, key=lambda name: int(name.removeprefix('stage_')))
+
+
+def _kinds(stage: Mapping) -> list[Mapping]:
+    """The trees of the kinds of blocks of a stage: of its units, or itself."""
+    units = [name for name in stage if name.startswith(_UNIT)]
+    if not units:
+        return [stage]
+    return [stage[name] for name in sorted(units, key=lambda name: int(name.removeprefix(_UNIT)))]
+
+
+def _scales(kind) -> Mapping | None:
+    """The gammas of a stage of plain blocks, None where it has none."""
+    tree = kind.params.get('gammas') if _is_mapping(kind.params) else None
+    return tree if _are_gammas(tree, kind.length) else None
 
 
 def _are_gammas(tree, length: int) -> bool:

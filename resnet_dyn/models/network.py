@@ -137,9 +137,15 @@ class ResidualNetwork(nn.Module):
         return sum(spec.length for spec in self.stages)
 
     @property
+    def block_names(self) -> tuple[str, ...]:
+        """stage_0.0, stage_0.1, ...: the blocks as their variables have them."""
+        stages = enumerate(self.stages)
+        return tuple(f'stage_{i}.{l}' for i, spec in stages for l in range(spec.length))
+
+    @property
     def survival_rates(self) -> np.ndarray:
         """p_l (L,), float64: the probability that branch l = 1..L lives through a training step."""
-        return 1 - np.arange(1, self.num_blocks + 1) / self.num_blocks * (1 - self.survival)
+        return branch_scales.survival_rates(self.survival, self.num_blocks)
 
     @nn.nowrap
     def branch_factors(self, train: bool = False) -> np.ndarray | None:

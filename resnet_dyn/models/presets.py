@@ -1,4 +1,4 @@
-"""The networks by name: the paper's fully connected net, CIFAR ResNets, ImageNet ResNets.
+"""The networks by name: the paper's fully connected net, ResNets, a transformer.
 
 Each function gives a Flax module; `from_config` gives the one that a run's config names. The
 shapes are those of He et al. 2015: 269,722 trainable values for ResNet-20, 25,557,032 for -50.
@@ -7,7 +7,7 @@ shapes are those of He et al. 2015: 269,722 trainable values for ResNet-20, 25,5
 import jax.numpy as jnp
 
 from resnet_dyn import config
-from resnet_dyn.models import blocks, branch_scales, network
+from resnet_dyn.models import blocks, branch_scales, network, transformer
 
 Layer = blocks.Layer
 StageSpec = network.StageSpec
@@ -96,9 +96,40 @@ def imagenet_resnet(depth=50, block='postact', norm='batch', classes=1000, survi
     )
 
 
-def from_config(
-    model: config.Model, classes: int, survival: float = 1.0
-) -> network.ResidualNetwork:
+def language_model(
+    depth=6,
+    width=64,
+    heads=4,
+    block='pre_ln',
+    norm='layer',
+    positions='learned',
+    classes=256,
+    survival=1.0,
+    **options,
+) -> transformer.Transformer:
+    """The decoder of `transformer`: depth layers, of attention and MLP, so that L = 2 depth.
+
+    `options` are those of `transformer.Style`: gamma, zero_init, dtype, branch_scale and
+    branch_scale_init.
+    """
+    config.part(
+        'model',
+        {
+            'family': 'transformer',
+            'depth': depth,
+            'width': width,
+            'heads': heads,
+            'block': block,
+            'norm': norm,
+            'positions': positions,
+            **{name: options[name] for name in ('zero_init', 'branch_scale') if name in options},
+        },
+    )
+    style = transformer.Style(width, heads, block, norm, positions, **options)
+    return transformer.Transformer(depth, classes, style, _checked(survival))
+
+
+def from_config(model: config.Model, classes: int, survival: float = 1.0):
     """The module that a resolved `config.Model` names, for a data set of so many classes.
 
     `survival` is that of the last block in the training of the network.
@@ -110,11 +141,15 @@ def from_config(
         'gamma': model.gamma,
         'zero_init': model.zero_init,
         'dtype': jnp.dtype(model.dtype),
-        'gradients': model.convolution,
         'branch_scale': model.branch_scale,
         'branch_scale_init': model.branch_scale_init,
         'survival': survival,
     }
+    if model.family == 'transformer':
+        return language_model(
+            model.depth, model.width, model.heads, positions=model.positions, **common
+        )
+    common['gradients'] = model.convolution
     if model.family == 'fully_connected':
         return fully_connected(depth=model.depth, width=model.width, **common)
     if model.family == 'cifar_resnet':

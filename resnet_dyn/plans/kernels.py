@@ -134,7 +134,7 @@ def _subject(net, networks: int, dataset: datasets.Dataset, number: int) -> subj
 def _stack(cfg: config.Config, dataset: datasets.Dataset) -> stack_lib.ResidualStack:
     """The shapes of a network of the config."""
     model = presets.from_config(cfg.model, dataset.classes)
-    transform, keys_S = optimizer.sgd(cfg.train, 1), state.keys(cfg)[:1]
+    transform, keys_S = optimizer.from_config(cfg.train, 1), state.keys(cfg)[:1]
     shape = dataset.train.inputs.shape[1:]
     variables = state.form(model, transform, cfg.train.gammas, keys_S, shape).variables
 

@@ -6,7 +6,7 @@ checkpoints. Where all networks of a run have diverged there is nothing to go on
 
 import numpy as np
 
-from resnet_dyn import errors
+from resnet_dyn import config, errors
 from resnet_dyn.models import placement
 from resnet_dyn.training import program, progress, runs, totals
 
@@ -97,7 +97,11 @@ class Watch:
                 f'take a lower config.train.learning_rate (it is {rate}) or a config.train.warmup'
             )
         gamma = f'config.model.gamma (it is {cfg.model.gamma}) or '
-        gamma = gamma if cfg.model.norm != 'none' else 'config.model.norm=batch, '
+        gamma = (
+            gamma
+            if cfg.model.norm != 'none'
+            else f'config.model.norm={config.PRESETS[cfg.model.family]["model.norm"]}, '
+        )
         return (
             f'take other initial values, by {gamma}fewer blocks, or look for inputs of huge values'
         )

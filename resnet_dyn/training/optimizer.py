@@ -1,13 +1,19 @@
-"""SGD with (Nesterov) momentum, L2 decay and a learning rate over the length of the run.
+"""SGD with momentum, or AdamW, decay of weights and a learning rate over the length of the run.
 
     g_t = grad loss + decay w;   m_t = momentum m_{t-1} + g_t
     w_{t+1} = w_t - c rate(t) (g_t + momentum m_t)      Nesterov; plain momentum: - c rate(t) m_t
 
+    m_t = beta_1 m_{t-1} + (1 - beta_1) grad;   v_t = beta_2 v_{t-1} + (1 - beta_2) grad^2
+    w_{t+1} = w_t - c rate(t) (M_t / (sqrt(V_t) + 1e-8) + decay w_t)    AdamW
+
+with M = m / (1 - beta_1^t), V = v / (1 - beta_2^t), t = 1, 2, .., beta_1 the `momentum`.
+
 c is `gamma_rate` for gammas and 1 for all else: it multiplies the whole step, what the momentum
-carries too. As in He et al. the decay is added to the gradient, so that the momentum and the rate
-act on it too. It acts on the kernels (all weights of dense and convolutional layers); biases, those
-of the norms too, are never decayed, and of the gammas those that the config names. What does not
-move at all (`state.trainable`) is no part of the tree.
+carries too. As in He et al. the decay of SGD is added to the gradient, so that the momentum and the
+rate act on it too; that of AdamW is not. It acts on the kernels (all weights of dense and
+convolutional layers, not what tokens and places are embedded by); biases, those of the norms too,
+are never decayed, and of the gammas those that the config names. What does not move
+at all (`state.trainable`) is no part of the tree.
 """
 
 import operator
@@ -29,14 +35,20 @@ _DECAYED = {  # a gamma, by whether it is the last of its branch
 }
 
 
-def sgd(train: config.Train, total_steps: int) -> optax.GradientTransformation:
+def from_config(train: config.Train, total_steps: int) -> optax.GradientTransformation:
     """The update rule of a resolved config, for the tree {'params': ..., 'gammas': ...}."""
-    rules = [
-        optax.add_decayed_weights(
-            train.weight_decay, mask=lambda trainable: is_decayed(trainable, train.decay_gammas)
-        ),
-        optax.sgd(learning_rate(train, total_steps), train.momentum, train.nesterov),
-    ]
+
+    def mask(trainable):
+        return is_decayed(trainable, train.decay_gammas)
+
+    rate = learning_rate(train, total_steps)
+    rules = [] if train.clip is None else [optax.clip_by_global_norm(train.clip)]
+    if train.optimizer == 'adamw':
+        moments = (train.momentum, train.beta_2)
+        rules.append(optax.adamw(rate, *moments, weight_decay=train.weight_decay, mask=mask))
+    else:
+        rules.append(optax.add_decayed_weights(train.weight_decay, mask=mask))
+        rules.append(optax.sgd(rate, train.momentum, train.nesterov))
     if train.gamma_rate != 1:
         rules.append(optax.masked(optax.scale(train.gamma_rate), _is_gamma))
     return optax.chain(*rules)

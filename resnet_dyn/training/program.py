@@ -53,7 +53,7 @@ class Program:
         mesh: Mesh,
     ):
         """`cfg` has its `train.seed_axis` settled (`seed_axis.settle`)."""
-        transform = optimizer.sgd(cfg.train, total_steps)
+        transform = optimizer.from_config(cfg.train, total_steps)
         self._mesh, self._split = mesh, NamedSharding(mesh, placement.SPLIT)
         self._feed = feed.of(dataset.train, cfg.train.batch_size, mesh)
         self._test = feed.Padded(dataset.test, EVALUATION_BATCH, mesh)

@@ -254,6 +254,11 @@ def _check_source(workdir: pathlib.Path, before, now: datasets.Source) -> None:
             mend = (
                 'Go on with the code and packages that it began with (config.json names the code)'
             )
+        if now.name == 'text':
+            mend = (
+                f'It was {before["note"]}, and is {now.note}: go on with the text, or the version '
+                'of Python, that it began with'
+            )
         raise errors.RunError(
             f'the run in {workdir} began with other data: {before["name"]} of SHA-256 '
             f'{before["digest"][:12]}, and now {now.name} of {now.digest[:12]}. '

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from resnet_dyn import config
 from resnet_dyn.data import datasets
 from resnet_dyn.training import (
     checkpoints,
@@ -131,7 +132,7 @@ def _parted(run: runs.Run | runs.Start, step: int, line: Mapping[str, Any]) -> I
         f'test loss: mean {mean_S[s]:.4g}, median {median_S[s]:.4g} (network {s}): a few examples '
         'carry it'
     )
-    if run.config.model.norm != 'none':
+    if config.has_statistics(run.config.model):
         _, variables, _ = checkpoints.restore(run.workdir, step, only='batch_stats')
         text += f'; the narrowest unit is {narrowest_unit(variables["batch_stats"], s)}'
     yield text

@@ -27,7 +27,7 @@ def _train(**changes):
 def _moved(train, gradients):
     """START after steps with these gradients, the same for every value."""
     values = jax.tree.map(jnp.float32, START)
-    transform = optimizer.sgd(train, total_steps=10)
+    transform = optimizer.from_config(train, total_steps=10)
     state = transform.init(values)
     for gradient in gradients:
         same = jax.tree.map(lambda value, g=gradient: jnp.full_like(value, g), values)

@@ -34,7 +34,7 @@ def test_initial_values_are_those_of_init_and_differ_by_seed(tiny):
 
 def test_a_state_taken_apart_for_a_checkpoint_comes_back(tiny):
     model, cfg = _model(tiny)
-    transform = optimizer.sgd(cfg.train, 10)
+    transform = optimizer.from_config(cfg.train, 10)
     begun = state.initial(model, transform, 'trained', state.keys(cfg), (6,))
     begun = jax.tree.map(lambda a: a + np.arange(a.size).reshape(a.shape).astype(a.dtype), begun)
     trees = jax.device_get(state.to_trees(begun))

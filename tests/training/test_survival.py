@@ -38,7 +38,7 @@ def test_the_expected_gates_of_training_are_what_evaluation_multiplies_by():
 def test_without_stochastic_depth_a_step_draws_nothing(tiny, survival, drawn):
     cfg = tiny()
     model = presets.from_config(cfg.model, 4, survival)
-    transform = optimizer.sgd(cfg.train, 10)
+    transform = optimizer.from_config(cfg.train, 10)
 
     def batch(order_N, split, t):
         return batches.take(split, order_N, t, 5)
