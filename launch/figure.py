@@ -3,10 +3,11 @@
     python -m launch.figure --name=figure1 --workdir=build/figure1
     python -m launch.figure --name=figure1 --workdir=build/figure1 --fast
     python -m launch.figure --name=initial_depth --workdir=build/initial_depth
+    python -m launch.figure --name=transformer --workdir=build/transformer
 
-Started again, figure1 goes on where it was. Config flags change the trainings behind it, as in
---config.seeds=20; what is not given is the figure's own. A network that diverges is left out: the
-last lines then name it, and the exit status is 3.
+Started again, figure1 and transformer go on where they were. Config flags change the trainings
+behind it, as in --config.seeds=20; what is not given is the figure's own. A network that diverges
+is left out: the last lines then name it, and the exit status is 3.
 """
 
 import importlib
@@ -19,7 +20,9 @@ from launch import main
 flags.adopt_module_key_flags(config_flags)
 flags.adopt_module_key_flags(main)
 
-_NAME = flags.DEFINE_enum('name', 'figure1', ['figure1', 'initial_depth'], 'which figure')
+_NAME = flags.DEFINE_enum(
+    'name', 'figure1', ['figure1', 'initial_depth', 'transformer'], 'which figure'
+)
 _FAST = flags.DEFINE_boolean('fast', False, 'fewer seeds and steps: a rough picture, labelled so')
 
 

@@ -16,7 +16,7 @@ from resnet_dyn import errors, records
 from resnet_dyn.analysis import effort as effort_lib
 from resnet_dyn.analysis import run_subjects, trajectories
 from resnet_dyn.reports import measures, notes, selection
-from resnet_dyn.training import runs
+from resnet_dyn.training import checkpoints, runs
 
 EXAMPLES, IMAGES, FEWER = 200, 64, 50  # images cost more; the fewer for all sub-networks
 FEW = 3  # checkpoints of a control
@@ -63,11 +63,21 @@ def take(
     report: Callable[[str], None] = print,
 ) -> Mapping[str, Any] | None:
     """Makes the records of a run that are not there yet; None where it was stopped."""
+    flat = runs.read_config(workdir).model.family == 'fully_connected'
+    looks = planned(workdir.name, checkpoints.folders(workdir), fast, EXAMPLES if flat else IMAGES)
+    return take_all(workdir, looks, stop, report)
+
+
+def take_all(
+    workdir: pathlib.Path,
+    looks: Sequence[Look],
+    stop: Callable[[], bool] = lambda: False,
+    report: Callable[[str], None] = print,
+) -> Mapping[str, Any] | None:
+    """Makes the records of these looks at a run that are not there; None where it was stopped."""
     known = runs.read(workdir)
-    flat = known.config.model.family == 'fully_connected'
-    steps = run_subjects.Run(workdir, effort_lib.Settings(), known=known).steps
     try:
-        for look in planned(workdir.name, steps, fast, EXAMPLES if flat else IMAGES):
+        for look in looks:
             settings = effort_lib.Settings(examples=look.examples, examples_at_once=look.examples)
             run = run_subjects.Run(workdir, settings, known=known)
             _follow(run, look, effort_lib.of_settings(settings, run.how), stop, report)

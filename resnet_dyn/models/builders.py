@@ -21,10 +21,10 @@ def from_model(
 ) -> ResidualStack:
     """The stack of one of our networks with these variables (one network, no seed axis).
 
-    `model` is a `network.ResidualNetwork`, or a `transformer.Transformer`, whose norms have no
-    statistics. `statistics` are those of the norms: `running`, the
-    averages of training; `batch`, those of exactly the inputs of each call, as one batch (so
-    neither images nor masks may be chunked or folded into the batch axis; a batch of 1 raises).
+    `model` is a `network.ResidualNetwork`, or a `transformer.Transformer`, for which the rest has
+    no meaning. `statistics` are those of the norms: `running`, the averages of training; `batch`,
+    those of exactly the inputs of each call, as one batch (so neither images nor masks may be
+    chunked or folded into the batch axis; a batch of 1 raises).
     `gradients` overrides the convolutions' choice: what needs forward derivatives (`jax.jvp`)
     takes 'xla'. What is fixed of a branch's scale, and the rates of stochastic depth, are part of
     the branch.

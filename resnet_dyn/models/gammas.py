@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping
 import jax
 import jax.numpy as jnp
 
+from resnet_dyn.models import stack as stack_lib
+
 BRANCH_SCALE = 'branch_scale'
 _NORM, _UNIT = 'norm_', 'unit_'
 
@@ -55,11 +57,11 @@ def of_stack(stack) -> dict | None:
         if isinstance(params, Mapping) and 'gammas' in params
     }
     for i, stage in enumerate(stack.stages):
-        kinds = [_scales(kind) for kind in getattr(stage, 'kinds', (stage,))]
+        kinds = [_scales(kind) for kind in stage.kinds]
         if any(scales is None for scales in kinds):
             return None
         units = {f'{_UNIT}{j}': scales for j, scales in enumerate(kinds)}
-        found[f'stage_{i}'] = units if hasattr(stage, 'stages') else kinds[0]
+        found[f'stage_{i}'] = units if isinstance(stage, stack_lib.Unit) else kinds[0]
     return found
 
 

@@ -123,7 +123,6 @@ class Transformer:
     def stack(self, variables, train: bool = False) -> stack_lib.ResidualStack:
         """The network as a stack; in training branches are not multiplied by their survival."""
         style, factors_L = self.style, self.branch_factors(train)
-        head = _of(variables, 'head')
         branches = (Attention(style), Mlp(style))
         kinds = tuple(
             stack_lib.Stage(
@@ -136,14 +135,12 @@ class Transformer:
         )
         return stack_lib.ResidualStack(
             stem_params=_of(variables, 'stem'),
-            stages=tuple(
-                stack_lib.Stage(jax.tree.map(lambda a, l=l: a[l : l + 1], k.params), k.branch, 1)
-                for l in range(self.depth)
-                for k in kinds
-            ),
-            head_params=head,
+            stages=(stack_lib.Unit(kinds),),
+            head_params=_of(variables, 'head'),
             stem=Embedding(style),
             head=Readout(style),
+            names=self.block_names,
+            groups=tuple((2 * l, 2 * l + 1) for l in range(self.depth)),
         )
 
     @property
