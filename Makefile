@@ -13,7 +13,7 @@ DYNAMICS := build/dynamics$(if $(ROUGH),_fast)
 WORKERS ?= $(shell n=$$(nproc 2>/dev/null || sysctl -n hw.ncpu); echo $$((n < 4 ? n : 4)))
 
 .DEFAULT_GOAL := help
-.PHONY: help env figure1 dynamics theorems plan numbers test slow parity slurm lint pins clean
+.PHONY: help env figure1 dynamics transformer theorems plan numbers test slow parity slurm lint pins clean
 
 help:            ## what can be made
 	@grep -E '^[a-z0-9]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 12
@@ -39,6 +39,9 @@ dynamics: env    ## depth over training with its controls, and the report, into 
 	$(BIN)/python -m launch.dynamics --workdir=$(DYNAMICS) $(if $(ROUGH),--fast) || test $$? = 3
 	$(BIN)/python -m launch.report --workdir=$(DYNAMICS)/report --what=none \
 	  $(DYNAMICS)/runs/*-main/ $(DYNAMICS)/runs/*-frozen/ $(DYNAMICS)/runs/*/ || test $$? = 3
+
+transformer: env  ## a language model of ours, with and without LayerNorm scaling, into build/transformer
+	$(BIN)/python -m launch.figure --name=transformer --workdir=build/transformer $(if $(ROUGH),--fast) || test $$? = 3
 
 theorems: env    ## every theorem and erratum checked by numbers, into build/theorems
 	$(BIN)/python -m launch.theorems --workdir=build/theorems

@@ -3,12 +3,12 @@
     make numbers
     python -m launch.numbers --workdir=build
 
-Reads figure1/figure1.npz, initial_depth/initial_depth.npz, similarity/similarity.npz, cifar (a run
-and its analysis), benchmarks/*.json, theorems/ and the claims.csv of dynamics and dynamics_cifar,
-all in build/, and writes the tables between the markers of README.md. A row ends in a comment that
-names its source, and a source replaces its own rows alone: the rows of one that is not there stay
-as they are, which is said. Puts what plan_*/plan.txt say between markers of their own. Copies the
-pictures to docs/.
+Reads figure1/figure1.npz, initial_depth/initial_depth.npz, similarity/similarity.npz,
+transformer/transformer.npz, cifar (a run and its analysis), benchmarks/*.json, theorems/ and the
+claims.csv of dynamics and dynamics_cifar, all in build/, and writes the tables between the markers
+of README.md. A row ends in a comment that names its source, and a source replaces its own rows
+alone: the rows of one that is not there stay as they are, which is said. Puts what plan_*/plan.txt
+say between markers of their own. Copies the pictures to docs/.
 """
 
 import functools
@@ -28,6 +28,7 @@ PICTURES = {
     'theorems/counts.png': 'counts.png',
     'initial_depth/initial_depth.png': 'initial_depth.png',
     'similarity/similarity.png': 'similarity.png',
+    'transformer/transformer.png': 'transformer.png',
 }
 SOURCES = {
     **{name: functools.partial(readme_rows.read, name) for name in readme_rows.SOURCES},

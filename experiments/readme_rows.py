@@ -16,6 +16,7 @@ from experiments import ensemble_rows, words
 from experiments import figure1 as figure
 from experiments import initial_depth as initial
 from experiments import sentence_similarity as similarity
+from experiments import transformer as language_model
 from experiments.benchmarks import results, timing
 from resnet_dyn import commands, errors, records
 from resnet_dyn.analysis import archive
@@ -97,6 +98,14 @@ def initial_depth(workdir: pathlib.Path) -> Iterator[Row]:
     record, origin = records.load(path, initial.InitialDepth)
     for claim, number in initial.numbers(record):
         yield row(claim, number, record.signal_NCSP.shape[2], origin)
+
+
+def transformer(workdir: pathlib.Path) -> Iterator[Row]:
+    """The language model, with and without LayerNorm scaling."""
+    path = workdir / 'transformer' / 'transformer.npz'
+    record, origin = records.load(path, language_model.Transformer)
+    for claim, number in language_model.numbers(record):
+        yield row(claim, number, record.loss_NST.shape[1], origin)
 
 
 def cifar(workdir: pathlib.Path) -> Iterator[Row]:
@@ -365,6 +374,7 @@ def sentence_similarity(workdir: pathlib.Path) -> Iterator[Row]:
 SOURCES = {
     'figure1': figure1,
     'initial-depth': initial_depth,
+    'transformer': transformer,
     'cifar': cifar,
     'cifar-over-training': cifar_over_training,
     'cifar-ensemble': ensemble,

@@ -9,7 +9,7 @@ without the LayerNorm scaling of Sun et al. 2025 (arXiv 2502.05795: the norm of 
     E[r]      path length that the power gains of blocks predict, of at most L + 1
     k         mean length of the paths that carry the gradient, by |G_k|^2, of at most L
     lens      blocks passed until the readout says about what it says at the end, of at most L
-    deleted   what the second half of the blocks costs one by one, over what the first half does
+    deleted   loss that deleting one block adds, in the second half of the blocks over the first
 
 To be expected: at the start the scaling makes branches of deep layers smaller and paths shorter.
 Sun et al. train models of 12 to 32 layers on billions of tokens, and find that deep layers of
@@ -37,6 +37,7 @@ from resnet_dyn.training import checkpoints
 RUNS = {'pre_ln': {}, 'ln_scaling': {'model.branch_scale': 'norm_sqrt_index'}}
 CHEAP, DEAR = ('depth', 'depth_use', 'influence', 'singles'), ('paths',)
 STEPS, EXAMPLES, FEWER = 6, 64, 32  # checkpoints that are looked at, test sequences, and for paths
+LEAST = 0.01  # nats that a block adds where it is deleted, for a ratio to mean something
 
 _SETTING = {
     'seeds': 5,
@@ -75,7 +76,7 @@ class Transformer(NamedTuple):
     predicted_NST: np.ndarray  # E[r], incoherent
     length_NST: np.ndarray  # mean k by |G_k|^2
     lens_NST: np.ndarray  # blocks, of at most L
-    deleted_NST: np.ndarray  # mean loss that is added, second half over first
+    deleted_NST: np.ndarray  # mean loss that is added, second half over first; NaN below LEAST
     gains_NTSL: np.ndarray  # b^2
     influence_NTSL: np.ndarray  # 1 - cos(skip, output)
     added_NTSL: np.ndarray  # nats that the deletion of a block adds
@@ -158,7 +159,7 @@ def measure(folders: Sequence, one: config.Config, fast: bool) -> Transformer:
     found = [
         {
             name: [
-                kept.record
+                kept
                 for kept in archive.read(folder, name, measures.MEASURES[name].record)
                 if int(kept.record.step) in _steps(folder, fast)
             ]
@@ -169,18 +170,19 @@ def measure(folders: Sequence, one: config.Config, fast: bool) -> Transformer:
 
     def over(name: str, of: Callable) -> np.ndarray:
         """(N, T, S, ...) of each record of a measure."""
-        return np.stack([np.stack([of(record) for record in kept[name]]) for kept in found])
+        return np.stack([np.stack([of(one.record) for one in kept[name]]) for kept in found])
 
     def by_network(name: str, of: Callable) -> np.ndarray:
         return np.swapaxes(over(name, of), 1, 2)
 
     added_NTSL = over('singles', lambda r: r.loss_SL - r.full_loss_S[:, None])
     half = added_NTSL.shape[-1] // 2
-    deleted_NTS = added_NTSL[..., half:].mean(-1) / added_NTSL[..., :half].mean(-1)
+    first_NTS, second_NTS = added_NTSL[..., :half].mean(-1), added_NTSL[..., half:].mean(-1)
+    deleted_NTS = np.where(first_NTS > LEAST, second_NTS / first_NTS, np.nan)
     last = [study.final_metrics(folder) for folder in folders]
     return Transformer(
         runs_N=np.array(list(RUNS)),
-        steps_T=np.array([int(record.step) for record in found[0]['depth']]),
+        steps_T=np.array([int(kept.record.step) for kept in found[0]['depth']]),
         loss_NST=by_network('singles', lambda r: r.full_loss_S),
         error_NST=by_network('singles', lambda r: r.full_error_S),
         predicted_NST=by_network('depth', lambda r: r.incoherent_mean_S),
@@ -191,8 +193,8 @@ def measure(folders: Sequence, one: config.Config, fast: bool) -> Transformer:
         influence_NTSL=over('influence', lambda r: r.block_influence_SL),
         added_NTSL=added_NTSL,
         final_error_NS=1 - np.stack([metrics['test_accuracy'] for metrics in last]),
-        examples=np.array(EXAMPLES),
-        fewer=np.array(FEWER),
+        examples=np.array(found[0]['singles'][0].settings['examples']),
+        fewer=np.array(found[0]['paths'][0].settings['examples']),
         setting=np.array(_words(one)),
         fast=np.array(fast),
     )
@@ -205,7 +207,6 @@ def numbers(record: Transformer) -> Iterator[tuple[str, str]]:
         f'E[r] of at most {L + 1} predicted from power gains': record.predicted_NST,
         f'mean length k of at most {L} of the paths of its gradient': record.length_NST,
         f'blocks of {L} until the readout is about the last one': record.lens_NST,
-        'loss added by deleting one block, second half over first': record.deleted_NST,
     }
     error_NS = 100 * record.final_error_NS
     text = '; '.join(map(words.plus_minus, error_NS))
@@ -224,6 +225,12 @@ def numbers(record: Transformer) -> Iterator[tuple[str, str]]:
             'at the end [95 %]',
             f'{both}; {_difference(last)}',
         )
+    last = record.deleted_NST[..., -1]  # at the start no block adds anything
+    yield (
+        'loss that deleting one of its blocks adds at the end, second half of the blocks over '
+        'first: pre-LN; with LayerNorm scaling; the second less the first [95 %]',
+        f'{"; ".join(map(words.plus_minus, last))}; {_difference(last)}',
+    )
 
 
 def _difference(values_NS) -> str:

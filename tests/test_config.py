@@ -28,9 +28,12 @@ def test_every_field_has_help_and_a_default_in_range():
         assert fields.check(leaf, leaf.default) == leaf.default
 
 
+DATA = dict.fromkeys(config.FAMILIES, 'digits') | {'transformer': 'text'}
+
+
 @pytest.mark.parametrize('family', config.FAMILIES)
 def test_nothing_of_the_model_is_left_unset(family):
-    run = config.parse(changed(model__family=family, data__name='digits'))
+    run = config.parse(changed(model__family=family, data__name=DATA[family]))
     unset = {leaf.path for leaf in config.leaves() if fields.get(run, leaf.path) is None}
     assert not {path for path in unset if path.startswith('model')} - {'model.width'}
     assert run.train.learning_rate is not None
@@ -56,7 +59,7 @@ def test_steps_win_over_epochs_and_no_epoch_is_no_step(values, steps):
 
 @pytest.mark.parametrize('family', config.FAMILIES)
 def test_a_config_is_its_dict(family):
-    run = config.parse(changed(model__family=family, data__name='digits', data__dir='x'))
+    run = config.parse(changed(model__family=family, data__name=DATA[family], data__dir='x'))
     assert config.from_dict(config.to_dict(run)) == run
     with pytest.raises(errors.ConfigError, match=r"'model\.dept'; did you mean 'model\.depth'"):
         config.from_dict({'model': {'dept': 20}})
@@ -118,11 +121,17 @@ def test_a_config_of_an_earlier_version_decays_the_gammas_that_it_did():
         ({'data__augment': True}, 'gaussians are vectors'),
         (
             {'model__family': 'cifar_resnet', 'data__name': 'digits', 'model__width': 8},
-            'for fully_connected alone',
+            'for fully_connected and transformer alone',
         ),
         ({'model__width_multiplier': 2}, 'for cifar_resnet alone'),
-        ({'model__norm': 'none', 'model__zero_init': True}, 'for batch and rms alone'),
-        ({'model__norm': 'none', 'model__gamma': 0.5}, 'for batch and rms alone'),
+        (
+            {'model__norm': 'none', 'model__zero_init': True},
+            'for batch and rms and layer and layer_rms alone',
+        ),
+        (
+            {'model__norm': 'none', 'model__gamma': 0.5},
+            'for batch and rms and layer and layer_rms alone',
+        ),
         ({'data__name': 'npz'}, 'config.data.dir'),
         (
             {'data__train_size': 32, 'train__batch_size': 8},

@@ -6,6 +6,7 @@ What a field allows by itself, or beside one other, its line in `tree` says (`fi
 from resnet_dyn import errors, fields
 from resnet_dyn.config import tree
 
+_NO_IMAGES = {'gaussians': 'gaussians are vectors', 'text': 'text has none'}
 OF_GAMMAS = ('train.gammas', 'train.gamma_rate', 'train.decay_gammas')
 
 
@@ -139,10 +140,10 @@ def check_train(config: tree.Config) -> None:
             f'config.data.classes={data.classes} without an example: raise the former, or lower '
             'the latter'
         )
-    if data.name in ('gaussians', 'text') and data.augment:
+    if data.name in _NO_IMAGES and data.augment:
         raise errors.ConfigError(
-            f'config.data.augment=True crops and flips images, and {data.name} has none: leave it '
-            'out'
+            'config.data.augment=True crops and flips images, and '
+            f'{_NO_IMAGES[data.name]}: leave it out'
         )
     if data.name == 'text' and data.label_noise:
         raise errors.ConfigError(

@@ -37,8 +37,8 @@ def prepare(tmp_path, pixels, write_tfds, write_npz, write_tree):
     def make(name):
         if name == 'gaussians':
             return config.Data(train_size=100, test_size=60)
-        if name == 'digits':
-            return config.Data(name='digits')
+        if name in ('digits', 'text'):
+            return config.Data(name=name)
         if name == 'npz':
             return write_npz()
         if name == 'image_folder':
@@ -60,13 +60,15 @@ def test_every_data_set_keeps_the_one_interface(name, prepare):
     dataset = datasets.load(prepare(name))
     for split in (dataset.train, dataset.test):
         assert split.inputs.ndim in (2, 4) and len(split.inputs) == len(split.labels)
-        assert split.inputs.dtype == (np.float32 if split.inputs.ndim == 2 else np.uint8)
+        vectors = np.int32 if name == 'text' else np.float32
+        assert split.inputs.dtype == (vectors if split.inputs.ndim == 2 else np.uint8)
         labels = split.labels[:]
         assert labels.dtype == np.int32
         assert labels.min() >= 0 and labels.max() < dataset.classes
     assert dataset.train.inputs.shape[1:] == dataset.test.inputs.shape[1:]
     for statistic in (dataset.mean, dataset.std):
-        assert statistic.shape == dataset.train.inputs.shape[-1:]
+        channels = 0 if name == 'text' else dataset.train.inputs.shape[-1]
+        assert statistic.shape == (channels,)
         assert statistic.dtype == np.float32
     assert (dataset.std > 0).all()
     assert dataset.source.name == name and len(dataset.source.digest) == 64
@@ -246,7 +248,7 @@ def test_augmentation_of_vectors_is_refused(write_npz):
         datasets.load(config.Data(augment=True, train_size=60, test_size=50))
 
 
-FAMILIES = [family for family in config.FAMILIES if family != 'fully_connected']
+FAMILIES = [f for f in config.FAMILIES if f not in ('fully_connected', 'transformer')]
 
 
 @pytest.mark.parametrize('family', FAMILIES)
@@ -258,7 +260,7 @@ def test_vectors_are_refused_by_every_family_of_convolutions(family, write_npz):
     datasets.check_family(dataset, 'fully_connected')
 
 
-@pytest.mark.parametrize('family', config.FAMILIES)
+@pytest.mark.parametrize('family', ['fully_connected', *FAMILIES])
 def test_images_go_into_every_family(family, write_npz):
     datasets.check_family(datasets.load(write_npz()), family)
 

@@ -30,7 +30,7 @@ FACTORS = {
 KINDS = [
     (scale, block, 'none' if scale == 'fixup' else 'batch')
     for scale, block in itertools.product(config.BRANCH_SCALES, ('preact', 'postact', 'paper'))
-    if (scale, block) != ('fixup', 'paper')
+    if (scale, block) != ('fixup', 'paper') and scale != 'norm_sqrt_index'
 ]
 LABELS = np.arange(6) % 3
 PATHS_ML = masks.all_masks(L)

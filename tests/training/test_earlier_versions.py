@@ -7,7 +7,7 @@ import pytest
 from resnet_dyn.analysis import effort, run_subjects
 from resnet_dyn.training import checkpoints, items, loop, manifest, runs
 
-ADDED = ('gammas', 'gamma_rate', 'survival', 'label_noise', 'early')
+ADDED = ('gammas', 'gamma_rate', 'survival', 'label_noise', 'early', 'heads', 'positions', 'clip')
 
 
 @pytest.fixture

@@ -64,6 +64,37 @@ def test_kernels_decay_biases_never_do_and_gammas_as_asked_at_their_own_rate(
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize('gamma_rate', [1.0, 10.0])
+def test_adamw_is_its_recursion_and_decays_what_sgd_does(gamma_rate):
+    gradients = [1.0, -0.5, 2.0]
+    train = _train(optimizer='adamw', decay_gammas='branch', beta_2=0.95, gamma_rate=gamma_rate)
+    moved = _moved(train, gradients)
+
+    def by_hand(value, decay, rate):
+        mean = square = 0.0
+        for t, gradient in enumerate(gradients, start=1):
+            mean = 0.9 * mean + 0.1 * gradient
+            square = 0.95 * square + 0.05 * gradient**2
+            step = (mean / (1 - 0.9**t)) / (np.sqrt(square / (1 - 0.95**t)) + 1e-8)
+            value -= rate * (step + decay * value)
+        return value
+
+    linear, gammas = moved['params']['linear'], moved['gammas']['stage_0']
+    np.testing.assert_allclose(linear['kernel'], by_hand(2.0, 0.01, 0.1), rtol=1e-5)
+    np.testing.assert_allclose(linear['bias'], by_hand(3.0, 0.0, 0.1), rtol=1e-5)
+    rate = 0.1 * gamma_rate
+    np.testing.assert_allclose(gammas['norm_0']['gamma'], by_hand(1.5, 0.0, rate), rtol=1e-5)
+    np.testing.assert_allclose(gammas['norm_1']['gamma'], by_hand(0.5, 0.01, rate), rtol=1e-4)
+
+
+def test_a_gradient_that_is_too_long_is_scaled_to_its_limit():
+    train = _train(clip=3.0, momentum=0.0, nesterov=False, weight_decay=0.0)
+    values = len(jax.tree.leaves(START))  # all of gradient 2: of length 2 sqrt(values)
+    short = 3.0 / np.sqrt(values)
+    found = _moved(train, [2.0, 0.1])['params']['linear']['bias']
+    np.testing.assert_allclose(found, 3.0 - 0.1 * (short + 0.1), rtol=1e-5)
+
+
 def test_the_rate_of_a_step_is_the_one_that_the_schedule_names():
     train = _train(schedule='steps', momentum=0.0, weight_decay=0.0)
     found = _moved(train, [1.0] * 10)['params']['linear']['kernel']
