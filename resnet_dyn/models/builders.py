@@ -128,14 +128,15 @@ def from_functions(
 
 def style(stack: ResidualStack) -> blocks.Style | None:
     """What all blocks of a network of ours have in common; None for a stack of other functions."""
-    branch = stack.stages[0].branch if stack.stages else None
+    branch = stack.stages[0].kinds[0].branch if stack.stages else None
     branch = branch.branch if isinstance(branch, _Scaled) else branch
     return branch.module.style if isinstance(branch, _Method) else None
 
 
 def has_factors(stack: ResidualStack) -> bool:
     """Whether branches of a network of ours are multiplied by what is fixed."""
-    return any(isinstance(stage.branch, _Scaled) for stage in stack.stages)
+    kinds = (kind for stage in stack.stages for kind in stage.kinds)
+    return any(isinstance(kind.branch, _Scaled) for kind in kinds)
 
 
 @dataclasses.dataclass(frozen=True)
