@@ -36,7 +36,7 @@ from resnet_dyn.training import checkpoints
 
 RUNS = {'pre_ln': {}, 'ln_scaling': {'model.branch_scale': 'norm_sqrt_index'}}
 CHEAP, DEAR = ('depth', 'depth_use', 'influence', 'singles'), ('paths',)
-STEPS, EXAMPLES, FEWER = 6, 64, 32  # checkpoints that are looked at, test sequences, and for paths
+STEPS, EXAMPLES, FEWER = 5, 64, 16  # checkpoints that are looked at, test sequences, and for paths
 LEAST = 0.01  # nats that a block adds where it is deleted, for a ratio to mean something
 
 _SETTING = {
@@ -46,10 +46,11 @@ _SETTING = {
     'model.family': 'transformer',
     'model.depth': 6,
     'model.width': 32,
-    'train.steps': 500,
+    'train.steps': 400,
     'train.batch_size': 16,
-    'train.warmup': 30,
-    'checkpoint.every': 125,
+    'train.warmup': 20,
+    'log.evaluate': 100,
+    'checkpoint.every': 100,
     'checkpoint.early': True,
 }
 _FAST = {
@@ -61,6 +62,7 @@ _FAST = {
     'model.width': 16,
     'train.steps': 12,
     'train.warmup': 2,
+    'log.evaluate': 6,
     'checkpoint.every': 6,
     'checkpoint.early': False,
 }
