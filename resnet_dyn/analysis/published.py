@@ -115,8 +115,10 @@ class Folders:
         net = opened.net.to_device()
         if _is_encoder(opened.config):
             net = retrieval.among(net, self._examples.inputs, self.at_once)
-        origin = subjects.Origin(step, {})
-        return subjects.Subject((net,), self.names, self._examples, origin)
+        examples = self._examples
+        subject = subjects.Subject((net,), self.names, examples, subjects.Origin(step))
+        subjects.checked(examples._replace(labels=np.asarray(examples.labels)), subject)
+        return subject
 
     def _digest(self, step: int) -> str:
         if step not in self._digests:

@@ -137,11 +137,11 @@ def of_networks(
     stacks = tuple(stack_lib.on_device(network) for network in networks)
     examples = Examples(inputs, np.asarray(labels), mask, seed)
     subject = Subject(stacks, names, examples, Origin())
-    labels = _checked(examples, subject)
+    labels = checked(examples, subject)
     return subject._replace(examples=examples._replace(labels=jnp.asarray(labels)))
 
 
-def _checked(examples: Examples, subject: Subject) -> np.ndarray:
+def checked(examples: Examples, subject: Subject) -> np.ndarray:
     """The labels if they are classes of the examples; DataError saying what is wrong with them."""
     labels, mask = examples.labels, examples.mask
     shapes = [leaf.shape for leaf in jax.tree.leaves(examples.inputs)]

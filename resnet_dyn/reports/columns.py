@@ -185,8 +185,7 @@ INTERACTIONS = (
         'mean order',
         summaries.mean_order,
         '.2f',
-        'mean number of blocks that act together, by their share of the variance of the logits '
-        'over all sub-networks (Walsh)',
+        'mean number of blocks that act together, by their share of that variance (Walsh)',
     ),
 )
 

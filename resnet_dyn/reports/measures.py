@@ -219,8 +219,8 @@ MEASURES: dict[str, Measure] = {
                 'variance at order 1',
                 summaries.alone_share,
                 '.3f',
-                'share of the variance of the logits over all sub-networks that blocks make by '
-                'themselves',
+                'share of the variance over all sub-networks that blocks make by themselves; of '
+                'logits or, where outputs are of tokens, of the loss of each example',
             ),
             *columns.INTERACTIONS,
         ),

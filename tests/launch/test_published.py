@@ -81,6 +81,16 @@ def test_an_encoder_tells_sequences_apart(called, published, tmp_path):
     )
 
 
+def test_classes_of_images_are_those_of_the_network(called, published, tmp_path):
+    images = np.random.default_rng(0).normal(size=(3, 3, 12, 12)).astype(np.float32)
+    np.savez(tmp_path / 'images.npz', x=images, y=np.array([0, 4, 5]))
+    given = (f'--pretrained={published("vit")}', f'--workdir={tmp_path / "w"}')
+    status, _, err = called('analyze', *given, f'--images={tmp_path / "images.npz"}')
+    assert status == 1 and 'label 5 of example 2 is none of the 5 classes' in err
+    status, _, err = called('analyze', *given)
+    assert status == 1 and 'give --images=FILE.npz' in err
+
+
 def test_a_folder_without_a_tokenizer_says_what_to_give(called, published, tmp_path):
     path = shutil.copytree(published('gpt2'), tmp_path / 'bare')
     (path / 'tokenizer.json').unlink()
