@@ -10,6 +10,7 @@ what the folder has to be: docs/reproductions.md, or this help.
 """
 
 import pathlib
+import textwrap
 
 from absl import flags
 
@@ -29,11 +30,11 @@ def define() -> str:
     """The list of names for the help."""
     from experiments import reproductions
 
-    rows = (
-        f'  {name}\n      {row.network}: {row.published} ({row.paper})'
-        for name, row in reproductions.REPRODUCTIONS.items()
-    )
-    return '\nNumbers:\n' + '\n'.join(rows) + '\n'
+    lines = []
+    for name, row in reproductions.REPRODUCTIONS.items():
+        said = f'{row.network}: {row.published}. {row.paper}'
+        lines += [f'  {name}', textwrap.indent(textwrap.fill(said, 74), ' ' * 6)]
+    return '\n'.join(['', 'Numbers:', *lines, ''])
 
 
 def reproduce(stop: main.Stop) -> int:
