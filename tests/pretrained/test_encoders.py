@@ -233,6 +233,9 @@ def test_images_of_another_layout_size_or_kind_are_refused(opened):
     ):
         with pytest.raises(errors.PretrainedError, match=words):
             network.inputs(images)
+    config = CONFIGS['resnet18']
+    with pytest.raises(errors.PretrainedError, match=r'\(2, 4, 6, 3\): expected \(B, 3, H, W\)'):
+        layouts.find(config).inputs(config, IMAGES.transpose(0, 2, 3, 1), None)
     with pytest.raises(errors.PretrainedError, match='mask'):
         network.inputs(IMAGES, np.ones(2))
     with pytest.raises(errors.PretrainedError, match='the network has 9 positions'):
