@@ -10,6 +10,7 @@ import tokenizers
 from safetensors.numpy import save_file
 from scipy import stats
 
+from experiments import readme_rows
 from experiments import sentence_similarity as study
 from resnet_dyn import errors, pretrained, records
 from resnet_dyn.kernels import masks
@@ -83,16 +84,20 @@ def test_all_sub_networks_are_scored_as_one_by_one(folder):
     assert list(record.names_L) == ['0.attention', '0.mlp']
 
 
-def test_what_is_read_in_a_record():
-    wrong_MN = np.array([[1] * 8, [1] * 4 + [0] * 4, [1] * 8, [0] * 8], np.uint8)  # block 0 helps
-    record = study.SentenceSimilarity(
+def of_two_blocks() -> study.SentenceSimilarity:
+    """Block 0 brings half of the pairs by itself, block 1 the others, but not alone."""
+    return study.SentenceSimilarity(
         np.array(['0.attention', '0.mlp']),
         np.arange(8).astype(str),
-        wrong_MN,
+        np.array([[1] * 8, [1] * 4 + [0] * 4, [1] * 8, [0] * 8], np.uint8),
         np.array([0.1, 0.6, 0.2, 1.0]),
         np.array(16),
         np.array('3.11'),
     )
+
+
+def test_what_is_read_in_a_record():
+    record = of_two_blocks()
     found = study.read(record)
     np.testing.assert_allclose(found.whole, (0, 0, 0.3694), atol=1e-4)  # 1 - 0.025^(1/8)
     assert found.empty == 1
@@ -105,6 +110,13 @@ def test_what_is_read_in_a_record():
     assert '0.0 [0.0, 36.9]; 100.0' in texts.values()
     assert any(text.startswith('0.attention -75.0 ± 2') for text in texts.values())
     assert 'nothing; 0.0, 0.0' in texts.values()
+
+
+def test_the_rows_of_the_readme_say_how_many_pairs_and_what_was_found(tmp_path):
+    records.save(tmp_path / 'similarity' / 'similarity.npz', of_two_blocks(), records.provenance())
+    rows = readme_rows.read('similarity', tmp_path)
+    assert [(row.claim, row.number) for row in rows] == list(study.numbers(of_two_blocks()))
+    assert {row.n for row in rows} == {'8 pairs'}
 
 
 def test_a_run_writes_its_record_and_its_picture(folder, tmp_path, sketched):
