@@ -48,6 +48,10 @@ LONGEST = (
 
 
 def pytest_collection_modifyitems(items):
+    for item in items:
+        quick = item.get_closest_marker('slow_but')
+        if quick is not None and item.callspec.id not in quick.args:
+            item.add_marker('slow')
     items.sort(key=lambda item: item.path.stem not in LONGEST)
 
 

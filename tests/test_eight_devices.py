@@ -22,6 +22,7 @@ CHOSEN = (
 )
 
 
+@pytest.mark.slow
 def test_steps_of_three_networks_on_eight_devices_are_those_of_one():
     passes(f'{STEPS}[3 networks]', tests=1)
 

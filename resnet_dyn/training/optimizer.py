@@ -58,20 +58,21 @@ def learning_rate(train: config.Train, total_steps: int) -> optax.Schedule:
     """rate(t) = peak * min(1, (t + 1) / warmup) * shape(t / total_steps), t = 0, 1, ...
 
     shape: cosine, (1 + cos(pi u)) / 2; constant, 1; else a tenth of what it was from each of the u
-    of `DROPS` on.
+    of `DROPS` on. A constant rate knows no length: runs of any are then one program.
     """
 
-    def rate(t):
+    def shape(t):
+        if train.schedule == 'constant':
+            return 1.0
         fraction = jnp.clip(t / max(total_steps, 1), 0.0, 1.0)
         if train.schedule == 'cosine':
-            shape = (1 + jnp.cos(jnp.pi * fraction)) / 2
-        elif train.schedule == 'constant':
-            shape = 1.0
-        else:
-            dropped = sum(fraction >= at for at in DROPS[train.schedule])
-            shape = jnp.take(jnp.array([1.0, 0.1, 0.01, 0.001]), dropped)
+            return (1 + jnp.cos(jnp.pi * fraction)) / 2
+        dropped = sum(fraction >= at for at in DROPS[train.schedule])
+        return jnp.take(jnp.array([1.0, 0.1, 0.01, 0.001]), dropped)
+
+    def rate(t):
         ramp = jnp.minimum(1.0, (t + 1) / train.warmup) if train.warmup else 1.0
-        return train.learning_rate * ramp * shape
+        return train.learning_rate * ramp * shape(t)
 
     return rate
 

@@ -34,8 +34,8 @@ def assert_equal(found, expected):
 
 
 def quick(name):
-    """Of a kind each: a walk with sums, sums with draws, parameters alone; the others are slow."""
-    return name in ('singles', 'paths', 'gammas')
+    """Of a kind each: sums with draws, parameters alone. Walks: `kernels/test_prefix_tree`."""
+    return name in ('paths', 'gammas')
 
 
 @pytest.mark.parametrize(

@@ -5,25 +5,14 @@ import shutil
 
 import numpy as np
 import pytest
+import tiny
 
 from experiments import depth_over_training, study
 from experiments.dynamics import looks, rules, trainings
 from resnet_dyn import errors
 from resnet_dyn.reports import claims, series
 
-TINY = {
-    'seeds': 2,
-    'train.steps': 6,
-    'train.batch_size': 16,
-    'data.classes': 3,
-    'data.dimension': 4,
-    'data.train_size': 64,
-    'data.test_size': 30,
-    'model.depth': 4,
-    'model.width': 8,
-    'checkpoint.every': 2,
-    'log.record': 2,
-}
+TINY = {path: value for path, value in tiny.VALUES.items() if path != 'log.tensorboard'}
 CHEAP = ('gammas', 'depth')
 
 

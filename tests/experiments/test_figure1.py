@@ -6,23 +6,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tiny
 
 from experiments import figure1, study, words
 from resnet_dyn import errors, records
 
 pytestmark = pytest.mark.usefixtures('shared_programs')
 
-TINY: dict[str, Any] = {
-    'seeds': 2,
-    'train.steps': 8,
-    'train.batch_size': 16,
-    'data.classes': 4,
-    'data.dimension': 4,
-    'data.train_size': 64,
-    'data.test_size': 32,
-    'model.depth': 4,
-    'model.width': 8,
-}
+LEFT_OUT = {'checkpoint.every', 'log.record', 'log.tensorboard'}
+TINY: dict[str, Any] = {path: v for path, v in tiny.VALUES.items() if path not in LEFT_OUT}
+TINY['train.steps'] = 8
 
 
 class Cut(BaseException):
@@ -127,6 +120,7 @@ def test_made_again_it_trains_nothing_and_finds_the_same(made):
     assert (workdir / 'figure1_fast.csv').read_bytes() == table
 
 
+@pytest.mark.slow
 def test_stopped_in_the_second_training_and_cut_in_the_third_it_finds_the_same(made, tmp_path):
     stopped = Interruption(2, 'step 3/8')
     assert stopped.run(tmp_path) == figure1.Result(False)

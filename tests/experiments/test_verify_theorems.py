@@ -28,17 +28,37 @@ FAILING = {
 }
 
 
+SIZES = {'finite_sizes': counts.FiniteSizes}
+
+
 @pytest.fixture(scope='module')
 def made(tmp_path_factory):
     """The folder, the result and the lines of a run at toy size."""
-    workdir, lines = tmp_path_factory.mktemp('theorems') / 'new', []
-    patch = pytest.MonkeyPatch()
-    patch.setattr(verify_theorems, 'settings', lambda max_lambda, fast: TOY)
-    result = verify_theorems.run(workdir, max_lambda=2, fast=True, report=lines.append)
-    patch.undo()
+    return run(tmp_path_factory.mktemp('theorems') / 'new')
+
+
+@pytest.fixture(scope='module')
+def made_of_few(tmp_path_factory):
+    """The same of the rows and the record that take no time."""
+
+    def measure(chosen, fast, report):
+        rows = [*batch_norm.rows(fast), *depth.lemma_2(20_000)]
+        return rows, {'finite_sizes': counts.finite_sizes(chosen.exact_sizes)}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(verify_theorems, 'measure', measure)
+        return run(tmp_path_factory.mktemp('few') / 'new')
+
+
+def run(workdir):
+    lines = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(verify_theorems, 'settings', lambda max_lambda, fast: TOY)
+        result = verify_theorems.run(workdir, max_lambda=2, fast=True, report=lines.append)
     return workdir, result, '\n'.join(lines)
 
 
+@pytest.mark.slow
 def test_what_is_corrected_holds_and_what_is_known_to_be_wrong_fails(made):
     rows = made[1].rows
     wrong = {row.statement for row in rows if row.source != table.STATED and not row.holds}
@@ -48,14 +68,16 @@ def test_what_is_corrected_holds_and_what_is_known_to_be_wrong_fails(made):
     assert held == {'Lemma 4', 'Theorem 2', 'Theorem 5', 'Theorem 4', 'After eq 31'}
 
 
+@pytest.mark.slow
 def test_every_result_that_fails_as_stated_has_a_row_that_holds(made):
     rows = made[1].rows
     mended = {row.result for row in rows if row.holds and row.source == table.CORRECTED}
     assert FAILING - mended == {'After eq 16', 'Fig 1(a-c)'}  # claims with nothing to mend
 
 
-def test_the_table_is_printed_and_written_with_its_provenance(made):
-    workdir, result, printed = made
+def test_the_table_is_printed_and_written_with_its_provenance(made_of_few):
+    workdir, result, printed = made_of_few
+    assert {row.verdict for row in result.rows} == {'holds', 'FAILS'}
     assert table.as_text(result.rows) in printed
     assert (workdir / 'theorems.txt').read_text() == table.as_text(result.rows) + '\n'
     found = json.loads((workdir / 'theorems.json').read_text())
@@ -66,13 +88,17 @@ def test_the_table_is_printed_and_written_with_its_provenance(made):
     assert {line.replace('\\|', '').count('|') for line in markdown} == {8}
 
 
+@pytest.mark.slow
 def test_pictures_stand_beside_the_records_they_were_drawn_from(made):
+    stand(made, {'counts': counts.Counts, 'descents': descent.Descents, **SIZES}, files=12)
+
+
+def test_a_picture_stands_beside_the_record_it_was_drawn_from(made_of_few):
+    stand(made_of_few, SIZES, files=6)
+
+
+def stand(made, kinds, files):
     workdir, result, _ = made
-    kinds = {
-        'counts': counts.Counts,
-        'finite_sizes': counts.FiniteSizes,
-        'descents': descent.Descents,
-    }
     for name, kind in kinds.items():
         record, origin = records.load(workdir / f'{name}.npz', kind)
         assert origin['config']['samples'] == [30]
@@ -80,9 +106,10 @@ def test_pictures_stand_beside_the_records_they_were_drawn_from(made):
         for suffix in ('png', 'pdf'):
             assert (workdir / f'{name}.{suffix}').stat().st_size > 10_000
     assert all(path.exists() for path in result.files)
-    assert len(result.files) == 12
+    assert len(result.files) == files
 
 
+@pytest.mark.slow
 def test_searches_are_set_against_exact_means_and_a_wrong_mean_is_seen(made):
     found, _ = records.load(made[0] / 'counts.npz', counts.Counts)
     assert not found.incomplete_MN.any()
@@ -100,6 +127,7 @@ def test_a_mean_without_spread_must_be_exact():
     assert counts.standard_errors(np.ones(1), np.zeros(1), np.full(1, 1.1))[1] == np.inf
 
 
+@pytest.mark.slow
 def test_the_verdict_of_a_descent_follows_its_record(made):
     found, _ = records.load(made[0] / 'descents.npz', descent.Descents)
     assert [row.holds for row in descent.rows(found)] == [True] * 5

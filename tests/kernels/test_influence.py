@@ -58,6 +58,7 @@ def by_definition(states, seen):
     )
 
 
+@pytest.mark.slow_but('postact')
 @pytest.mark.parametrize('merge', [None, jax.nn.relu], ids=['preact', 'postact'])
 def test_every_measure_of_every_seed_equals_its_definition_block_by_block(merge):
     def branch(params, h):
@@ -166,6 +167,7 @@ def identity(params, h):
     return h
 
 
+@pytest.mark.slow_but('bfloat16')
 @pytest.mark.parametrize('dtype', [jnp.float32, jnp.bfloat16])
 def test_branches_of_zeros_do_nothing_and_give_no_nan(dtype):
     stage = stack.Stage(jnp.zeros((3, 4, 4), dtype), lambda w, h: h @ w, 3)

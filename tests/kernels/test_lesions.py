@@ -25,6 +25,7 @@ def net():
     return stack.from_model(model, variables), x, labels
 
 
+@pytest.mark.slow_but('postact-4')
 @pytest.mark.parametrize(('block', 'width'), [('preact', 1), ('postact', 4), ('paper', 64)])
 def test_scores_equal_a_loop_over_gated_forward_passes(block, width):
     model, variables, x, labels = setting(block)
@@ -117,6 +118,7 @@ def test_an_unknown_metric_is_refused():
         lesions.score(stack.from_model(model, variables), x, labels, masks.single(6), ('los',))
 
 
+@pytest.mark.slow_but('map')
 @pytest.mark.parametrize('how', ['map', 'vmap'])
 def test_eight_seeds_as_one_call_equal_seed_by_seed(how):
     settings = [setting(seed=s) for s in range(8)]
@@ -269,6 +271,7 @@ def mean_margin(logits_MBK, labels):
     return (logits_MBK.max(-1) - own).mean(1)
 
 
+@pytest.mark.slow_but('None-map', '4-vmap')
 @pytest.mark.parametrize('how', ['map', 'vmap'])
 @pytest.mark.parametrize('at_once', [None, 4])
 def test_a_metric_of_each_example_is_averaged_over_them_and_may_be_cut(net, how, at_once):

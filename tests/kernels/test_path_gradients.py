@@ -71,6 +71,7 @@ def test_lengths_of_the_reference_net_are_the_published_ones(activation):
         )
 
 
+@pytest.mark.slow_but('relu')
 @pytest.mark.parametrize('activation', ACTIVATIONS)
 def test_energies_agree_with_all_paths_within_their_errors(activation):
     expected, probes = reference.VALUES[activation], 4000
@@ -87,6 +88,7 @@ def test_energies_agree_with_all_paths_within_their_errors(activation):
         assert abs(rms.mean() - expected['S'][3] / 56) <= spread
 
 
+@pytest.mark.slow_but('3')
 @pytest.mark.parametrize('lengths_at_once', [1, 3])
 def test_lengths_are_sums_over_all_paths_where_relus_follow_the_addition(lengths_at_once):
     with jax.enable_x64(True):
@@ -148,6 +150,7 @@ def relative(found, expected):
     return jnp.linalg.norm(found - expected) / jnp.linalg.norm(expected)
 
 
+@pytest.mark.slow_but('postact-running')
 @pytest.mark.parametrize(('block', 'statistics'), [('preact', 'batch'), ('postact', 'running')])
 def test_lengths_of_a_resnet_sum_to_its_gradient(block, statistics):
     net, x = convolutional(block, statistics)
@@ -264,6 +267,7 @@ def test_signs_of_examples_stay_with_them_where_a_block_changes_the_rank_of_h():
     np.testing.assert_allclose(found.energy_R, expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_lengths_without_jit_equal_those_with_it():
     net, x = dense('preact')
     compiled = path_gradients.by_length(net, x, cross_entropy)

@@ -170,6 +170,9 @@ def looped():
         return net, x, found
 
 
+@pytest.mark.slow_but(
+    'width 7', 'its own width', 'examples in threes', '4 devices of masks and data'
+)
 @pytest.mark.parametrize('walk', WALKS)
 def test_every_walk_equals_a_loop_over_masks_in_their_order(looped, walk):
     net, x, sets = looped

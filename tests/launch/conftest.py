@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import pytest
+import tiny
 from absl.testing import flagsaver
 
 import launch
@@ -19,17 +20,10 @@ from launch import processes as __  # noqa: F401  for good, too
 from launch import published as ____  # noqa: F401  for good, too
 
 TOP = pathlib.Path(__file__).parent.parent.parent
+LENGTH = {'train.steps': 20, 'checkpoint.every': 5}
+LEFT_OUT = {'log.record', 'log.tensorboard'}
 SHORT = (
-    '--config.seeds=2',
-    '--config.data.classes=3',
-    '--config.data.dimension=4',
-    '--config.data.train_size=256',
-    '--config.data.test_size=64',
-    '--config.model.depth=4',
-    '--config.model.width=8',
-    '--config.train.batch_size=32',
-    '--config.train.steps=20',
-    '--config.checkpoint.every=5',
+    *(f'--config.{p}={v}' for p, v in (tiny.VALUES | LENGTH).items() if p not in LEFT_OUT),
     '--config.log.tensorboard=false',
 )
 

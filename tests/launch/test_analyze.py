@@ -33,8 +33,8 @@ def measured(workdir):
     return {(name, int(step)) for name, step, _ in stems}
 
 
-def test_an_analysis_writes_records_and_pictures_and_a_table(launched, workdir):
-    status, out, err = launched('analyze', f'--workdir={workdir}', '--examples=20', '--steps=0,2,6')
+def test_an_analysis_writes_records_and_pictures_and_a_table(called, workdir):
+    status, out, err = called('analyze', f'--workdir={workdir}', '--examples=20', '--steps=0,2,6')
     assert status == 0, err
     assert 'cost: at most 24 forward, 6 backward passes of 20 examples' in out
     expected = ('gammas', 'depth', 'singles')

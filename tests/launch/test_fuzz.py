@@ -24,6 +24,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 import pytest
+import tiny
 
 from resnet_dyn import config, fields
 from resnet_dyn.training import checkpoints, metrics
@@ -32,22 +33,8 @@ pytestmark = pytest.mark.usefixtures('shared_programs')
 
 SEED, QUICK, MANY = 20, 12, 1000
 STOP, HANG = 4.0, 60.0  # seconds after which a start is told to stop, and called a hang
-TINY = {
-    'seeds': '2',
-    'data.classes': '3',
-    'data.dimension': '4',
-    'data.train_size': '64',
-    'data.test_size': '32',
-    'model.depth': '3',
-    'model.width': '4',
-    'train.batch_size': '16',
-    'train.steps': '4',
-    'checkpoint.every': '2',
-    'log.every': '2',
-    'log.record': '2',
-    'log.evaluate': '4',
-    'log.tensorboard': 'false',
-}
+OWN = {'train.steps': 4, 'log.every': 2, 'log.evaluate': 4}
+TINY = {path: str(value).lower() for path, value in (tiny.VALUES | OWN).items()}
 WORDS = [
     *('', ' ', '0', '1', '2', '3', '4', '5', '-1', '0.5', '1e-3', '1e400', '-0.0', 'nan', 'inf'),
     *('true', 'false', 'None', 'null', '[]', '{}', '3.5', ' 3', '3 ', '1_0', '0x10', '٣', '²', 'é'),

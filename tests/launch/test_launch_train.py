@@ -14,21 +14,14 @@ from resnet_dyn.training import checkpoints, loop, metrics
 
 pytestmark = pytest.mark.usefixtures('shared_programs')
 
-LONG = (
-    '--config.seeds=2',
-    '--config.data.classes=4',
-    '--config.data.dimension=6',
-    '--config.data.train_size=256',
-    '--config.data.test_size=64',
-    '--config.model.depth=3',
-    '--config.model.width=8',
-    '--config.train.batch_size=32',
+LONG = (  # flags after those of the short run
     '--config.train.steps=1500',
     '--config.checkpoint.every=100',
     '--config.checkpoint.keep=3',
     '--config.log.every=50',
     '--config.log.evaluate=500',
     '--config.log.record=500',
+    '--config.log.tensorboard=true',
 )
 
 
@@ -232,30 +225,30 @@ def test_an_empty_checkpoint_folder_is_said_aloud_and_training_starts_over(
     _assert_same_end(copy, finished)
 
 
-def test_a_run_that_is_stopped_and_killed_ends_as_if_it_was_not(start, called, tmp_path):
-    _interrupt(start, called, tmp_path, kills=1)
+def test_a_run_that_is_stopped_and_killed_ends_as_if_it_was_not(start, called, short, tmp_path):
+    _interrupt(start, called, (*short, *LONG), tmp_path, kills=1)
 
 
 @pytest.mark.slow
-def test_a_run_killed_at_20_random_moments_ends_as_if_it_was_not(start, called, tmp_path):
-    _interrupt(start, called, tmp_path, kills=20)
+def test_a_run_killed_at_20_random_moments_ends_as_if_it_was_not(start, called, short, tmp_path):
+    _interrupt(start, called, (*short, *LONG), tmp_path, kills=20)
 
 
-def _interrupt(start, called, tmp_path, kills):
+def _interrupt(start, called, flags, tmp_path, kills):
     """A run told to stop once, killed -9 so often, and let finish, against one left in peace."""
     peace, disturbed = tmp_path / 'peace', tmp_path / 'disturbed'
     began = time.perf_counter()
-    assert called('train', f'--workdir={peace}', *LONG)[0] == 0
+    assert called('train', f'--workdir={peace}', *flags)[0] == 0
     length = time.perf_counter() - began
     moments = random.Random(1)  # whose first kill comes after some steps
-    with start('train', f'--workdir={disturbed}', *LONG) as process:
+    with start('train', f'--workdir={disturbed}', *flags) as process:
         _wait_for_a_line(process)
         process.terminate()
         out, _ = process.communicate()
     assert process.returncode == 42 and 'all saved' in out
     assert checkpoints.steps(disturbed)
     for _ in range(kills):
-        with start('train', f'--workdir={disturbed}', *LONG) as process:
+        with start('train', f'--workdir={disturbed}', *flags) as process:
             if moments.random() < 0.8:
                 _wait_for_a_line(process)
                 time.sleep(moments.uniform(0, length / 20))
@@ -264,7 +257,7 @@ def _interrupt(start, called, tmp_path, kills):
             process.kill()
             _, err = process.communicate()
         assert process.returncode in (-9, 0) and 'Traceback' not in err
-    status, _, err = called('train', f'--workdir={disturbed}', *LONG)
+    status, _, err = called('train', f'--workdir={disturbed}', *flags)
     assert (status, err) == (0, '')
     _assert_same_end(disturbed, peace)
     for name, values in (('metrics.jsonl', 'test_accuracy'), ('dynamics.jsonl', 'weight_norm')):

@@ -90,6 +90,7 @@ def test_an_index_counts_through_all_stages():
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow_but('preact-none', 'paper-batch')
 @pytest.mark.parametrize('norm', config.NORMS)
 @pytest.mark.parametrize('block', ['preact', 'postact', 'paper'])
 def test_a_trained_scale_of_1_changes_no_bit(block, norm):
@@ -170,6 +171,7 @@ def equal_blocks(length, layers):
     return network.ResidualNetwork(first, (network.StageSpec(length, layers),), 3, style)
 
 
+@pytest.mark.slow_but('kernels1--0.25')
 @pytest.mark.parametrize(('kernels', 'power'), [((3, 3), -1 / 2), ((1, 3, 1), -1 / 4)])
 def test_fixup_begins_with_the_values_of_its_paper(kernels, power):
     model = equal_blocks(5, tuple(blocks.Layer(32, kernel) for kernel in kernels))
@@ -227,6 +229,7 @@ def moved(length):
     return np.mean(squares) ** 0.5
 
 
+@pytest.mark.slow
 def test_updates_move_a_fixup_network_as_far_whatever_its_depth():
     shallow, deep = moved(4), moved(32)
     assert shallow > 0

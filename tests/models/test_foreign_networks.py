@@ -121,6 +121,7 @@ def flax_model():
     return params, *run(params)
 
 
+@pytest.mark.slow_but('layer_by_layer')
 @pytest.mark.parametrize('build', [layer_by_layer, all_in_one])
 def test_gates_of_a_transformer_leave_out_its_attention_or_its_mlp(flax_model, build):
     params, logits_MBK, _ = flax_model

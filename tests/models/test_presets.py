@@ -23,12 +23,14 @@ def trainable(model, shape):
     return sum(a.size for a in jax.tree.leaves((variables['params'], variables['gammas'])))
 
 
+@pytest.mark.slow_but('20', '110')
 @pytest.mark.parametrize('depth', [*CIFAR_SIZES, 1202])
 def test_cifar_resnets_have_the_published_number_of_trainable_values(depth):
     expected = CIFAR_SIZES.get(depth, 19_421_274)
     assert trainable(presets.cifar_resnet(depth, 'postact'), (2, 32, 32, 3)) == expected
 
 
+@pytest.mark.slow_but('18', '50')
 @pytest.mark.parametrize('depth', [*IMAGENET_SIZES, 152])
 def test_imagenet_resnets_have_the_published_number_of_trainable_values(depth):
     expected = IMAGENET_SIZES.get(depth, 60_192_808)
@@ -89,6 +91,7 @@ def test_without_norm_there_are_no_gammas_and_asking_says_so():
         gammas.by_block({})
 
 
+@pytest.mark.slow_but('paper-batch', 'paper-none')
 @pytest.mark.parametrize(('block', 'norm'), KINDS)
 def test_open_gates_are_the_plain_forward_and_training_moves_the_averages(block, norm):
     model = presets.cifar_resnet(8, block, norm)
@@ -121,6 +124,7 @@ def test_a_closed_gate_is_not_gamma_zero_because_the_bias_stays():
     assert not jnp.allclose(run(variables, x, np.ones(2)), closed)
 
 
+@pytest.mark.slow_but('preact')
 @pytest.mark.parametrize('block', ['preact', 'postact', 'paper'])
 def test_zero_init_makes_every_branch_vanish_at_the_start(block):
     model = presets.fully_connected(3, 6, 5, block, zero_init=True)

@@ -68,6 +68,13 @@ def surgery(whole, deleted):
     )
 
 
+@pytest.mark.slow_but(
+    'cifar_resnet-postact-batch',
+    'fully_connected-preact-rms',
+    'fully_connected-paper-none',
+    'fully_connected-plain-batch',
+    'bottleneck-preact-batch',
+)
 @pytest.mark.parametrize('kind', KINDS, ids='-'.join)
 def test_open_gates_equal_the_forward_pass_of_the_model(kind):
     model, variables, x = network(*kind)
@@ -110,6 +117,12 @@ def test_a_new_kind_is_one_row(monkeypatch):
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow_but(
+    'cifar_resnet-paper-batch',
+    'fully_connected-preact-rms',
+    'fully_connected-postact-none',
+    'fully_connected-paper-batch',
+)
 @pytest.mark.parametrize('kind', [k for k in KINDS if k[1] != 'plain'], ids='-'.join)
 def test_a_gated_network_is_the_surgically_cut_one_bit_for_bit(kind):
     model, variables, x = network(*kind)

@@ -122,6 +122,7 @@ def test_what_is_there_is_not_made_again_and_other_parameters_are(everything):
     assert not np.array_equal(back['singles'].loss_SL, other['singles'].loss_SL)
 
 
+@pytest.mark.slow
 def test_a_network_from_functions_alone_goes_through_whatever_it_admits():
     kernel_C = INPUTS[0]
     net = stack.from_functions(

@@ -120,6 +120,7 @@ def test_a_single_layer_has_depth_one():
         assert batch_norm_depth.mean_depth(1, variant) == 1
 
 
+@pytest.mark.slow_but('centred')
 @pytest.mark.parametrize('variant', ['rms', 'std', 'centred', 'preact'])
 def test_wide_random_networks_have_these_moments(variant):
     """Gammas of either sign, v1 = 2; few layers, since the limit needs width >> depth."""

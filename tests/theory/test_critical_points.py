@@ -29,6 +29,7 @@ def _float64():
         yield
 
 
+@pytest.mark.slow_but('half 2 + half 3-4')
 @pytest.mark.parametrize(('name', 'Lambda'), EXACT)
 def test_mean_counts_equal_kac_rice_and_every_sample_has_the_euler_characteristic(name, Lambda):
     counts_SK = []
@@ -44,6 +45,7 @@ def test_mean_counts_equal_kac_rice_and_every_sample_has_the_euler_characteristi
     assert np.abs(z_K).max() < 4, f'{z_K} standard errors'
 
 
+@pytest.mark.slow_but('mixture0-4')
 @pytest.mark.parametrize(
     ('mixture', 'Lambda'), [({3: 1.0}, 4), ({4: 1.0}, 6), ({1: 0.2, 2: 0.4, 5: 0.4}, 5)]
 )
@@ -80,6 +82,7 @@ def test_a_linear_energy_has_one_minimum_and_one_maximum():
     np.testing.assert_array_equal(points.indices_N, [0, 4])
 
 
+@pytest.mark.slow
 def test_many_more_starts_find_no_further_point():
     for seed in range(3):
         points, tensors = _search({2: 0.5, 3: 0.5}, 6, seed)
@@ -89,6 +92,7 @@ def test_many_more_starts_find_no_further_point():
         np.testing.assert_allclose(again.energies_N, points.energies_N, rtol=1e-8)
 
 
+@pytest.mark.slow_but('0')
 @pytest.mark.parametrize('seed', range(4))
 def test_a_search_of_too_few_starts_says_that_it_is_not_complete(seed):
     """Which points a few starts reach depends on the rounding of the machine; this does not.

@@ -97,6 +97,7 @@ def test_the_stationary_scale_of_theorem_4_and_its_slope_equal_the_reference():
         np.testing.assert_allclose(value, REFERENCE[key], rtol=1e-9, err_msg=key)
 
 
+@pytest.mark.slow_but('1-2', '2-3')
 @pytest.mark.parametrize(('m', 'p'), [(1, 2), (1, 4), (2, 3), (2, 5), (3, 4)])
 def test_the_second_order_formulas_hold_for_any_two_path_lengths(m, p):
     A, B, w, gammas, layers, direction = _random_setting(m, p)
@@ -117,6 +118,7 @@ def test_the_second_order_formulas_hold_for_any_two_path_lengths(m, p):
         np.testing.assert_allclose(errors[1] / errors[0], 0.1, rtol=0.05)
 
 
+@pytest.mark.slow_but('1-3')
 @pytest.mark.parametrize(('m', 'p'), [(1, 3), (2, 3), (2, 5), (3, 4)])
 def test_the_slope_of_the_scale_is_the_bracket_to_first_order_for_any_two_path_lengths(m, p):
     A, B, w, *_ = _random_setting(m, p)

@@ -97,6 +97,7 @@ def test_totals_are_the_published_ones(name, Lambda):
     assert published(name, Lambda) == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.slow_but('pure3-3', 'pure4-6', 'mix2+3_half-20')
 @pytest.mark.parametrize(('name', 'Lambda'), FIRST_INDICES)
 def test_counts_by_index_are_the_published_ones(name, Lambda):
     counts = [published(name, Lambda, index) for index in range(3)]
@@ -104,12 +105,14 @@ def test_counts_by_index_are_the_published_ones(name, Lambda):
     assert counts == pytest.approx(FIRST_INDICES[name, Lambda], rel=tolerance)
 
 
+@pytest.mark.slow_but('pure3-20-5', 'pure100-21-5', 'mix2+3_half-21-4', 'pure3-50-0')
 @pytest.mark.parametrize(('name', 'Lambda', 'index'), MANY_DIGITS)
 def test_counts_by_index_agree_with_220_digit_arithmetic(name, Lambda, index):
     expected = MANY_DIGITS[name, Lambda, index]
     assert published(name, Lambda, index) == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.slow_but('2-mixture0', '3-mixture1', '6-mixture2', '7-mixture3')
 @pytest.mark.parametrize('mixture', VARIED)
 @pytest.mark.parametrize('Lambda', [2, 3, 6, 7])
 def test_indices_add_up_to_the_total_and_alternate_to_the_euler_characteristic(mixture, Lambda):
@@ -120,6 +123,7 @@ def test_indices_add_up_to_the_total_and_alternate_to_the_euler_characteristic(m
     assert characteristic == pytest.approx(1 + (-1) ** (Lambda - 1), abs=1e-12 * total)
 
 
+@pytest.mark.slow_but('-0.4-mixture0', '0.0-mixture1', '-1.8-mixture2', '0.7-mixture5')
 @pytest.mark.parametrize('below', [-1.8, -0.4, 0.0, 0.7])
 @pytest.mark.parametrize('mixture', VARIED)
 def test_indices_add_up_below_an_energy_too(mixture, below):
@@ -128,6 +132,7 @@ def test_indices_add_up_below_an_energy_too(mixture, below):
     assert np.logaddexp.reduce(logs) == pytest.approx(total, abs=1e-12 * max(1, abs(total)))
 
 
+@pytest.mark.slow_but('2-mixture0', '5-mixture1', '5-mixture2')
 @pytest.mark.parametrize('mixture', [{2: 1.0}, {1: 0.75, 3: 0.25}, {1: 0.8, 2: 0.1, 4: 0.1}])
 @pytest.mark.parametrize('Lambda', [2, 5, 50])
 def test_two_of_each_index_wherever_the_two_derivatives_agree(mixture, Lambda):
@@ -188,6 +193,7 @@ def drawn_eigenvalues(Lambda, draws):
     return np.linalg.eigvalsh((matrices + matrices.transpose(0, 2, 1)) / 2)
 
 
+@pytest.mark.slow_but('-0.5-mixture0', '-1.4-mixture2')
 @pytest.mark.parametrize('mixture', [{3: 1.0}, {2: 0.5, 3: 0.5}, {1: 0.5, 2: 0.3, 5: 0.2}])
 @pytest.mark.parametrize('below', [-1.4, -0.5])
 def test_levels_agree_with_monte_carlo_over_eigenvalues(mixture, below):
@@ -275,6 +281,7 @@ def test_minima_grow_like_theta_with_a_correction_of_order_root_lambda(mixture):
     assert abs(1 - large) < abs(1 - small)
 
 
+@pytest.mark.slow
 def test_below_x_one_two_points_remain_and_saddles_die_out_at_the_rate_of_the_errata():
     mixture = {1: 0.95, 3: 0.05}
     assert expected_critical_points(mixture, 200) == pytest.approx(2, abs=1e-3)

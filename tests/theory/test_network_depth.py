@@ -70,6 +70,7 @@ def measured(net, x, key):
     return gains
 
 
+@pytest.mark.slow_but('paper-1')
 @pytest.mark.parametrize(('block', 'layers'), [('paper', 1), ('preact', 2)])
 def test_wide_random_networks_with_batch_norm_have_both_gains(block, layers):
     """Width 512, 512 inputs: fluctuations of a few percent, of 1 / sqrt(both)."""

@@ -33,6 +33,7 @@ def float64():
 # --- equal gains: values
 
 
+@pytest.mark.slow_but('100-0.1', '100-0.5', '100-2')
 @pytest.mark.parametrize(('p', 'beta'), EQUAL_GAIN_SETTINGS)
 def test_published_values_of_eq_16(p, beta):
     key = f'eps.p{p}.beta{beta}'
@@ -50,6 +51,7 @@ def test_published_band_mass():
     assert float(mass) == pytest.approx(VALUES['eps.p100.beta0.5.mass_28_40'], rel=1e-12)
 
 
+@pytest.mark.slow_but('1-0.5', '2-1000000.0', '54-1e-08', '54-0.01', '54-1.37')
 @pytest.mark.parametrize('beta', [1e-8, 0.01, 0.5, 1.37, 1e6])
 @pytest.mark.parametrize('p', [1, 2, 54, 10_000])
 def test_float64_is_exact_to_1e_13_far_tails_included(p, beta):
@@ -61,6 +63,7 @@ def test_float64_is_exact_to_1e_13_far_tails_included(p, beta):
     )
 
 
+@pytest.mark.slow_but('54-0.1', '54-0.9', '54-1.37')
 @pytest.mark.parametrize('beta', [0.1, 0.9, 1.37])
 @pytest.mark.parametrize('p', [54, 10_000])
 def test_float32_is_exact_to_1e_5_near_the_mode(p, beta):
@@ -72,6 +75,7 @@ def test_float32_is_exact_to_1e_5_near_the_mode(p, beta):
     assert np.abs(errors(log_weights, exact)[near]).max() < 1e-5
 
 
+@pytest.mark.slow_but('True')
 @pytest.mark.parametrize('fused', [True, False])
 def test_float32_near_the_mode_does_not_get_worse_with_depth(fused):
     """Fused operations may contract into exact multiply-adds; the result must not depend on it."""
@@ -83,6 +87,7 @@ def test_float32_near_the_mode_does_not_get_worse_with_depth(fused):
     assert np.abs(single - double)[near].max() < 1e-5
 
 
+@pytest.mark.slow_but('float32')
 @pytest.mark.parametrize('dtype', [np.float32, np.float64])
 def test_a_million_layers(dtype):
     p = 10**6

@@ -18,6 +18,7 @@ def _float64():
         yield
 
 
+@pytest.mark.slow
 def test_descent_along_sampled_paths_agrees_in_law_with_dense_tensors():
     steps, sampled, dense = 7, 500, 4000
     start = spin_glass.random_point(jax.random.key(0), LAMBDA)

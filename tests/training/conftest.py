@@ -16,6 +16,7 @@ TINY = {
     'model.width': 8,
     'train.batch_size': 32,
     'train.steps': 20,
+    'train.schedule': 'constant',
     'train.weight_decay': 1e-3,
     'log.tensorboard': False,
 }

@@ -49,6 +49,7 @@ def on_one_device(tiny):
     return once
 
 
+@pytest.mark.slow_but('all', 'batches of 6')
 @pytest.mark.parametrize(
     ('changes', 'sizes'),
     [
@@ -86,6 +87,7 @@ def images():
     return model, datasets.Dataset(split(24), split(10), *norm, 3, source)
 
 
+@pytest.mark.slow
 def test_convolutions_and_their_gradients_are_dealt_out_along_data(tiny):
     changes = {'seeds': 2, 'train.batch_size': 8, 'train.seed_axis': 'map'}
     cfg = config.parse({'data.name': 'digits', **changes, 'data.augment': True, 'train.steps': 9})
@@ -126,6 +128,7 @@ def test_what_came_from_the_host_and_what_went_there_outlives_a_donated_state(ti
     jax.tree.map(np.testing.assert_array_equal, there, before)
 
 
+@pytest.mark.slow_but('4-1')
 @pytest.mark.parametrize(('first', 'then'), [(1, MANY), (MANY, 1)])
 def test_a_run_goes_on_with_another_number_of_devices(tiny, tmp_path, first, then):
     cfg = tiny({'seeds': 2, 'train.steps': STEPS, 'checkpoint.every': 5})
@@ -147,5 +150,5 @@ def test_a_mesh_that_is_given_is_taken_and_one_that_does_not_fit_changes_nothing
     with pytest.raises(ValueError, match='do not divide over 2 devices along seed'):
         loop.train(cfg, tmp_path / 'run', said.append, mesh={'seed': 2})
     assert not (tmp_path / 'run').exists()
-    loop.train(cfg, tmp_path / 'run', said.append, mesh={'data': 2})
+    loop.train(cfg, tmp_path / 'run', said.append, lambda: True, mesh={'data': 2})
     assert '; 2 cpu devices: data 2 ' in said[0] and f'({MANY - 2} of {MANY} idle)' in said[0]

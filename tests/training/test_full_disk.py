@@ -4,6 +4,7 @@ import errno
 import json
 import os
 
+import jax
 import pytest
 
 from resnet_dyn import errors
@@ -25,6 +26,11 @@ def full(monkeypatch, owner, name, when=lambda *_: True):
     monkeypatch.setattr(owner, name, call)
 
 
+def train(cfg, workdir):
+    """On one device, by the programs of `test_loop`."""
+    return loop.train(cfg, workdir, lambda line: None, devices=jax.devices()[:1])
+
+
 def is_of(name):
     return lambda file, _: os.path.basename(file.name) == name
 
@@ -41,23 +47,23 @@ PLACES = {
 def test_a_full_disk_ends_a_run_with_one_error_that_says_so(
     tmp_path, tiny, monkeypatch, capfd, place
 ):
-    cfg, workdir = tiny({'log.every': 5}), tmp_path / 'run'
+    cfg, workdir = tiny({'seeds': 2, 'log.every': 5}), tmp_path / 'run'
     with monkeypatch.context() as patch:
         full(patch, *PLACES[place])
         full(patch, checkpoints.Writer, 'close')  # and on closing nothing works any more
         with pytest.raises(errors.UserError, match='No space left on device') as raised:
-            loop.train(cfg, workdir, report=lambda _: None)
+            train(cfg, workdir)
     assert str(workdir) in str(raised.value) and '\n' not in str(raised.value)
     assert 'Traceback' not in capfd.readouterr().err
     assert not (workdir / '.config.json.tmp').exists()
     if place == 'checkpoints':
-        assert loop.train(cfg, workdir, report=lambda _: None).finished
+        assert train(cfg, workdir).finished
 
 
 def test_what_fails_on_closing_is_an_error_where_there_is_no_other(tmp_path, tiny, monkeypatch):
     full(monkeypatch, checkpoints.Writer, 'close')
     with pytest.raises(OSError, match='No space left on device'):
-        loop.train(tiny(), tmp_path / 'run', report=lambda _: None)
+        train(tiny({'seeds': 2}), tmp_path / 'run')
 
 
 def test_a_view_on_a_full_disk_does_not_touch_the_run(tmp_path, tiny, monkeypatch, capfd):
@@ -69,6 +75,6 @@ def test_a_view_on_a_full_disk_does_not_touch_the_run(tmp_path, tiny, monkeypatc
             events(self)
 
     monkeypatch.setattr(metrics.TensorBoard, '_run', run)
-    result = loop.train(tiny({'log.tensorboard': True}), tmp_path / 'run', report=lambda _: None)
+    result = train(tiny({'seeds': 2, 'log.tensorboard': True}), tmp_path / 'run')
     assert result.finished
     assert capfd.readouterr().err.count('end here') == 1

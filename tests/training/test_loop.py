@@ -12,7 +12,16 @@ import pytest
 from resnet_dyn import config, errors, fields
 from resnet_dyn.data import datasets
 from resnet_dyn.models import placement, presets, seed_axis
-from resnet_dyn.training import checkpoints, loop, metrics, optimizer, program, recorder, state
+from resnet_dyn.training import (
+    checkpoints,
+    loop,
+    metrics,
+    optimizer,
+    program,
+    recorder,
+    state,
+    summary,
+)
 
 pytestmark = pytest.mark.usefixtures('shared_programs')
 
@@ -137,6 +146,7 @@ def test_the_lines_of_a_run_whose_checkpoints_are_gone_are_kept_and_that_is_said
     assert (workdir / 'metrics.jsonl.lost-1').read_bytes() == old
 
 
+@pytest.mark.slow_but('13')
 @pytest.mark.parametrize('at', [5, 10, 13])
 def test_the_line_after_a_resume_is_that_of_the_uninterrupted_run_to_the_last_bit(
     reference, copy, at, monkeypatch
@@ -252,16 +262,16 @@ def _snapshot(workdir):
     return {path: path.stat().st_mtime_ns for path in [workdir, *workdir.rglob('*')]}
 
 
-def test_a_finished_run_goes_on_to_more_steps(copy):
+def test_a_finished_run_goes_on_to_more_steps(copy, monkeypatch):
     workdir, cfg = copy
+    monkeypatch.setattr(summary, 'extension', lambda run, step: f'longer from {step} on')
     before = _lines(workdir)
     said = []
     result = _train(fields.replace(cfg, {'train.steps': 24}), workdir, said.append)
     assert result.finished and checkpoints.steps(workdir)[-2:] == [20, 24]
     after = _lines(workdir)
     assert after[: len(before)] == before and [line['step'] for line in after[-2:]] == [24, 24]
-    (warning,) = (line for line in said if line.startswith('WARNING'))
-    assert 'planned for 20 steps and now for 24' in warning and 'segments' in warning
+    assert said.count('longer from 20 on') == 1
     segments = json.loads((workdir / 'config.json').read_text())['segments']
     assert [entry['steps'] for entry in segments] == [[0, 20], [20, 24]]
 

@@ -68,6 +68,7 @@ def _one(tree, s):
     return jax.tree.map(lambda leaf: leaf[s : s + 1], tree)
 
 
+@pytest.mark.slow_but('map')
 @pytest.mark.parametrize('how', ['vmap', 'map'])
 def test_network_s_of_many_is_the_run_of_that_seed_alone(make, how):
     together = make({'seeds': 6, 'train.seed_axis': how}).advance(0, 20).state
@@ -98,6 +99,7 @@ def test_vmap_and_map_give_the_same_networks(make):
     _assert_close(vmap.advance(0, 20).state, in_turn.advance(0, 20).state)
 
 
+@pytest.mark.slow
 def test_networks_dealt_out_over_devices_are_those_of_one_device(make):
     found = []
     for devices in (1, 4):
@@ -107,6 +109,7 @@ def test_networks_dealt_out_over_devices_are_those_of_one_device(make):
     _assert_close(*found)
 
 
+@pytest.mark.slow_but('1')
 @pytest.mark.parametrize('devices', [1, 4])
 def test_the_length_of_a_chunk_changes_no_bit_and_compiles_nothing(make, monkeypatch, devices):
     traces = []

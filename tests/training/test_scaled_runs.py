@@ -43,14 +43,14 @@ SCALES = {  # of what networks, and the name of the last gammas of their branche
     'sqrt_index': (DENSE | {'model.norm': 'none'}, None),
     'fixup': (IMAGES | {'model.norm': 'none'}, 'branch_scale'),
 }
-ONE_AND_ALL = ['skipinit', *(pytest.param(s, marks=pytest.mark.slow) for s in list(SCALES)[1:])]
 
 
 def train(cfg, workdir, **options):
     return loop.train(cfg, workdir, lambda line: None, devices=jax.devices()[:1], **options)
 
 
-@pytest.mark.parametrize('scale', ONE_AND_ALL)
+@pytest.mark.slow
+@pytest.mark.parametrize('scale', SCALES)
 def test_a_run_is_restored_and_resumed_to_the_last_bit(scale, tmp_path):
     values, last_gammas = SCALES[scale]
     cfg = config.parse(SHORT | values | {'model.branch_scale': scale})

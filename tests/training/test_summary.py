@@ -102,7 +102,13 @@ def test_a_test_example_that_carries_the_loss_is_seen(tmp_path):
     arrays['test_images'][:2, 0] = 1e4
     np.savez(tmp_path / 'own.npz', **arrays)
     own = {'data.name': 'npz', 'data.dir': str(tmp_path / 'own.npz'), 'train.steps': 20}
-    own |= {'train.batch_size': 32, 'model.depth': 3, 'model.width': 8, 'log.tensorboard': False}
+    own |= {'seeds': 2, 'train.batch_size': 32, 'train.schedule': 'constant'}
+    own |= {
+        'train.weight_decay': 1e-3,
+        'model.depth': 3,
+        'model.width': 8,
+        'log.tensorboard': False,
+    }
     said = []
     loop.train(config.parse(own), tmp_path / 'run', said.append, devices=jax.devices()[:1])
     assert said[-2].startswith('test loss: mean ') and 'carry it' in said[-2]

@@ -11,13 +11,16 @@ from resnet_dyn.training import program, state
 
 STEPS, HALF = 12, 7  # an epoch has 8
 FIELDS = {
-    'frozen gammas and noisy labels': {'train.gammas': 'frozen', 'data.label_noise': 0.5},
+    'frozen gammas, noisy labels and stochastic depth': {
+        'train.gammas': 'frozen',
+        'data.label_noise': 0.5,
+        'train.survival': 0.5,
+    },
     'only gammas': {
         'train.gammas': 'only',
         'train.gamma_rate': 10.0,
         'train.decay_gammas': 'branch',
     },
-    'stochastic depth': {'train.survival': 0.5, 'train.decay_gammas': 'other'},
 }
 
 
@@ -58,7 +61,7 @@ def _still(before, after):
 
 
 def test_frozen_gammas_are_to_the_bit_what_they_were_and_all_else_moves(make):
-    programs, begun = make(FIELDS['frozen gammas and noisy labels'])
+    programs, begun = make(FIELDS['frozen gammas, noisy labels and stochastic depth'])
     before = jax.device_get(begun.state.variables)
     after = _after(programs, begun, 0, STEPS).variables
     gammas = {'gammas/stage_0/norm_0/gamma', 'gammas/stem/norm/gamma'}
@@ -81,7 +84,7 @@ def test_only_the_gammas_and_the_classifier_move(make):
 
 
 def test_the_blocks_that_live_through_a_step_are_drawn_by_network_and_step(make):
-    programs, begun = make(FIELDS['stochastic depth'])
+    programs, begun = make(FIELDS['frozen gammas, noisy labels and stochastic depth'])
     before = np.asarray(begun.state.variables['params']['stage_0']['norm_0']['bias'])
     drawn = []
     for t in range(6):
