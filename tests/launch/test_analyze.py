@@ -75,6 +75,7 @@ def test_all_other_measures_of_the_last_step_and_what_is_there_is_kept(called, w
     assert 'there already: gammas' in again[1]
 
 
+@pytest.mark.slow
 def test_a_cheaper_analysis_harms_no_dearer_one_and_shows_what_was_asked(called, copied_run):
     command = ('analyze', f'--workdir={copied_run}', '--what=singles')
     called(*command)
@@ -115,7 +116,7 @@ def test_a_network_that_has_diverged_is_left_out_and_the_last_line_and_the_statu
     writer = checkpoints.Writer(copied_run)
     writer.save(step, broken, meta)
     writer.close()
-    status, out, err = called('analyze', f'--workdir={copied_run}', '--steps=4,6')
+    status, out, err = called('analyze', f'--workdir={copied_run}', '--steps=4,6', '--examples=20')
     assert (status, err) == (3, '')
     assert out.splitlines()[-1] == 'left out: network 1 (seed 1) at step 6, not finite'
     assert 'head_params/params/linear/kernel are NaN' in out

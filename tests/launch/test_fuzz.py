@@ -31,7 +31,7 @@ from resnet_dyn.training import checkpoints, metrics
 
 pytestmark = pytest.mark.usefixtures('shared_programs')
 
-SEED, QUICK, MANY = 20, 12, 1000
+SEED, QUICK, MANY = 20, 6, 1000
 STOP, HANG = 4.0, 60.0  # seconds after which a start is told to stop, and called a hang
 OWN = {'train.steps': 4, 'log.every': 2, 'log.evaluate': 4}
 TINY = {path: str(value).lower() for path, value in (tiny.VALUES | OWN).items()}

@@ -15,12 +15,12 @@ from resnet_dyn.training import checkpoints, loop, metrics
 pytestmark = pytest.mark.usefixtures('shared_programs')
 
 LONG = (  # flags after those of the short run
-    '--config.train.steps=1500',
-    '--config.checkpoint.every=100',
+    '--config.train.steps=500',
+    '--config.checkpoint.every=50',
     '--config.checkpoint.keep=3',
-    '--config.log.every=50',
-    '--config.log.evaluate=500',
-    '--config.log.record=500',
+    '--config.log.every=25',
+    '--config.log.evaluate=250',
+    '--config.log.record=250',
     '--config.log.tensorboard=true',
 )
 
@@ -231,7 +231,7 @@ def test_a_run_that_is_stopped_and_killed_ends_as_if_it_was_not(start, called, s
 
 @pytest.mark.slow
 def test_a_run_killed_at_20_random_moments_ends_as_if_it_was_not(start, called, short, tmp_path):
-    _interrupt(start, called, (*short, *LONG), tmp_path, kills=20)
+    _interrupt(start, called, (*short, *LONG, '--config.train.steps=1500'), tmp_path, kills=20)
 
 
 def _interrupt(start, called, flags, tmp_path, kills):

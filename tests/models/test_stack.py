@@ -118,10 +118,7 @@ def test_a_new_kind_is_one_row(monkeypatch):
 
 
 @pytest.mark.slow_but(
-    'cifar_resnet-paper-batch',
-    'fully_connected-preact-rms',
-    'fully_connected-postact-none',
-    'fully_connected-paper-batch',
+    'fully_connected-preact-rms', 'fully_connected-postact-none', 'fully_connected-paper-batch'
 )
 @pytest.mark.parametrize('kind', [k for k in KINDS if k[1] != 'plain'], ids='-'.join)
 def test_a_gated_network_is_the_surgically_cut_one_bit_for_bit(kind):

@@ -49,7 +49,7 @@ def on_one_device(tiny):
     return once
 
 
-@pytest.mark.slow_but('all', 'batches of 6')
+@pytest.mark.slow_but('all')
 @pytest.mark.parametrize(
     ('changes', 'sizes'),
     [

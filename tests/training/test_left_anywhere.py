@@ -111,7 +111,7 @@ def test_a_run_left_at_any_moment_goes_on_in_the_same_bits(tiny, tmp_path, peace
 
 
 def test_a_run_left_at_every_start_ends_in_the_same_bits(tiny, tmp_path):
-    cfg, starts, due = tiny(CHANGES | {'seeds': 2, 'train.steps': 20}), itertools.count(), set()
+    cfg, starts, due = tiny(CHANGES | {'seeds': 2, 'train.steps': 12}), itertools.count(), set()
     assert train(cfg, tmp_path / 'peace', lambda line: None).finished
     while leave(cfg, tmp_path / 'run', 8 + 5 * next(starts) % 7, []):  # 8 .. 14 moments from here
         step, _, meta = checkpoints.restore(tmp_path / 'run', only=())
