@@ -178,7 +178,7 @@ def test_a_network_that_diverged_is_left_out_of_the_means(made):
     norms_NST[0, 1, -1] = np.nan
     series = figure1._series(record._replace(weight_norms_NST=norms_NST))
     last = next(values for panel, _, x, values in series if panel == 'e' and x == 8)
-    assert words.plus_minus(last) == f'{norms_NST[0, 0, -1]:.1f} (n = 1)'
+    assert words.plus_minus(last) == f'{words.plus_minus(norms_NST[0, 0, -1:])} (n = 1)'
 
 
 def test_fast_and_full_do_not_meet(made):
