@@ -7,6 +7,7 @@ alone; here they are equal where all that they were made of is.
 
 import dataclasses
 import functools
+import sys
 import types
 import weakref
 from collections.abc import Mapping
@@ -58,7 +59,7 @@ def _key(value, within: tuple):
         return kind, keys((value.func, value.args, value.keywords))
     if isinstance(value, types.FunctionType):
         cells = [_contents(cell) for cell in value.__closure__ or ()]
-        made_of = keys((value.__defaults__, value.__kwdefaults__, cells))
+        made_of = keys((value.__defaults__, value.__kwdefaults__, cells, _around(value)))
         return kind, value.__module__, value.__qualname__, value.__code__, made_of
     if isinstance(value, types.MethodType):
         return kind, keys((value.__func__, value.__self__))
@@ -77,6 +78,21 @@ def _key(value, within: tuple):
     except TypeError:
         return _Itself(value)
     return kind, value
+
+
+def _around(function) -> dict:
+    """What a function of a notebook names of it, where all may be written anew."""
+    module = sys.modules.get(function.__module__)
+    in_file = module is not None and module.__dict__ is function.__globals__
+    if in_file and module.__name__ != '__main__':
+        return {}
+    names, codes = set(), [function.__code__]
+    while codes:
+        code = codes.pop()
+        names.update(code.co_names)
+        codes += [inner for inner in code.co_consts if isinstance(inner, types.CodeType)]
+    known = function.__globals__
+    return {name: known[name] for name in sorted(names) if name in known}
 
 
 def _contents(cell):

@@ -378,6 +378,18 @@ def test_likeness_tells_how_values_were_made_not_where_they_are():
     assert likeness.of(np.ones(2)) is not likeness.of(np.zeros(2))
 
 
+def test_a_function_of_a_notebook_is_another_where_what_it_calls_is_written_anew():
+    notebook = {'__name__': '__main__'}
+    cell = 'def act(x):\n    return helper(x)'
+    exec('def helper(x):\n    return x', notebook)
+    exec(cell, notebook)
+    first = likeness.of(notebook['act'])
+    exec(cell, notebook)
+    assert likeness.of(notebook['act']) is first
+    exec('def helper(x):\n    return 2 * x', notebook)
+    assert likeness.of(notebook['act']) is not first
+
+
 class Masked(nn.Module):
     """Blocks that are given a padding mask, a causal mask and a switch; the head a mean by mask."""
 
