@@ -4,6 +4,10 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from resnet_dyn import errors
+
+MOST = 10_000  # layers
+
 
 @dataclasses.dataclass(frozen=True)
 class Leaf:
@@ -58,6 +62,8 @@ def one(name: str, *shape: int, take: tuple | None = None) -> Leaf:
 
 def each(name: str, count: int, *shape: int, take: tuple | None = None) -> Leaf:
     """The tensors of layers 0..count-1, stacked; `{}` in the name is the layer's number."""
+    if count > MOST:
+        raise errors.PretrainedError(f'config.json says {count} layers: expected at most {MOST}')
     return Leaf(tuple(name.format(i) for i in range(count)), shape, take, stacked=True)
 
 

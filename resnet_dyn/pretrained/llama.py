@@ -31,6 +31,8 @@ FAMILIES = {
     'olmo2': Family(50304, 11008, 1e-5, head=0, query_key_norm='all', norm_after=True),
 }
 
+FULL = 'full_attention'
+
 
 def layout(config: settings.Settings, blocks: str) -> leaves.Layout:
     """Of a config with model_type llama, qwen2, qwen3 or olmo2."""
@@ -128,12 +130,12 @@ def _groups(config: settings.Settings, family: Family, heads: int) -> int:
 
 def _refuse_windows(config: settings.Settings, count: int) -> None:
     """Where attention would not see all that came before."""
-    asked, first = config.flag('use_sliding_window', False), config.get('max_window_layers', 28)
-    size, kinds = config.get('sliding_window', 4096), config.get('layer_types')
-    if kinds is None:
-        kinds = [
-            'sliding_attention' if asked and size and i >= first else 'full_attention'
-            for i in range(count)
-        ]
-    if len(kinds) != count or set(kinds) - {'full_attention'}:
-        raise config.error('layer_types', kinds, f"'full_attention' of all {count} layers")
+    asked, size = config.flag('use_sliding_window', False), config.get('sliding_window', 4096)
+    first, kinds = config.get('max_window_layers', 28), config.get('layer_types')
+    if not isinstance(first, int):
+        raise config.error('max_window_layers', first, 'a whole number')
+    if kinds is None and (not asked or not size or first >= count):
+        return
+    if not isinstance(kinds, list) or len(kinds) != count or set(map(str, kinds)) != {FULL}:
+        given = kinds or f'sliding_attention of {size} from layer {first}'
+        raise config.error('layer_types', given, f'{FULL!r} of all {count} layers')

@@ -74,7 +74,7 @@ class Published:
     def layout(self, settings: settings_lib.Settings, blocks: str) -> leaves.Layout:
         """That of timm's config.json, or of one that says no more than the architecture."""
         settings.choice('global_pool', ('avg',), 'avg')
-        created = settings.get('model_args', {})
+        created = settings.mapping('model_args')
         if set(created) - set(CREATED):
             raise settings.error('model_args', created, f'those of {", ".join(CREATED)} alone')
         for name in ('architecture', 'num_features', 'pretrained_cfg'):

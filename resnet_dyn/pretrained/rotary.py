@@ -75,14 +75,12 @@ def read(
     the names are those of theta and of the share in configs of before.
     """
     theta, share = _first(config, theta_names, 10000.0), _first(config, share_names, share)
-    today, before = config.get('rope_parameters'), config.get('rope_scaling')
+    today, before = config.mapping('rope_parameters'), config.mapping('rope_scaling')
     where, values = ('rope_scaling', before) if before else ('rope_parameters', today)
-    if not isinstance(values or {}, dict):
-        raise config.error(where, values, 'an object')
-    values = {name: value for name, value in (values or {}).items() if value is not None}
+    values = {name: value for name, value in values.items() if value is not None}
     kind = values.pop('rope_type', values.get('type', 'default'))
     values.pop('type', None)
-    if kind not in KINDS:
+    if kind not in list(KINDS):
         raise config.error(where, kind, f'rope_type of {", ".join(KINDS)}')
     theta = values.pop('rope_theta', theta)
     share = values.pop('partial_rotary_factor', share)
@@ -97,7 +95,8 @@ def read(
         raise config.error(where, before or today, words + ' and nothing else')
     width = int(head * share)
     if width % 2 or not 0 < width <= head:
-        raise config.error(where, width, 'an even number of turned numbers within a head')
+        part = f'{share} of the {head} numbers of a head'
+        raise config.error(where, part, 'an even number of turned ones, at least 2')
     return Rotary(width, float(theta), kind, tuple(float(values[name]) for name in needed))
 
 

@@ -5,6 +5,7 @@ refused: it may be a switch that makes another network.
 """
 
 import difflib
+import math
 import pathlib
 from collections.abc import Sequence
 
@@ -43,18 +44,19 @@ class Settings:
 
     def __init__(self, values: dict, path: pathlib.Path | str, ignore: Sequence[str] = ()):
         self.values, self.path = values, path
-        self._asked = set(ignore)
+        self.asked = set(ignore)
 
     def get(self, name: str, default=None):
         """The value, or the default where it is absent or null."""
-        self._asked.add(name)
+        self.asked.add(name)
         value = self.values.get(name)
         return default if value is None else value
 
     def number(self, name: str, default: float | None = None):
         """A positive number; without a default it must be there."""
         value = self.get(name, default)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        kind = isinstance(value, int | float) and not isinstance(value, bool)
+        if not kind or not 0 < value < math.inf:
             raise self.error(name, value, 'a positive number')
         return value
 
@@ -70,6 +72,13 @@ class Settings:
         value = self.get(name, default)
         if not isinstance(value, bool):
             raise self.error(name, value, 'true or false')
+        return value
+
+    def mapping(self, name: str) -> dict:
+        """An object of names and values, empty where it is absent."""
+        value = self.get(name, {})
+        if not isinstance(value, dict):
+            raise self.error(name, value, 'an object')
         return value
 
     def choice(self, name: str, known: Sequence, default=None):
@@ -90,13 +99,13 @@ class Settings:
 
     def refuse_unknown(self) -> None:
         """PretrainedError for a value that nobody asked for, and that may make a difference."""
-        for name in IDLE - self._asked:
+        for name in IDLE - self.asked:
             if self.values.get(name):
                 raise self.error(name, self.values[name], 'nothing but false or null')
-        rest = sorted(set(self.values) - self._asked - INERT - IDLE)
+        rest = sorted(set(self.values) - self.asked - INERT - IDLE)
         left = [name for name in rest if self.values[name]]
         if left:
-            near = difflib.get_close_matches(left[0], sorted(self._asked), 1)
+            near = difflib.get_close_matches(left[0], sorted(self.asked), 1)
             raise errors.PretrainedError(
                 f'{self.path}: {left[0]}={self.values[left[0]]!r} is a setting that this library '
                 'does not know'

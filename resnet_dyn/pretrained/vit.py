@@ -78,7 +78,7 @@ def inputs(config: dict, array, mask=None):
 
 def classes(settings: settings_lib.Settings) -> int:
     """The number of classes of a config: `num_labels`, or the names in `id2label`, else 2."""
-    return settings.get('num_labels') or len(settings.get('id2label', ())) or 2
+    return settings.get('num_labels') or len(settings.mapping('id2label')) or 2
 
 
 def patches_of(p, x):
