@@ -305,7 +305,8 @@ def benchmark_hooks(workdir: pathlib.Path) -> Iterator[Row]:
     sizes, scored = found['sizes'], found['lesions'].values()
     network = (
         f'a GPT-2 of {sizes["layers"]} layers, width {sizes["width"]}, {sizes["sequences"]} x '
-        f'{sizes["length"]} tokens, {sizes["cores"]} core{"s" * (sizes["cores"] > 1)}'
+        f'{sizes["length"]} tokens, `width={sizes["chunk"]}`, {sizes["cores"]} core'
+        f'{"s" * (sizes["cores"] > 1)}'
     )
     ways = {'hooks': 'hooks', 'skips': 'loop that leaves deleted blocks out'}
     for one in scored:

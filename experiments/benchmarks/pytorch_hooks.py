@@ -8,8 +8,12 @@ import pathlib
 from collections.abc import Callable
 
 import torch
-import transformers
 from torch.nn import functional
+
+from experiments.benchmarks import torchvision_operators  # noqa: F401
+
+# isort: split
+import transformers
 
 
 def write(folder: pathlib.Path, layers: int, width: int, heads: int, vocabulary: int, length: int):

@@ -45,12 +45,15 @@ def test_a_race_compares_the_numbers_and_counts_what_ours_evaluates(raced):
 
 def test_the_rows_say_what_was_measured(raced, tmp_path):
     found, _ = raced
-    sizes = {'layers': 3, 'width': 5, 'sequences': 2, 'length': 4, 'cores': 1}
+    sizes = {'layers': 3, 'width': 5, 'sequences': 2, 'length': 4, 'cores': 1, 'chunk': 16}
     memory = {'few': 1, 'many': 3, 'growth': 1.01}
     numbers = {'sizes': sizes, 'lesions': {'all': found}, 'memory': memory}
     results.write(tmp_path / 'benchmarks', 'hooks', numbers, seconds=1.0)
     first, second, worst, peak = readme_rows.benchmark_hooks(tmp_path)
-    assert 'all of three of a GPT-2 of 3 layers, width 5, 2 x 4 tokens, 1 core' in first.claim
+    assert (
+        'all of three of a GPT-2 of 3 layers, width 5, 2 x 4 tokens, `width=16`, 1 core'
+        in first.claim
+    )
     assert "PyTorch's loop that leaves deleted blocks out" in second.claim
     assert (worst.number, worst.n, peak.number) == ('0.001', '8 masks', '1.01')
     *_, last = readme_rows.benchmark_hooks(_without_memory(tmp_path, numbers))

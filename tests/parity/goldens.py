@@ -24,8 +24,11 @@ from safetensors.numpy import save_file
 from torch.autograd import forward_ad
 
 HERE = pathlib.Path(__file__).parent
-sys.path[:0] = [str(HERE), str(HERE.parent / 'pretrained')]
+sys.path[:0] = [str(HERE), str(HERE.parent / 'pretrained'), str(HERE.parent.parent)]
 
+from experiments.benchmarks import torchvision_operators  # noqa: E402, F401
+
+# isort: split
 import golden_folders as folders  # noqa: E402
 import layouts  # noqa: E402
 import timm  # noqa: E402

@@ -6,16 +6,9 @@ Of the reference libraries; nothing of ours is imported here.
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import torch
+import timm
+import torchvision
 import transformers
-
-_lib = torch.library.Library('torchvision', 'FRAGMENT')
-for _name in ('nms', 'qnms'):  # a torchvision built for GPUs beside a PyTorch for CPUs lacks them
-    if not hasattr(torch.ops.torchvision, _name):
-        _lib.define(f'{_name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor')
-
-import timm  # noqa: E402
-import torchvision  # noqa: E402
 
 VOCABULARY, LENGTH, LAYERS = 61, 12, 3
 SIZES = {
