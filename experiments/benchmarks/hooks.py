@@ -27,7 +27,6 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 
 from experiments.benchmarks import timing
@@ -147,9 +146,8 @@ def scores(folder: pathlib.Path, blocks: str, masks_of: Callable) -> tuple[Calla
     labels_BT = np.concatenate([tokens_BT[:, 1:], np.full((len(tokens_BT), 1), -1)], 1)
 
     def score(masks_ML):
-        return lesions.score(opened.net, inputs, jnp.asarray(labels_BT), masks_ML, ('loss',))[
-            'loss'
-        ]
+        found = lesions.score(opened.net, inputs, labels_BT, masks_ML, ('loss',), width=CHUNK)
+        return found['loss']
 
     return score, opened.net.num_blocks
 
