@@ -146,6 +146,23 @@ FAULTS = {
         ),
         "layer_types.*sliding_attention.*'full_attention' of all 2 layers",
     ),
+    'window by layer': (
+        with_config(
+            model_type='qwen2',
+            num_key_value_heads=2,
+            layer_types=['full_attention', 'sliding_attention'],
+        ),
+        "layer_types.*'sliding_attention'.*'full_attention' of all 2 layers",
+    ),
+    'window from': (
+        with_config(
+            model_type='qwen2',
+            use_sliding_window=True,
+            max_window_layers='x',
+            num_key_value_heads=2,
+        ),
+        "max_window_layers='x'.*whole number",
+    ),
     'shape': (with_config(intermediate_size=13), r'shape \(8, 12\), where config.json.*\(8, 13\)'),
     'layer missing': (with_config(num_hidden_layers=3), r'lacks model.layers.2|lacks layers\.2'),
     'layer left': (with_config(num_hidden_layers=1), r'has layers\.1.*would be another network'),
