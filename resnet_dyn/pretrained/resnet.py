@@ -31,6 +31,7 @@ PARTS = {  # of a norm: the collection of ours, and its name there
 }
 CLASSIFIER = ['ResNetForImageClassification']
 BUFFERS = (r'.*\.num_batches_tracked',)
+OF_LABELS = ('label_names', 'label_descriptions')
 CREATED = ('num_classes', 'in_chans', 'global_pool')  # timm's model_args that say nothing new
 
 
@@ -77,7 +78,7 @@ class Published:
         created = settings.mapping('model_args')
         if set(created) - set(CREATED):
             raise settings.error('model_args', created, f'those of {", ".join(CREATED)} alone')
-        for name in ('architecture', 'num_features', 'pretrained_cfg'):
+        for name in ('architecture', 'num_features', 'pretrained_cfg', *OF_LABELS):
             settings.get(name)
         classes = settings.size('num_classes', 1000)
         return _layout(TORCHVISION, self.depth, classes, created.get('in_chans', 3))
