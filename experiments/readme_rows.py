@@ -304,9 +304,9 @@ def benchmark_hooks(workdir: pathlib.Path) -> Iterator[Row]:
     found, origin = results.read(workdir / 'benchmarks', 'hooks')
     sizes, scored = found['sizes'], found['lesions'].values()
     network = (
-        f'a GPT-2 of {sizes["layers"]} layers, width {sizes["width"]}, {sizes["sequences"]} x '
-        f'{sizes["length"]} tokens, `width={sizes["chunk"]}`, {sizes["cores"]} core'
-        f'{"s" * (sizes["cores"] > 1)}'
+        f'a GPT-2 of {sizes["layers"]} layers, width {sizes["width"]}, vocabulary '
+        f'{sizes["vocabulary"]}, {sizes["sequences"]} x {sizes["length"]} tokens, '
+        f'`width={sizes["chunk"]}`, {sizes["cores"]} core{"s" * (sizes["cores"] > 1)}'
     )
     ways = {'hooks': 'hooks', 'skips': 'loop that leaves deleted blocks out'}
     for one in scored:

@@ -45,7 +45,15 @@ def test_a_race_compares_the_numbers_and_counts_what_ours_evaluates(raced):
 
 def test_the_rows_say_what_was_measured(raced, tmp_path):
     found, _ = raced
-    sizes = {'layers': 3, 'width': 5, 'sequences': 2, 'length': 4, 'cores': 1, 'chunk': 16}
+    sizes = {
+        'layers': 3,
+        'width': 5,
+        'vocabulary': 7,
+        'sequences': 2,
+        'length': 4,
+        'cores': 1,
+        'chunk': 16,
+    }
     memory = {'few': 1, 'many': 3, 'growth': 1.01}
     numbers = {'sizes': sizes, 'lesions': {'all': found}, 'memory': memory}
     results.write(tmp_path / 'benchmarks', 'hooks', numbers, seconds=1.0)
