@@ -30,29 +30,39 @@ backend.configure_cpu()
 # Begun first where files are run side by side, so that nobody waits for one of them at the end.
 LONGEST = (
     'test_processes',
-    'test_verify_theorems',
-    'test_analyze',
-    'test_path_gradients',
-    'test_launch_train',
     'test_loop',
+    'test_analyze',
+    'test_launch_train',
+    'test_path_gradients',
     'test_path_weights',
     'test_figure1',
-    'test_lesions',
-    'test_readme_example',
+    'test_branch_scales',
     'test_program',
-    'test_fuzz',
+    'test_on_a_mesh',
+    'test_devices',
     'test_any_network',
-    'test_kac_rice',
-    'test_checkpoint_damage',
+    'test_readme_example',
+    'test_training_plan',
+    'test_critical_points',
+    'test_depth_over_training',
+    'test_initial_depth',
+    'test_lesions',
+    'test_stack',
 )
 
 
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(config, items):
+    absent = set()  # cases that a mark names and that are not there
     for item in items:
-        quick = item.get_closest_marker('slow_but')
-        if quick is not None and item.callspec.id not in quick.args:
-            item.add_marker('slow')
-    items.sort(key=lambda item: item.path.stem not in LONGEST)
+        if (quick := item.get_closest_marker('slow_but')) is not None:
+            if item.callspec.id not in quick.args:
+                item.add_marker('slow')
+            absent |= {f'{item.parent.nodeid}::{item.originalname}[{case}]' for case in quick.args}
+    absent -= {item.nodeid for item in items}
+    if absent and '::' not in ' '.join(config.args):
+        raise pytest.UsageError(f'slow_but names no case: {", ".join(sorted(absent))}')
+    first = {stem: place for place, stem in enumerate(LONGEST)}
+    items.sort(key=lambda item: first.get(item.path.stem, len(first)))
 
 
 @pytest.fixture(scope='session')

@@ -320,6 +320,7 @@ def test_every_kernel_measures_networks_of_every_scale(kind):
         check(*made)
 
 
+@pytest.mark.slow
 def test_lesions_orders_and_lengths_are_those_of_the_scaled_branches():
     made = dense('sqrt_index')
     for check in (check_forward, check_lesions, check_reorder, check_lengths):

@@ -66,6 +66,7 @@ def test_the_kinds_of_the_config_are_the_rows_of_the_table():
     assert tuple(trained) == config.TRAINED_SCALES
 
 
+@pytest.mark.slow_but('depth')
 @pytest.mark.parametrize('branch_scale', FIXED)
 def test_fixed_scales_are_those_of_a_hand_written_network(branch_scale):
     model, x = dense(branch_scale), vectors()
@@ -237,6 +238,7 @@ def test_updates_move_a_fixup_network_as_far_whatever_its_depth():
     assert 0.8 < deep / shallow < 1.25
 
 
+@pytest.mark.slow_but('cifar-postact')
 @pytest.mark.parametrize(
     ('model', 'weights', 'scalars'),
     [  # of a block 2 biases a layer and the scale; 2 more in the stem and the head
@@ -263,6 +265,7 @@ def convolved(kernel, h, stride=1):
     return sum(parts)
 
 
+@pytest.mark.slow_but('postact')
 @pytest.mark.parametrize('block', ['preact', 'postact'])
 def test_fixup_puts_its_biases_where_the_code_of_its_authors_has_them(block):
     model, x = presets.cifar_resnet(8, block, 'none', branch_scale='fixup'), images()
@@ -348,6 +351,7 @@ def test_a_config_names_the_scale_and_its_start():
     assert model.survival_rates[-1] == 0.5
 
 
+@pytest.mark.slow_but('paper')
 @pytest.mark.parametrize('block', ['preact', 'postact', 'paper'])
 def test_lesions_are_free_where_trained_scales_are_zero(block):
     model, x = dense('skipinit', block=block), vectors()

@@ -133,6 +133,7 @@ def test_gates_of_a_transformer_leave_out_its_attention_or_its_mlp(flax_model, b
     assert (np.abs(found[1:] - found[:1]).max((1, 2)) > 0.01).all()
 
 
+@pytest.mark.slow
 def test_the_kernels_measure_a_transformer(flax_model):
     params, logits_MBK, gradient = flax_model
     net = all_in_one(params)

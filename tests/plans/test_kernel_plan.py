@@ -98,7 +98,8 @@ def test_lesions_on_several_devices_are_those_of_a_run_what_is_left_over_too(
     assert placement.words(mesh) in text and max(map(len, text.splitlines())) <= 80
 
 
-@pytest.mark.parametrize('networks', [1, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize('networks', [1, 3])
 def test_paths_on_several_devices_are_the_programs_of_a_run_and_as_many_calls(
     net, networks, monkeypatch
 ):

@@ -39,6 +39,7 @@ def numbers(workdir, network=None):
     return found
 
 
+@pytest.mark.slow_but('2-None')
 @pytest.mark.parametrize(('count', 'network'), [(2, None), (3, None), (3, 1)])
 def test_records_are_those_of_one_process(together, copied_run, tmp_path, count, network):
     alone = shutil.copytree(copied_run, tmp_path / 'alone')

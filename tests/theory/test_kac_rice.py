@@ -123,7 +123,7 @@ def test_indices_add_up_to_the_total_and_alternate_to_the_euler_characteristic(m
     assert characteristic == pytest.approx(1 + (-1) ** (Lambda - 1), abs=1e-12 * total)
 
 
-@pytest.mark.slow_but('-0.4-mixture0', '0.0-mixture1', '-1.8-mixture2', '0.7-mixture5')
+@pytest.mark.slow_but('mixture0--0.4', 'mixture1-0.0', 'mixture2--1.8', 'mixture5-0.7')
 @pytest.mark.parametrize('below', [-1.8, -0.4, 0.0, 0.7])
 @pytest.mark.parametrize('mixture', VARIED)
 def test_indices_add_up_below_an_energy_too(mixture, below):
