@@ -25,7 +25,7 @@ LAYERS = ((0, 1), (2, 3), (4, 5))
 KERNELS = DRAW.normal(size=(6, 5, 5)).astype(np.float32)
 EMBEDDING = DRAW.normal(size=(8, 5)).astype(np.float32)
 TOKENS = DRAW.integers(0, 8, (6, 4)).astype(np.int32)
-MASK = np.arange(4) < np.array([4, 2, 3, 4, 1, 4])[:, None]
+MASK = np.arange(4) < np.array([4, 4, 3, 2, 1, 4])[:, None]
 LABELS = np.where(MASK, DRAW.integers(0, 8, (6, 4)), -1)
 
 
