@@ -54,12 +54,16 @@ def logits(order):
     return h @ EMBEDDING.T
 
 
-def loss(order):
-    """The mean over examples of the mean over their tokens that count."""
+def losses(order):
+    """Of each example the mean over its tokens that count."""
     values = logits(order)
     log_p = values - np.log(np.exp(values).sum(-1, keepdims=True))
     each = -np.take_along_axis(log_p, np.maximum(LABELS, 0)[..., None], -1)[..., 0]
-    return ((each * MASK).sum(1) / MASK.sum(1)).mean()
+    return (each * MASK).sum(1) / MASK.sum(1)
+
+
+def loss(order):
+    return losses(order).mean()
 
 
 def kept(order):
@@ -127,11 +131,14 @@ def test_influence_is_of_the_tokens_that_count_whatever_goes_at_once(over):
 def test_spectra_of_tokens_are_of_the_loss_of_each_example():
     options = interaction_spectra.Options()
     record = interaction_spectra.measure(SUBJECT, effort.Effort(at_once=4), options)
-    losses_M = [
-        loss([l for l in range(6) if kept_L[5 - l]])
-        for kept_L in itertools.product((0, 1), repeat=6)
-    ]
-    shapley_L = interactions.shapley(np.array(losses_M))
+    losses_MB = np.array(
+        [
+            losses([l for l in range(6) if kept_L[5 - l]])
+            for kept_L in itertools.product((0, 1), repeat=6)
+        ]
+    )
+    shapley_L = interactions.shapley(losses_MB.mean(1))
+    np.testing.assert_allclose(record.variance_S, losses_MB.var(0).mean(), rtol=1e-4)
     np.testing.assert_allclose(record.shapley_loss_SL[0], shapley_L, rtol=1e-3, atol=1e-5)
     np.testing.assert_allclose(record.walsh_SR[0, 1:].sum(), record.variance_S[0], rtol=1e-4)
 

@@ -58,12 +58,15 @@ def test_numbers_are_those_of_the_kernels_on_the_same_tokens(trajectory, called,
     np.testing.assert_allclose(found.record.loss_SL[0], scores['loss'], rtol=1e-5)
 
 
-def test_what_is_there_is_not_made_again_and_other_weights_are(trajectory, called):
+def test_what_is_there_is_not_made_again_and_other_weights_are(trajectory, called, published):
     folders, workdir, _ = trajectory
     given = ('--what=singles', f'--workdir={workdir}', *FEW)
     both = f'--pretrained={folders[1]},{folders[0]}'
     _, out, _ = called('analyze', both, *given)
     assert out.count('there already: singles') == 2
+    other = f'--pretrained={published("gpt2", "other-step1000", 0.9)},{folders[0]}'
+    _, out, _ = called('analyze', other, *given)
+    assert out.count('measured singles') == out.count('there already: singles') == 1
     _, out, _ = called('analyze', both, *given, '--places=1')  # other places in the text
     assert out.count('measured singles') == 2
 
