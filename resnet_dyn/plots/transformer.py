@@ -38,7 +38,10 @@ def draw(record):
         for name, values_TSL in zip(record.runs_N, getattr(record, field), strict=True):
             text, colour = LOOKS[str(name)]
             style.band(axes, range(L), values_TSL[-1], colour, text, marker='o', markersize=3)
-        scales.logarithmic(axes.yaxis, getattr(record, field)[:, -1])
+        if field == 'added_NTSL':  # which may be below 0
+            axes.set_yscale('symlog', linthresh=0.01)
+        else:
+            scales.logarithmic(axes.yaxis, getattr(record, field)[:, -1])
         axes.set(title=title, ylabel=label, xlabel='block (even: attention)')
         scales.whole_numbers(axes.xaxis)
     legends.above(fig)
