@@ -91,10 +91,16 @@ class Folders:
         return found
 
     def subject(self, step: int, looks: bool = True) -> subjects.Subject:
-        """The network of a step, and the examples, the same at all steps."""
+        """The network of a step, and the examples, the same at all steps.
+
+        Raises CheckpointError for a folder that cannot be opened, so that the other steps go on.
+        """
         if self._last is None or self._last[0] != step:
             self._last = None  # before the next one takes its memory
-            opened = pretrained.open(self.folders[step], **self._options)
+            try:
+                opened = pretrained.open(self.folders[step], **self._options)
+            except errors.PretrainedError as error:
+                raise errors.CheckpointError(str(error)) from error
             self._last = step, self._subject(step, opened)
         return self._last[1]
 

@@ -123,9 +123,11 @@ def _files(folder: pathlib.Path) -> list[pathlib.Path]:
 
 def _weight_map(folder: pathlib.Path) -> dict[str, str]:
     index = _json(folder, 'model.safetensors.index.json').get('weight_map')
-    if not isinstance(index, dict) or not index:
+    named = isinstance(index, dict) and all(isinstance(name, str) for name in index.values())
+    if not named or not index:
         raise errors.PretrainedError(
-            f'{folder / "model.safetensors.index.json"} has no weight_map: fetch it again'
+            f'{folder / "model.safetensors.index.json"} has no weight_map of the names of shards: '
+            'fetch it again'
         )
     return index
 

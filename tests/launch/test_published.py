@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from resnet_dyn import pretrained
 from resnet_dyn.analysis import archive
@@ -99,6 +100,23 @@ def test_a_folder_without_a_tokenizer_says_what_to_give(called, published, tmp_p
     (path / 'tokenizer.json').unlink()
     status, _, err = called('analyze', f'--pretrained={path}', f'--workdir={tmp_path / "w"}')
     assert status == 1 and 'no tokenizer.json' in err and '--tokens=FILE.npy' in err
+
+
+def test_a_folder_that_cannot_be_opened_is_said_and_the_other_steps_go_on(
+    called, published, tmp_path
+):
+    broken = shutil.copytree(published('gpt2'), tmp_path / 'tiny-step500')
+    path = broken / 'model.safetensors'
+    arrays = load_file(path)
+    del arrays[sorted(arrays)[0]]
+    save_file(arrays, path)
+    folders = f'{published("gpt2", "tiny-step100")},{broken},{published("gpt2", "tiny-step1000")}'
+    given = (f'--pretrained={folders}', '--what=influence', f'--workdir={tmp_path / "w"}', *FEW)
+    status, out, err = called('analyze', *given)
+    assert (status, err) == (1, '')
+    assert re.search(f'step +500: LOST. {broken} lacks', out)
+    found = archive.read(tmp_path / 'w', 'influence', measures.MEASURES['influence'].record)
+    assert [int(one.record.step) for one in found] == [100, 1000]
 
 
 def test_folders_of_other_configs_are_refused_by_what_differs(called, published, tmp_path):

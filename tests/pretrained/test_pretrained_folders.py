@@ -121,6 +121,10 @@ FAULTS = {
     'shard missing': (shard_missing, 'lacks 1 of the 2 shards.*model-2.safetensors'),
     'index of another': (shard_of_another, 'model-2.safetensors lacks the tensor'),
     'no map': (lambda f: (shard(f), (f / INDEX).write_text('{}')), 'has no weight_map'),
+    'a map of numbers': (
+        lambda f: (shard(f), (f / INDEX).write_text('{"weight_map": {"wte.weight": [3]}}')),
+        'has no weight_map',
+    ),
     'unknown type': (with_config(model_type='mamba'), "'mamba'.*gpt2, gpt_neox, llama.*adapter"),
     'type of another type': (with_config(model_type=['llama']), r"model_type=\['llama'\]"),
     'activation of another type': (with_config(hidden_act={}), 'hidden_act={}'),
