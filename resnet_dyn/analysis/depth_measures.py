@@ -49,7 +49,7 @@ def measure(subject: subjects.Subject, effort: effort_lib.Effort, options=None) 
 
     Raises NotFiniteError where a gain is NaN or infinite, as those of blocks without a skip are.
     """
-    sums = effort_lib.totals(_moment_sums, subject, effort)
+    sums = effort_lib.totals(_moment_sums, subject, effort, masked=True)
     return from_gains(subject.origin.step, gains(jax.tree.map(jnp.asarray, sums)))
 
 
@@ -92,9 +92,10 @@ def law(gains_L, coherent: bool = False) -> Law:
 
 
 @jax.jit
-def _moment_sums(stack, inputs, labels):
-    moments = stack_lib.second_moments(stack, inputs)
-    return jax.tree.map(lambda mean: mean * len(labels), moments)
+def _moment_sums(stack, inputs, labels, mask):
+    moments = stack_lib.second_moments(stack, inputs, mask=mask)
+    count = len(labels) if mask is None else mask.sum()
+    return jax.tree.map(lambda mean: mean * count, moments)
 
 
 @jax.jit(static_argnums=1)

@@ -41,7 +41,7 @@ class DepthUse(NamedTuple):
 
 def measure(subject: subjects.Subject, effort: effort_lib.Effort, options=None) -> DepthUse:
     """L + 1 forward passes."""
-    sums = effort_lib.totals(_sums, subject, effort)
+    sums = effort_lib.totals(_sums, subject, effort, masked=True)
     cosine_SL, divergence_SN, overlap_SN = (
         (total / subject.examples.number).astype(np.float32) for total in sums[:3]
     )
@@ -91,8 +91,8 @@ def from_on(curve_N, threshold: float) -> float:
     return float(last + (high - threshold) / (high - low))
 
 
-def _sums(stack, inputs, labels) -> depth_use.Sums:
-    return depth_use.sums(stack, inputs)
+def _sums(stack, inputs, labels, mask) -> depth_use.Sums:
+    return depth_use.sums(stack, inputs, mask)
 
 
 def _threshold(divergence_N) -> float:

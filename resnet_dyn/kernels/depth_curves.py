@@ -64,7 +64,7 @@ def curves(
         cosines.append(cosine_lB)
     at = _boundaries(layers)
     there = _chosen(states, at)
-    lenses = [_lens(stack, some, h, mask) for some in there]
+    lenses = [depth_use.lens(stack, some, h, mask) for some in there]
     divergence_VB, overlap_VB = (jnp.concatenate(parts) for parts in zip(*lenses, strict=True))
     cosine_UB = _by_layer(jnp.concatenate(cosines), layers, there, mask, tokens)
     return Curves(cosine_UB.T, divergence_VB.T, overlap_VB.T)
@@ -106,37 +106,7 @@ def _cosine(branch, skip, mask, tokens: bool):
     pair = (branch, skip)
     if tokens:
         pair = (a.reshape(len(a), -1, a.shape[-1]) for a in pair)
-    elif mask is not None:
-        pair = (jnp.where(mask.reshape(*mask.shape, *[1] * (a.ndim - 2)), a, 0) for a in pair)
+    else:
+        pair = (depth_use.counted(a, mask) for a in pair)
     one, other = (influence.directions(a, 2 if tokens else 1) for a in pair)
-    return _mean((one * other).sum(-1), mask)
-
-
-def _lens(stack, states, last, mask):
-    """Divergence and overlap (depths, B) of hidden states (depths, B, ...) with the last one."""
-    if states.shape[1:] != last.shape:
-        missing = jnp.full((len(states), len(last)), jnp.nan)
-        return missing, missing
-    log_p = jax.nn.log_softmax(stack_lib.precise(stack_lib.head(stack, last)))
-    number = depth_use.top(log_p.shape[-1])
-    _, likeliest = lax.top_k(log_p, number)
-
-    def compare(h):
-        log_q = jax.nn.log_softmax(stack_lib.precise(stack_lib.head(stack, h)))
-        q = jnp.exp(log_q)
-        divergence = jnp.where(q > 0, q * (log_q - log_p), 0).sum(-1)
-        _, here = lax.top_k(log_q, number)
-        shared = (here[..., :, None] == likeliest[..., None, :]).sum((-1, -2)) / number
-        return _mean(divergence, mask), _mean(shared, mask)
-
-    return lax.map(compare, states)
-
-
-def _mean(values, mask):
-    """The mean over all axes but the first, of the tokens that count where these are known."""
-    if mask is None or values.shape[:2] != mask.shape:
-        return values.reshape(len(values), -1).mean(1)
-    weights = jnp.broadcast_to(
-        mask.reshape(*mask.shape, *[1] * (values.ndim - 2)), values.shape
-    ).reshape(len(values), -1)
-    return (values.reshape(len(values), -1) * weights).sum(1) / jnp.maximum(weights.sum(1), 1)
+    return depth_use.over_tokens((one * other).sum(-1), mask)

@@ -7,7 +7,8 @@
     change       |branch_m(h_m) without block l - branch_m(h_m)|^2 for l < m
 
 The lens is there where h_l has the shape of h_L, which is what the head takes. Sums over examples,
-each taken by itself, tokens or pixels together in cosine and change, averaged in the lens.
+each taken by itself, tokens or pixels together in cosine and change, averaged in the lens. Tokens
+that do not count are 0 in cosine and change, and none in the lens.
 """
 
 from typing import NamedTuple
@@ -33,18 +34,20 @@ class Sums(NamedTuple):
 
 
 @jax.jit
-def sums(stack: stack_lib.ResidualStack, inputs) -> Sums:
+def sums(stack: stack_lib.ResidualStack, inputs, mask=None) -> Sums:
     """Sums over inputs (B, ...) of a network whose blocks have skips: L + 1 forward passes.
 
-    Pure: jit and vmap over stacked parameters work; what is compiled does not grow with the length
-    of a stage. Memory: all hidden states and branches, (L, B, ...) each.
+    `mask` (B, T) says which tokens of h (B, T, ...) count; None: all. Pure: jit and vmap over
+    stacked parameters work; what is compiled does not grow with the length of a stage. Memory: all
+    hidden states and branches, (L, B, ...) each.
     """
     stack, h = stack_lib.enter(stack, inputs)
     first, branches, outputs, cosines = h[None], [], [], []
 
     def body(kind, params, h, _):
         branch, skip = stack_lib.addends(kind, params, h, None)
-        cosine = (influence.directions(branch, 1) * influence.directions(skip, 1)).sum()
+        one, other = (influence.directions(counted(a, mask), 1) for a in (branch, skip))
+        cosine = (one * other).sum()
         h = stack_lib.join(kind, params, branch, skip)
         return h, (branch, h, cosine)
 
@@ -53,13 +56,13 @@ def sums(stack: stack_lib.ResidualStack, inputs) -> Sums:
         branches.append(branch)
         outputs.append(output)
         cosines.append(cosine)
-    lenses = [_lens(stack, states, h) for states in (first, *outputs)]
+    lenses = [lens(stack, states, h, mask) for states in (first, *outputs)]
     without_LL = 1 - jnp.eye(stack.num_blocks)
     return Sums(
         jnp.concatenate(cosines),
-        *(jnp.concatenate(parts) for parts in zip(*lenses, strict=True)),
-        lax.map(lambda gates_L: _changes(stack, inputs, gates_L, branches), without_LL),
-        jnp.concatenate([_squares(branch, 1) for branch in branches]),
+        *(jnp.concatenate(parts).sum(1) for parts in zip(*lenses, strict=True)),
+        lax.map(lambda gates_L: _changes(stack, inputs, gates_L, branches, mask), without_LL),
+        jnp.concatenate([lax.map(lambda a: _squares(a, mask), branch) for branch in branches]),
     )
 
 
@@ -68,10 +71,13 @@ def top(classes: int) -> int:
     return max(1, min(TOP, classes - 1))
 
 
-def _lens(stack, states, last):
-    """Divergence and overlap (depths,) of hidden states (depths, B, ...) with the last one."""
+def lens(stack, states, last, mask=None):
+    """Divergence and overlap (depths, B) of hidden states (depths, B, ...) with the last one.
+
+    The stack is one that `stack.enter` gives; both are NaN where the shapes differ.
+    """
     if states.shape[1:] != last.shape:
-        missing = jnp.full(len(states), jnp.nan)
+        missing = jnp.full((len(states), len(last)), jnp.nan)
         return missing, missing
     log_p = jax.nn.log_softmax(stack_lib.precise(stack_lib.head(stack, last)))
     number = top(log_p.shape[-1])
@@ -83,19 +89,34 @@ def _lens(stack, states, last):
         divergence = jnp.where(q > 0, q * (log_q - log_p), 0).sum(-1)
         _, here = lax.top_k(log_q, number)
         shared = (here[..., :, None] == likeliest[..., None, :]).sum((-1, -2)) / number
-        return _over_tokens(divergence), _over_tokens(shared)
+        return over_tokens(divergence, mask), over_tokens(shared, mask)
 
     return lax.map(compare, states)
 
 
-def _changes(stack, inputs, gates_L, branches):
+def counted(x, mask):
+    """x (B, T, ...) with 0 at the tokens that do not count; as it is where all do."""
+    return x if mask is None else jnp.where(mask.reshape(*mask.shape, *[1] * (x.ndim - 2)), x, 0)
+
+
+def over_tokens(values, mask=None):
+    """The mean over all axes but the first, of the tokens that count where these are known. (B,)"""
+    if mask is None or values.shape[:2] != mask.shape:
+        return values.reshape(len(values), -1).mean(1)
+    weights = jnp.broadcast_to(
+        mask.reshape(*mask.shape, *[1] * (values.ndim - 2)), values.shape
+    ).reshape(len(values), -1)
+    return (values.reshape(len(values), -1) * weights).sum(1) / jnp.maximum(weights.sum(1), 1)
+
+
+def _changes(stack, inputs, gates_L, branches, mask):
     """|branch - branch of the whole network|^2 of every block, (L,), under these gates."""
     (stack, h), changes = stack_lib.enter(stack, inputs), []
 
     def body(kind, params, h, xs):
         gate, whole = xs
         branch, skip = stack_lib.addends(kind, params, h, gate)
-        return stack_lib.join(kind, params, branch, skip), _squares(branch - whole, 0)
+        return stack_lib.join(kind, params, branch, skip), _squares(branch - whole, mask)
 
     gates = stack_lib.split(stack, gates_L)
     for stage, part, whole in zip(stack.stages, gates, branches, strict=True):
@@ -104,12 +125,6 @@ def _changes(stack, inputs, gates_L, branches):
     return jnp.concatenate(changes)
 
 
-def _squares(x, axes: int):
-    """Sums of squares over all that stands behind the first `axes` axes."""
-    x = stack_lib.precise(x)
-    return (x**2).sum(tuple(range(axes, x.ndim)))
-
-
-def _over_tokens(values):
-    """The sum over examples of the mean over all other axes."""
-    return values.reshape(len(values), -1).mean(1).sum()
+def _squares(x, mask):
+    """The sum of squares of what counts."""
+    return (stack_lib.precise(counted(x, mask)) ** 2).sum()

@@ -281,10 +281,11 @@ def shapes(stack: ResidualStack, x) -> tuple[list, list]:
 
 
 @jax.jit
-def second_moments(stack: ResidualStack, x, gates=None) -> Moments:
+def second_moments(stack: ResidualStack, x, gates=None, mask=None) -> Moments:
     """The mean squares that each block adds, by branch and by skip, in float32 or above.
 
-    Inputs are x (B, ...); branch / skip is the power gain b_l^2 of the virtual ensemble's depth law
+    Inputs are x (B, ...); `mask` (B, T) says which tokens of h (B, T, ...) count, None: all. The
+    ratio branch / skip is the power gain b_l^2 of the virtual ensemble's depth law
     (`theory.path_weights.log_path_weights_from_gains`).
     """
     gates = check_gates(stack, jnp.ones(num_blocks(stack)) if gates is None else gates)
@@ -292,7 +293,9 @@ def second_moments(stack: ResidualStack, x, gates=None) -> Moments:
     def body(stage, params, h, gate):
         branch, skip = addends(stage, params, h, gate)
         added = branch, jnp.zeros_like(branch) if skip is None else skip
-        return join(stage, params, branch, skip), tuple((precise(a) ** 2).mean() for a in added)
+        where = None if mask is None else mask.reshape(*mask.shape, *[1] * (branch.ndim - 2))
+        squares = tuple((precise(a) ** 2).mean(where=where) for a in added)
+        return join(stage, params, branch, skip), squares
 
     (stack, h), moments = enter(stack, x), []
     for stage, part in zip(stack.stages, split(stack, gates), strict=True):

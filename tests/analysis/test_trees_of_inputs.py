@@ -1,12 +1,15 @@
 """Inputs that are trees, labels of tokens and masks: cut with the examples, and told apart."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from resnet_dyn import errors
-from resnet_dyn.analysis import effort, path_spectra, subjects
+from resnet_dyn.analysis import depth_measures, depth_use, effort, path_spectra, subjects
+from resnet_dyn.kernels import depth_use as kernel
 from resnet_dyn.models import placement, stack
 
 DRAW = np.random.default_rng(5)
@@ -54,6 +57,28 @@ def test_sums_of_what_is_masked_are_given_the_mask():
         return mask.sum()
 
     assert effort.totals(counted, subject, effort.Effort(2), masked=True) == MASK.sum()
+
+
+def test_depth_is_of_the_tokens_that_count():
+    net = dataclasses.replace(
+        network(), stem=lambda table, inputs: jnp.asarray(table)[inputs['tokens']]
+    )
+    subject = subjects.of_networks(net, INPUTS, LABELS, mask=MASK)
+    tokens = {'tokens': TOKENS[MASK][:, None], 'mask': np.ones((MASK.sum(), 1), bool)}
+    alone = subjects.of_networks(net, tokens, np.zeros((MASK.sum(), 1), int))
+    found, each = (depth_measures.measure(s, effort.Effort(3)) for s in (subject, alone))
+    np.testing.assert_allclose(found.gains_SL, each.gains_SL, rtol=1e-5)
+    padded = depth_use.measure(subject, effort.Effort(3))
+    other = INPUTS | {'tokens': np.where(MASK, TOKENS, (TOKENS + 1) % 6)}
+    again = depth_use.measure(subjects.of_networks(net, other, LABELS, mask=MASK), effort.Effort(3))
+    for one, two in zip(padded, again, strict=True):
+        np.testing.assert_allclose(one, two, rtol=1e-5)
+    single = MASK.sum(1) == 1  # an example of one token is that token by itself
+    cut = {'tokens': TOKENS[single, :1], 'mask': MASK[single, :1]}
+    wanted = kernel.sums(net, cut)
+    found = kernel.sums(net, stack.take(INPUTS, single), MASK[single])
+    for one, two in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(one, two, rtol=1e-5, atol=1e-6)
 
 
 def test_whole_numbers_by_place_are_tokens_and_images_are_none():
