@@ -10,7 +10,7 @@ from resnet_dyn import errors, records
 from resnet_dyn.analysis import archive
 from resnet_dyn.reports import measures
 
-TINY = {'data.length': 6, 'model.width': 8, 'train.steps': 2, 'checkpoint.every': 2}
+TINY = {'data.length': 6, 'model.width': 8, 'train.steps': 4, 'checkpoint.every': 4}
 
 
 @pytest.mark.slow
