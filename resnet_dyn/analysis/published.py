@@ -16,6 +16,7 @@ import numpy as np
 
 from resnet_dyn import errors, pretrained
 from resnet_dyn.analysis import digests, retrieval, subjects, texts
+from resnet_dyn.models import stack as stack_lib
 from resnet_dyn.pretrained import reading
 
 ENCODERS = ('bert',)  # of texts: model_type
@@ -122,6 +123,13 @@ class Folders:
         if _is_encoder(opened.config):
             net = retrieval.among(net, self._examples.inputs, self.at_once)
         examples = self._examples
+        shape = stack_lib.output_shape(net, examples.inputs).shape
+        if shape[:-1] != examples.labels.shape:
+            raise errors.AnalysisError(
+                f'{self.folders[step]} gives outputs of shape {shape} for labels of shape '
+                f'{examples.labels.shape}: it is a base model, without the head that makes '
+                'classes. Take the folder of the whole network'
+            )
         subject = subjects.Subject((net,), self.names, examples, subjects.Origin(step))
         subjects.checked(examples._replace(labels=np.asarray(examples.labels)), subject)
         return subject

@@ -21,10 +21,10 @@ def influences(record, names: subjects.Names) -> list[str]:
         for n, first, distance in best[:SPANS]
     ]
     return [
-        'blocks by influence, least first (ShortGPT deletes from the left):',
+        'blocks by influence, least first (ShortGPT, of each token, deletes from the left):',
         _list(names.blocks, order),
         'the n blocks in a row with the least angle between their input and output, / pi (Gromov '
-        'et al.):',
+        'et al., by --influence.over=last):',
         *rows,
     ]
 

@@ -93,6 +93,18 @@ def test_classes_of_images_are_those_of_the_network(called, published, tmp_path)
     assert status == 1 and 'label 5 of example 2 is none of the 5 classes' in err
     status, _, err = called('analyze', *given)
     assert status == 1 and 'give --images=FILE.npz' in err
+    np.savez(tmp_path / 'images.npz', x=images, y=np.array([0, 4, 1]))
+    base = shutil.copytree(published('vit'), tmp_path / 'base')
+    config = json.loads((base / 'config.json').read_text()) | {'architectures': ['ViTModel']}
+    (base / 'config.json').write_text(json.dumps(config))
+    arrays = load_file(base / 'model.safetensors')
+    save_file(
+        {k: v for k, v in arrays.items() if not k.startswith('classifier')},
+        base / 'model.safetensors',
+    )
+    given = (f'--pretrained={base}', f'--workdir={tmp_path / "w"}')
+    status, _, err = called('analyze', *given, f'--images={tmp_path / "images.npz"}')
+    assert status == 1 and 'it is a base model' in err
 
 
 def test_a_folder_without_a_tokenizer_says_what_to_give(called, published, tmp_path):
