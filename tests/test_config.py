@@ -170,6 +170,7 @@ def test_a_config_of_an_earlier_version_decays_the_gammas_that_it_did():
         ({'train__survival': 0.5, 'model__block': 'plain'}, 'survival=0.5 has no use with'),
         ({'data__label_noise': 1.0}, r'must be in \[0\.0, 1\.0\)'),
         ({'train__steps': 20, 'train__warmup': 20}, 'the whole run of 20'),
+        ({'train__optimizer': 'adamw', 'train__momentum': 1.0}, 'give less than 1'),
     ],
 )
 def test_a_run_that_cannot_be_is_refused(values, message):

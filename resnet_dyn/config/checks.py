@@ -160,6 +160,11 @@ def check_train(config: tree.Config) -> None:
             f'config.train.decay_gammas={train.decay_gammas} has no use with '
             'config.train.weight_decay=0: give a weight decay, or leave it out'
         )
+    if train.optimizer == 'adamw' and train.momentum == 1:
+        raise errors.ConfigError(
+            f'config.train.momentum={train.momentum} is, with config.train.optimizer=adamw, of a '
+            'mean of gradients, which at 1 takes none of them: give less than 1 (0.9)'
+        )
     if train.steps and train.warmup >= train.steps:
         raise errors.ConfigError(
             f'config.train.warmup={train.warmup} steps are the whole run of {train.steps}, which '
