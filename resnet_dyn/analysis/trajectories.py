@@ -106,6 +106,7 @@ def follow(
                     visit.add(name, *found, origin, network)
                     if workdir is not None and keep and processes.is_lead():
                         visit.save(name, workdir, network)
+        subject = measure = None  # the networks of the next steps take their place in memory
         yield from (visit.done(requests) for visit in visits)
 
 

@@ -1,6 +1,8 @@
 """Networks followed over their steps: what serves is kept, what is damaged or lost is said."""
 
+import gc
 import shutil
+import weakref
 from typing import NamedTuple
 
 import numpy as np
@@ -231,6 +233,27 @@ def net(gamma):
 
     stem = {'gammas': {'norm': {'gamma': np.array([gamma])}}}
     return stack.ResidualStack(stem, (), (), None, None)
+
+
+class Anew(Given):
+    """Another network at each step, which asks whether the one before is still there."""
+
+    steps = (0, 1, 2)
+
+    def __init__(self):
+        self._before = None
+
+    def subject(self, step, looks=True):
+        gc.collect()
+        assert self._before is None or self._before() is None
+        nets = (net([1.0, step]),)
+        self._before = weakref.ref(nets[0])
+        return subjects.Subject(nets, subjects.numbered(1, 0), None, subjects.Origin(step))
+
+
+def test_the_networks_of_a_step_are_let_go_before_the_next_ones_are_taken():
+    visits = trajectories.follow(Anew(), {'norm': request(seen := [])}, EFFORT)
+    assert [visit.step for visit in visits] == seen == [0, 1, 2]
 
 
 def test_a_network_that_is_not_finite_is_a_row_of_nan_with_its_reason(tmp_path):
