@@ -13,7 +13,7 @@ Products are of the highest precision there, and so they are here.
 import collections
 import functools
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -152,17 +152,16 @@ def _lesions(subject, effort, mesh: Mesh, target) -> tuple[float, Iterator[_Call
     busiest = max((part for part, _ in parts), key=lambda part: part.evaluations)
     walks = [len(walk.labels) for walk in effort_lib.walks(subject, effort)]
     sizes = collections.Counter(part for size in walks for part in scores.dealt(size, shards))
-    shape = subject.examples.inputs.shape[1:]
     held, calls = [], []
     for size, often in sorted(sizes.items(), reverse=True):
         whole = size % shards > 0
         here = placement.places_of_masks(mesh, whole=whole)[0]
         share = size if whole else size // shards
-        mine, images = _images(share, shape), _images(size, shape)
+        (mine, _), (images, labels) = (_given(subject.examples, n) for n in (share, size))
         fit = prefix_walk.fit(net, mine, busiest, budget=int(target.memory / 2))
         scored = scores.Scores(metrics.functions_of(('loss', 'error')), None)
         known, h_0 = jax.eval_shape(prefix_programs.enter, net, images)
-        labels, own = jax.ShapeDtypeStruct((size,), np.int32), np.arange(busiest.leaves)
+        own = np.arange(busiest.leaves)
         recorded = _Recorded(net, known, here)
         for _ in prefix_walk.walk_part(
             known, h_0, labels, busiest, scored, fit.width, own, recorded
@@ -173,8 +172,14 @@ def _lesions(subject, effort, mesh: Mesh, target) -> tuple[float, Iterator[_Call
     return max(held), itertools.chain(*calls)
 
 
-def _images(number: int, shape: Sequence[int]) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct((number, *shape), np.float32)
+def _given(examples, number: int) -> tuple[jax.ShapeDtypeStruct, jax.ShapeDtypeStruct]:
+    """Inputs and labels of so many examples as networks are given them: tokens stay tokens."""
+    inputs, labels = examples.inputs, examples.labels
+    dtype = np.int32 if labels.ndim > 1 else np.float32
+    return (
+        jax.ShapeDtypeStruct((number, *inputs.shape[1:]), dtype),
+        jax.ShapeDtypeStruct((number, *labels.shape[1:]), np.int32),
+    )
 
 
 class _Recorded:
@@ -257,8 +262,7 @@ def _paths(subject, effort, mesh: Mesh, target) -> tuple[float, Iterator[_Call]]
 
 def _dealt(function, subject, size: int, key, static, effort, mesh: Mesh) -> jax.stages.Lowered:
     """The program of one turn of `effort.totals`, for jobs of `size` examples."""
-    images = _images(size, subject.examples.inputs.shape[1:])
-    labels = jax.ShapeDtypeStruct((size,), np.int32)
+    images, labels = _given(subject.examples, size)
     if effort.mesh is None:
         given = (subject.stacks[0], images, labels) + (() if key is None else (key,))
         return function.lower(*_put(given, mesh, placement.WHOLE), **static)

@@ -125,6 +125,22 @@ def test_paths_on_several_devices_are_the_programs_of_a_run_and_as_many_calls(
     assert {(one.name, share): calls for one, share, calls in rows} == called
 
 
+@pytest.mark.parametrize('what', ['lesions', pytest.param('paths', marks=pytest.mark.slow)])
+def test_a_language_model_is_looked_at_by_its_tokens(what):
+    values = {
+        'model.family': 'transformer',
+        'model.depth': 2,
+        'model.width': 8,
+        'data.name': 'text',
+        'data.length': 6,
+        'data.train_size': 16,
+        'data.test_size': 8,
+        'train.batch_size': 4,
+    }
+    plan = kernels.make(what, config.parse(values), target(1), report=lambda line: None)
+    assert plan.examples == 8 and all(one.memory for one in plan.programs)
+
+
 def test_its_text_and_its_refusal(alone):
     text = notes.of_kernels(alone)
     assert 'single blocks deleted' in text and 'no least time is given' in text
