@@ -194,9 +194,17 @@ def _is_encoder(config: Mapping[str, Any]) -> bool:
     return config.get('model_type') in ENCODERS
 
 
+def _takes_tokens(opened: pretrained.Opened) -> bool:
+    try:
+        opened.inputs(np.zeros((1, 1), int))
+    except errors.PretrainedError:
+        return False
+    return True
+
+
 def _examples(opened: pretrained.Opened, folder, asked: Asked):
     """(examples, what they are, numbers of outputs an example)."""
-    if 'vocab_size' not in opened.config:
+    if not _takes_tokens(opened):
         return _images(opened, folder, asked)
     if asked.images is not None:
         raise errors.AnalysisError(
@@ -206,21 +214,22 @@ def _examples(opened: pretrained.Opened, folder, asked: Asked):
     sequences = _sequences(opened, folder, asked, asked.length + (not encodes))
     if encodes:
         tokens_BT, mask_BT, source = sequences
-        labels, outputs = np.arange(len(tokens_BT)), opened.config['hidden_size']
+        labels = np.arange(len(tokens_BT))
         question = (
             'an encoder is asked which of them it is given, by the mean of its last hidden states '
             f'(cosine over {retrieval.TEMPERATURE})'
         )
     else:
         tokens_BT, mask_BT, labels = texts.next_tokens(sequences)
-        source, outputs = sequences.source, opened.config['vocab_size']
+        source = sequences.source
         question = 'every token is asked for the next one'
     source = f'{texts.said(tokens_BT, mask_BT, source)}; {question}'
     inputs = jax.tree.map(jax.numpy.asarray, opened.inputs(tokens_BT, mask_BT))
     mask = None if mask_BT.all() else jax.numpy.asarray(mask_BT)
     labels = jax.numpy.asarray(labels)
     examples = subjects.Examples(inputs, labels, mask, asked.seed)
-    return examples, source, tokens_BT.shape[1] * outputs
+    one = stack_lib.output_shape(opened.net, examples.first(1))
+    return examples, source, int(np.prod(one.shape))
 
 
 def _sequences(opened, folder, asked: Asked, length: int) -> texts.Sequences:

@@ -6,10 +6,12 @@ import shutil
 
 import numpy as np
 import pytest
+from published import write
 from safetensors.numpy import load_file, save_file
 
 from resnet_dyn import pretrained
 from resnet_dyn.analysis import archive
+from resnet_dyn.analysis import published as published_networks
 from resnet_dyn.kernels import lesions, masks
 from resnet_dyn.reports import measures
 
@@ -129,6 +131,16 @@ def test_a_folder_that_cannot_be_opened_is_said_and_the_other_steps_go_on(
     assert re.search(f'step +500: LOST. {broken} lacks', out)
     found = archive.read(tmp_path / 'w', 'influence', measures.MEASURES['influence'].record)
     assert [int(one.record.step) for one in found] == [100, 1000]
+
+
+def test_what_the_config_leaves_to_its_layout_changes_nothing(tmp_path):
+    config = {'model_type': 'gpt2', 'n_embd': 4, 'n_layer': 1, 'n_head': 2, 'n_positions': 8}
+    folder = write(tmp_path / 'plain', config)  # vocab_size is that of GPT-2
+    np.save(tmp_path / 'tokens.npy', np.full((2, 5), 50256))
+    asked = published_networks.Asked(tokens=str(tmp_path / 'tokens.npy'), number=999)
+    found = published_networks.Folders([str(folder)], asked)
+    assert 'every token is asked for the next one' in found.source
+    assert found.at_once == published_networks.LOGITS // (4 * 50257)
 
 
 def test_folders_of_other_configs_are_refused_by_what_differs(called, published, tmp_path):
