@@ -62,10 +62,10 @@ $(TPU)/.installed: pyproject.toml constraints.txt
 numbers: env     ## the table and the pictures of the README, from what stands in build/
 	$(BIN)/python -m launch.numbers --workdir=build
 
-test: lint       ## ruff, the layering test and the whole suite
+test: lint       ## ruff, the layering test and the suite, but for what is slow
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-slow: env        ## the tests that take minutes
+slow: env        ## the tests that take minutes, or stand beside a quick one of their kind
 	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(BIN)/python -m pytest -m slow
 
 parity: $(PARITY)/.installed  ## published layouts beside the libraries they come from (torch, transformers)
