@@ -59,8 +59,8 @@ def test_the_rows_say_what_was_measured(raced, tmp_path):
     results.write(tmp_path / 'benchmarks', 'hooks', numbers, seconds=1.0)
     first, second, worst, peak = readme_rows.benchmark_hooks(tmp_path)
     assert (
-        'all of three of a GPT-2 of 3 layers, width 5, 2 x 4 tokens, `width=16`, 1 core'
-        in first.claim
+        'all of three of a GPT-2 of 3 layers, width 5, vocabulary 7, 2 x 4 tokens, `width=16`, '
+        '1 core' in first.claim
     )
     assert "PyTorch's loop that leaves deleted blocks out" in second.claim
     assert (worst.number, worst.n, peak.number) == ('0.001', '8 masks', '1.01')

@@ -40,6 +40,7 @@ def test_a_full_disk_leaves_what_stood_there_and_is_said_with_the_file(tmp_path,
     monkeypatch.setattr(figure1, '_series', lambda record: ())
     monkeypatch.setattr(pictures, 'which', lambda *_: '')
     monkeypatch.setattr(closing, '_note', lambda *_: '')
+    monkeypatch.setattr(closing, '_lines', lambda *_: [])
     monkeypatch.setattr(records, 'provenance', lambda **_: {})
     if name == 'tables/singles.txt':  # written after its .csv
         monkeypatch.setattr(tables, 'write_csv', lambda *_: None)

@@ -72,7 +72,7 @@ def test_flags_of_every_type_arrive_in_the_config(parsed):
     [
         ('--config.model.dept=20', 'Did you mean: config.model.depth'),
         ('--config.data.name=cifar', "did you mean 'cifar10'"),
-        ('--config.model.norm=layer', 'must be one of batch, rms, none'),
+        ('--config.model.norm=layer', 'take one of batch, rms, none'),
         ('--config.train.batch_size=0', 'not a positive integer'),
         ('--config.train.momentum=1.5', r'in the range \[0.0, 1.0\]'),
         ('--config.seeds=many', 'many'),

@@ -152,7 +152,8 @@ def test_batch_statistics_are_those_of_exactly_these_inputs():
         logits, _ = model.apply(variables, x, train=True, mutable=['batch_stats'])
         return stack.apply(whole, x, jnp.ones(6)), logits
 
-    np.testing.assert_allclose(*run(whole, variables), rtol=1e-5, atol=1e-5)
+    # two programs' order of sums, divided by the deviations of 4 examples
+    np.testing.assert_allclose(*run(whole, variables), rtol=1e-4, atol=5e-5)
     with pytest.raises(ValueError, match='batch of 1'):
         stack.apply(whole, x[:1], jnp.ones(6))
 
