@@ -23,7 +23,7 @@ def draw(record, found):
     _by_size(sizes, kept_M, error_M)
     k = np.arange(L + 1)
     sizes.plot(k, 100 * found.best_error_K, 's-', color=style.VERMILION, markersize=4, label=BEST)
-    sizes.axhline(100 * found.whole_odd, color=style.INK, linestyle=':', label=WHOLE)
+    sizes.axhline(100 * found.whole_other, color=style.INK, linestyle=':', label=WHOLE)
     sizes.set(title='Error of retrieval by size', ylabel='error (%)', xlabel='blocks kept')
     _by_size(ranks, kept_M, record.rank_correlation_M)
     ranks.set(title='Similarities by size', ylabel='rank correlation with the whole network')
