@@ -54,6 +54,7 @@ def test_an_epoch_has_each_example_at_most_once_and_orders_differ_by_epoch_and_s
     assert not np.array_equal(found[0], found[1]) and not np.array_equal(found[0], other)
 
 
+@pytest.mark.slow
 def test_a_stream_begun_in_the_middle_goes_on_with_worker_processes_and_names_a_dead_one(load):
     stream = load().train
     whole = some(stream, 0, 8)

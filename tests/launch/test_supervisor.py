@@ -106,6 +106,7 @@ def test_an_error_of_the_lead_is_said_once_and_in_its_own_words(run, capsys, mon
     assert (said.out, said.err) == ('a run of 2\n', 'python -m launch.train: no such folder\n')
 
 
+@pytest.mark.slow
 def test_the_time_that_the_others_had_is_said_as_it_was(run, tmp_path, capsys):
     stays = f'signal.signal(signal.SIGTERM, signal.SIG_IGN); {HERE}; time.sleep(60)'
     assert run(stays, WAITS_HERE, stop=all_here(tmp_path)) == main.STOPPED

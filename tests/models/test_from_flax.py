@@ -184,6 +184,7 @@ def test_the_next_checkpoint_of_a_module_made_anew_compiles_nothing(transformers
     assert (foreign_check._run._cache_size(), foreign_check._apply._cache_size()) == before
 
 
+@pytest.mark.slow
 def test_networks_of_several_seeds_are_one_stack(transformers):
     nets = [net for _, net in transformers]
     together = jax.jit(stack.apply)(stack.over_seeds(nets), TOKENS, jnp.ones(3))
@@ -287,6 +288,7 @@ class Chain(nn.Module):
         return nn.Dense(2, name='out')(h)
 
 
+@pytest.mark.slow
 def test_path_parts_of_a_foreign_module_sum_to_its_gradient():
     module = Chain()
     variables = drawn(module, 0, INPUTS)

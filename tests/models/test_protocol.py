@@ -212,6 +212,7 @@ def vectors(x, over, mask):
     return (x * mask[..., None]).reshape(len(x), -1)
 
 
+@pytest.mark.slow_but('True-example', 'True-token', 'True-last')
 @pytest.mark.parametrize('over', influence.OVER)
 @pytest.mark.parametrize('masked', [True, False])
 def test_influence_is_of_the_vectors_that_count(over, masked):

@@ -135,6 +135,7 @@ def test_every_point_of_a_pure_model_brings_its_antipode(r, sign):
         assert points.indices_N[same] == (index if sign == 1 else 5 - index)
 
 
+@pytest.mark.slow
 def test_descent_ends_in_a_minimum_that_the_search_knows():
     mixture = {2: 0.5, 3: 0.5}
     points, tensors = _search(mixture, 6, 3)

@@ -44,6 +44,7 @@ def test_descent_along_sampled_paths_agrees_in_law_with_dense_tensors():
         assert np.abs(z).max() < 4, f'{z} standard errors'
 
 
+@pytest.mark.slow
 def test_energies_and_gradients_on_a_fixed_path_have_their_covariances():
     """Two points and two mixtures: the cross-covariance has the amplitudes' products in it."""
     draws = 2500

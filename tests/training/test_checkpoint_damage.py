@@ -221,6 +221,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 def test_kill_9_in_the_middle_of_saves_loses_nothing_that_was_said_to_be_done(tmp_path):
     rng = np.random.default_rng(0)
     program, last = ENDLESS.format(tests=str(pathlib.Path(__file__).parent)), 0

@@ -56,6 +56,7 @@ def both(tiny):
         return make(dataset), make(streamed), streamed.train
 
 
+@pytest.mark.slow
 def test_a_streamed_run_is_a_resident_one_where_the_orders_agree(both):
     found = []
     for programs in both[:2]:

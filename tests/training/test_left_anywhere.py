@@ -110,6 +110,7 @@ def test_a_run_left_at_any_moment_goes_on_in_the_same_bits(tiny, tmp_path, peace
     assert at > 50 and steps == set(range(8))
 
 
+@pytest.mark.slow
 def test_a_run_left_at_every_start_ends_in_the_same_bits(tiny, tmp_path):
     cfg, starts, due = tiny(CHANGES | {'seeds': 2, 'train.steps': 12}), itertools.count(), set()
     assert train(cfg, tmp_path / 'peace', lambda line: None).finished

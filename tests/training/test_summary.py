@@ -89,6 +89,7 @@ def test_where_mean_and_median_part_both_are_said_and_the_narrowest_unit(
     assert len(_closing(tmp_path, cfg, found)) == 1, 'a run of an earlier version'
 
 
+@pytest.mark.slow
 def test_a_test_example_that_carries_the_loss_is_seen(tmp_path):
     """The first feature is 0 in training, and 10,000 in two of 70 test examples, of two classes."""
     rng = np.random.default_rng(0)
