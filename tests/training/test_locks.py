@@ -142,9 +142,18 @@ def test_of_many_that_find_a_silent_holder_one_alone_gets_it(tmp_path):
         thread.start()
     for thread in threads:
         thread.join()
-    assert (len(held), len(refused)) == (1, 7)
-    held[0].check()
-    held[0].close()
+    # one that takes over may put another's file aside for a moment, in which a third comes: then the
+    # second learns it at its next check, before it writes anything
+    standing = []
+    for holder in held:
+        try:
+            holder.check()
+            standing.append(holder)
+        except errors.RunError as error:
+            refused.append(error)
+    assert (len(standing), len(refused)) == (1, 7)
+    for holder in held:
+        holder.close()
 
 
 @pytest.mark.usefixtures('without_locks', 'elsewhere')
