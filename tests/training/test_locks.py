@@ -142,8 +142,8 @@ def test_of_many_that_find_a_silent_holder_one_alone_gets_it(tmp_path):
         thread.start()
     for thread in threads:
         thread.join()
-    # one that takes over may put another's file aside for a moment, in which a third comes: then the
-    # second learns it at its next check, before it writes anything
+    # one that takes over may put another's file aside for a moment, in which a third comes: then
+    # the second learns it at its next check, before it writes anything
     standing = []
     for holder in held:
         try:
