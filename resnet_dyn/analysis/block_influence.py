@@ -61,11 +61,11 @@ def cost(L: int, options=None) -> effort_lib.Cost:
 
 @functools.partial(jax.jit, static_argnames='over')
 def _sums(stack, inputs, labels, mask, over):
-    """Sums of all means, and the number of vectors that they are over."""
+    """Sums of all means by their weights, and the weight."""
 
     def loss(logits):
         return metrics.cross_entropy(logits, labels).sum()
 
     found = influence.measure(stack, inputs, loss, over, mask)
-    count = len(labels) if over != 'token' or mask is None else mask.sum()
+    count = influence.count(len(labels), over, mask)
     return *(mean * count for mean in found), jnp.asarray(count, float)

@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from resnet_dyn import fields
+from resnet_dyn.analysis import depth_use as depth_use_lib
 from resnet_dyn.analysis import effort as effort_lib
 from resnet_dyn.analysis import subjects
 from resnet_dyn.kernels import depth_curves, depth_use, masks
@@ -114,8 +115,7 @@ def cost(L: int, options: Options) -> effort_lib.Cost:
 
 def sign_change(cosine_U) -> float:
     """The last layer, from 0, that is below 0 before one that is not; NaN where there is none."""
-    changes = np.flatnonzero((cosine_U[:-1] < 0) & (cosine_U[1:] >= 0))
-    return float(changes[-1]) if changes.size else np.nan
+    return depth_use_lib.sign_change(cosine_U) - 1
 
 
 def passed(curve_V, threshold: float) -> float:

@@ -106,11 +106,9 @@ def measure(
     )
 
 
-def count(examples: int, over: str = 'example', mask=None, tokens: int = 1) -> int:
-    """The number of vectors that a mean over so many examples, of so many tokens each, takes."""
-    if over != 'token':
-        return examples
-    return examples * tokens if mask is None else int(np.asarray(mask, bool).sum())
+def count(examples: int, over: str = 'example', mask=None):
+    """What a mean over so many examples weighs beside that of others: tokens, where some count."""
+    return examples if over != 'token' or mask is None else mask.sum()
 
 
 class _Look(NamedTuple):
