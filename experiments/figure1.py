@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments import study, words
+from experiments import figures, study, words
 from resnet_dyn import config, errors, records
 from resnet_dyn.analysis import depth_measures, trajectories
 from resnet_dyn.plots import figure1 as picture
@@ -76,15 +76,6 @@ class Figure1(NamedTuple):
     fast: np.ndarray
 
 
-class Result(NamedTuple):
-    """What came of it: whether all is done, the files, and the findings in words."""
-
-    finished: bool
-    files: tuple[pathlib.Path, ...] = ()
-    findings: tuple[str, ...] = ()
-    diverged: tuple[str, ...] = ()  # trainings of which networks are left out
-
-
 def trainings(fast: bool = False, changes: Mapping[str, Any] | None = None) -> study.Study:
     """The trainings behind the figure: 'gammas' for (d), 'norms-...' for (e); `fast`: '..._fast'.
 
@@ -116,7 +107,7 @@ def run(
     changes: Mapping[str, Any] | None = None,
     stop: Callable[[], bool] = lambda: False,
     report: Callable[[str], None] = print,
-) -> Result:
+) -> figures.Result:
     """Trains what is not trained yet in `workdir/runs/`, and writes the figure and its numbers.
 
     Files: figure1.png, .pdf, .npz (the record with its provenance) and .csv (means over seeds);
@@ -129,7 +120,7 @@ def run(
         report(f'{name}: {one.seeds} networks, {_steps(one):,} steps; {_words(one)}')
     trained = study.run(planned, workdir, stop=stop, report=report)
     if not trained.finished:
-        return Result(False)
+        return figures.Result(False)
     report(study.table(trained.rows))
     if trained.failed:
         raise errors.NotFiniteError(
@@ -144,7 +135,7 @@ def run(
     with style.context():
         files += style.save(picture.draw(record), stem)
     diverged = tuple(f'{name}: {which}' for name, which in trained.diverged.items())
-    return Result(True, tuple(files), tuple(_findings(record)), diverged)
+    return figures.Result(True, tuple(files), tuple(_findings(record)), diverged)
 
 
 def measure(folders: Sequence, made: Sequence[config.Config], fast: bool) -> Figure1:

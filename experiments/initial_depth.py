@@ -27,7 +27,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import words
+from experiments import figures, words
 from resnet_dyn import config, errors, records
 from resnet_dyn.models import branch_scales, presets, stack
 from resnet_dyn.plots import initial_depth as picture
@@ -89,22 +89,13 @@ class InitialDepth(NamedTuple):
     fast: np.ndarray  # ()
 
 
-class Result(NamedTuple):
-    """What came of it, as of all figures."""
-
-    finished: bool
-    files: tuple[pathlib.Path, ...] = ()
-    findings: tuple[str, ...] = ()
-    diverged: tuple[str, ...] = ()
-
-
 def run(
     workdir,
     fast: bool = False,
     changes: Mapping[str, Any] | None = None,
     stop: Callable[[], bool] = lambda: False,
     report: Callable[[str], None] = print,
-) -> Result:
+) -> figures.Result:
     """Measures all cases and writes the picture and its numbers; nothing is kept until the end.
 
     Files: initial_depth.png, .pdf, .npz (the record with its provenance) and .csv; with `fast`,
@@ -120,13 +111,13 @@ def run(
         cases, widths, depths = (*PLAIN, SCALED[0], SCALED[3]), WIDTHS[:1], (10, 54)
     record = measure(cases, widths, depths, SEEDS, EXAMPLES, stop, report)
     if record is None:
-        return Result(False)
+        return figures.Result(False)
     record = record._replace(fast=np.array(fast))
     stem = pathlib.Path(workdir) / ('initial_depth_fast' if fast else 'initial_depth')
     origin = records.provenance(seed=0)
     files = [records.save(f'{stem}.npz', record, origin), _write_csv(f'{stem}.csv', record)]
     files += style.save(picture.draw(record), stem)
-    return Result(True, tuple(files), tuple(_findings(record)))
+    return figures.Result(True, tuple(files), tuple(_findings(record)))
 
 
 def measure(

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments import study, words
+from experiments import figures, study, words
 from experiments.dynamics import looks
 from resnet_dyn import config, errors, records
 from resnet_dyn.analysis import archive, intervals, summaries
@@ -89,15 +89,6 @@ class Transformer(NamedTuple):
     fast: np.ndarray
 
 
-class Result(NamedTuple):
-    """What came of it: whether all is done, the files, and the findings in words."""
-
-    finished: bool
-    files: tuple[pathlib.Path, ...] = ()
-    findings: tuple[str, ...] = ()
-    diverged: tuple[str, ...] = ()  # trainings of which networks are left out
-
-
 def trainings(fast: bool = False, changes: Mapping[str, Any] | None = None) -> study.Study:
     """The two trainings; `changes` by dotted path are made to both, but for the scaling.
 
@@ -120,7 +111,7 @@ def run(
     changes: Mapping[str, Any] | None = None,
     stop: Callable[[], bool] = lambda: False,
     report: Callable[[str], None] = print,
-) -> Result:
+) -> figures.Result:
     """Trains and measures what is not there in `workdir/runs/`, and writes the figure and numbers.
 
     Files: transformer.png, .pdf, .npz (the record with its provenance) and .csv; with `fast`,
@@ -137,7 +128,7 @@ def run(
 
     trained = study.run(planned, workdir, look, stop, report)
     if not trained.finished:
-        return Result(False)
+        return figures.Result(False)
     report(study.table(trained.rows))
     if trained.failed:
         raise errors.NotFiniteError(
@@ -153,7 +144,7 @@ def run(
         files += style.save(picture.draw(record), stem)
     diverged = tuple(f'{name}: {which}' for name, which in trained.diverged.items())
     findings = tuple(f'{claim}: {number}' for claim, number in numbers(record))
-    return Result(True, tuple(files), findings, diverged)
+    return figures.Result(True, tuple(files), findings, diverged)
 
 
 def measure(folders: Sequence, one: config.Config, fast: bool) -> Transformer:

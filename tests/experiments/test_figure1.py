@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tiny
 
-from experiments import figure1, study, words
+from experiments import figure1, figures, study, words
 from resnet_dyn import errors, records
 
 pytestmark = pytest.mark.usefixtures('shared_programs')
@@ -39,7 +39,7 @@ class Interruption:
     def stop(self) -> bool:
         return self._reached
 
-    def run(self, workdir) -> figure1.Result:
+    def run(self, workdir) -> figures.Result:
         return figure1.run(workdir, True, TINY, self.stop, self.report)
 
 
@@ -123,7 +123,7 @@ def test_made_again_it_trains_nothing_and_finds_the_same(made):
 @pytest.mark.slow
 def test_stopped_in_the_second_training_and_cut_in_the_third_it_finds_the_same(made, tmp_path):
     stopped = Interruption(2, 'step 3/8')
-    assert stopped.run(tmp_path) == figure1.Result(False)
+    assert stopped.run(tmp_path) == figures.Result(False)
     assert 'stopped at step 3 of 8' in stopped.lines[-1]
     assert not list(tmp_path.glob('figure1*'))
 
