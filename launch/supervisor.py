@@ -38,6 +38,7 @@ _AFTER_STOP = 5.0  # the same after a signal
 _BLAME = 3.0  # seconds in which a better culprit may show than one who left for another's sake
 _POLL = 0.05
 _LAST = 12  # lines shown of a log
+_NOT_BEGUN = 'stopped by a signal before the processes had begun: start again to go on'
 
 Command = Callable[[int, str], Sequence[str]]
 
@@ -74,6 +75,9 @@ def run(
         if first is None:
             team.show()
             return next(end.status for end in ends if end.number == 0)
+        if team.ended_before_it_began(first):
+            main.say(_NOT_BEGUN)
+            return main.STOPPED
         said = team.obituary(first)
         again = restart < max_restarts and worth_again(first) and not stop()
         if not again:
@@ -122,17 +126,17 @@ class _Team:
         self._children: list[subprocess.Popen] = []
         self._from = [log.stat().st_size if log.exists() else 0 for log in self._logs]
         self._shown = _Tail(self._logs[0], self._from[0])
-        self._patience = _AFTER
+        self._patience, self._stopping = _AFTER, False
         for i in range(number):
             self._children.append(self._start(command(i, self._port.address), devices(i), i))
 
     def wait(self, stop: Callable[[], bool]) -> list[End]:
         """The ends of the processes in their order, those alone that came before all is lost."""
         ends: list[End] = []
-        first_at, stopping = None, False
+        first_at = None
         while len(ends) < len(self._children):
-            if stop() and not stopping:
-                stopping = True
+            if stop() and not self._stopping:
+                self._stopping = True
                 self._signal(signal.SIGTERM)
             new = self._ended(ends)
             now = time.monotonic()
@@ -144,7 +148,7 @@ class _Team:
                 self.show()
             if any(end.status != LEFT and end.status != -signal.SIGABRT for end in bad):
                 break
-            self._patience = _BLAME if bad else _AFTER_STOP if stopping else _AFTER
+            self._patience = _BLAME if bad else _AFTER_STOP if self._stopping else _AFTER
             if first_at is not None and now - first_at > self._patience:
                 break
             time.sleep(_POLL)
@@ -163,12 +167,16 @@ class _Team:
             child.wait()
         self._port.close()
 
+    def ended_before_it_began(self, end: End) -> bool:
+        """Whether the signal that was passed on met a process in which nobody heard it yet.
+
+        Process 0 has then said nothing, for it waits for all before it does.
+        """
+        return self._stopping and end.status == -signal.SIGTERM and not self._lines(0)
+
     def obituary(self, end: End) -> str:
         """Who died, how, and the last lines of its log."""
-        log = self._logs[end.number]
-        with open(log, 'rb') as file:
-            file.seek(self._from[end.number])
-            lines = file.read().decode(errors='replace').splitlines()[1:]
+        log, lines = self._logs[end.number], self._lines(end.number)
         last = collections.deque((line for line in lines if line.strip()), _LAST)
         said = f'The last lines of {log}: {" | ".join(last)}' if last else f'{log} has no line'
         count = len(self._children)
@@ -201,6 +209,12 @@ class _Team:
                 env=environment,
                 start_new_session=True,  # a terminal's Ctrl-C comes to the supervisor alone
             )
+
+    def _lines(self, number: int) -> list[str]:
+        """What a process has said since it was started."""
+        with open(self._logs[number], 'rb') as file:
+            file.seek(self._from[number])
+            return file.read().decode(errors='replace').splitlines()[1:]
 
     def _ended(self, known: Sequence[End]) -> list[End]:
         there = {end.number for end in known}

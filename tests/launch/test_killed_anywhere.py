@@ -92,14 +92,15 @@ class Job(NamedTuple):
         return [Event(int(w[0]), float(w[1]), w[2], w[3], tuple(map(int, w[4:]))) for w in words]
 
     def now(self):
-        """What goes on: what has begun last and not ended."""
-        going = []
-        for event in self.events():
+        """What goes on: what has begun last and not ended; of a start the end is not known."""
+        going, events = [], self.events()
+        for event in events:
             if event.what == 'begins':
                 going.append(event.phase)
             elif event.phase in going:
                 going.remove(event.phase)
-        return going[-1] if going else 'between'
+        later = any(event.phase != 'start' for event in events)
+        return 'between' if not going or (going[-1] == 'start' and later) else going[-1]
 
 
 class Count(NamedTuple):

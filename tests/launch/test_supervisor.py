@@ -117,6 +117,17 @@ def test_a_signal_goes_to_all_and_what_they_say_of_it_is_the_end(run, tmp_path):
     assert run(WAITS_HERE, WAITS_HERE, stop=all_here(tmp_path)) == main.STOPPED
 
 
+def test_a_signal_that_kills_one_before_the_lead_has_spoken_stops_all_and_later_is_a_failure(
+    run, tmp_path, capsys
+):
+    deaf = 'time.sleep(60)'
+    assert run(deaf, deaf, stop=lambda: True) == main.STOPPED
+    said = capsys.readouterr()
+    assert (said.out.count('before the processes had begun'), said.err) == (1, '')
+    assert run(f'{HERE}; {deaf}', f'{HERE}; {deaf}', stop=all_here(tmp_path)) == main.FAILED
+    assert '(killed by SIGTERM)' in capsys.readouterr().err
+
+
 def test_each_has_the_same_address_of_this_machine_and_each_start_another(run, tmp_path):
     run('print(address)', 'print(address)')
     run('print(address)', 'print(address)')
