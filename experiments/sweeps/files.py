@@ -78,8 +78,8 @@ def _stray(name: str, value: Any) -> str:
     """What stands at the top of a file and is no table of a sweep."""
     if isinstance(value, Mapping):
         return (
-            f'the table [{name}], and a sweep has [grid] or [list]{fields.nearest(name, KINDS)}. '
-            'Keys stand below that, in quotes, as in "config.model.depth" = [4, 5]'
+            f'the table [{name}], and a sweep has [grid] or [list], with keys below it, in quotes, '
+            f'as in "config.model.depth" = [4, 5]{fields.nearest(name, KINDS)}'
         )
     return f'{name!r} outside of a table: write [grid] or [list] above it'
 
@@ -94,9 +94,10 @@ def _column(key: str, values: Any) -> list[Any]:
         )
     known = {f'{PREFIX}{leaf.path}': leaf for leaf in config.leaves()}
     if key not in known:
+        word = key.lstrip('-')
         raise errors.ConfigError(
-            f'there is no flag --{key.lstrip("-")}{fields.nearest(key.lstrip("-"), known)}'
-            f'{" (keys have no dashes)" if key.startswith("-") else ""}'
+            f'there is no flag --{word} of a field of the config, and runs of a sweep differ in '
+            f'nothing else{fields.nearest(word, known)}{" (keys have no dashes)" * (word != key)}'
         )
     if not isinstance(values, list):
         raise errors.ConfigError(

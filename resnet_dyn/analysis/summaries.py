@@ -1,7 +1,7 @@
 """Single numbers of a record, one for each network (S,): for tables and for the README.
 
-A network that is not finite stays so: NaN. Shares of nothing are 0: of the energy where no gradient
-comes back, of the variance where no block does anything.
+A network that is not finite stays so: NaN. Shares of nothing are NaN too: of the energy where no
+gradient comes back, of the variance where no block does anything.
 """
 
 from typing import NamedTuple

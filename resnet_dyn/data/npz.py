@@ -155,7 +155,7 @@ def _labels(name: str, labels: np.ndarray) -> np.ndarray:
         raise errors.DataError(
             f'{name} is {labels.dtype} of shape {labels.shape}: it must be integers of shape (N,); '
             'one-hot labels become that by .argmax(-1), a column of them by [:, 0], whole numbers '
-            'by .astype(np.int32)'
+            'by .astype(np.int32), names by np.unique(names, return_inverse=True)[1]'
         )
     if labels.size and labels.min() < 0:
         raise errors.DataError(

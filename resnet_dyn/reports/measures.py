@@ -116,7 +116,7 @@ MEASURES: dict[str, Measure] = {
                 'two deleted, mean',
                 lambda r: 100 * summaries.pair_errors(r).mean(-1),
                 '.2f',
-                'error (%) without two blocks, mean over all pairs',
+                'error (%) without two blocks, mean over all pairs; of one block alone, without it',
             ),
         ),
         text='loss and error without any two blocks: which ones stand in for one another',

@@ -197,6 +197,7 @@ MISTAKES = {
         {'train_labels': lambda a: np.eye(3, dtype=int)[a]},
         r'train_labels is int64 of shape \(12, 3\).*argmax',
     ),
+    'names_as_labels': ({'train_labels': lambda a: np.array(list('abc'))[a]}, 'names by np.unique'),
     'floating_labels': ({'test_labels': lambda a: a + 0.5}, 'test_labels is float64.*astype'),
     'negative_labels': ({'train_labels': lambda a: a - 1}, 'train_labels has the label -1'),
     'labels_from_one': (

@@ -41,7 +41,7 @@ def test_a_grid_is_all_combinations_and_a_list_goes_side_by_side(rows):
     [
         (f'[grid]\n{DEPTHS}[list]\n{SEEDS}', 'both [grid] and [list]: keep one'),
         ('', 'neither [grid] nor [list]: it needs one'),
-        (f'[grids]\n{DEPTHS}', "the table [grids], .*did you mean 'grid'?"),
+        (f'[grids]\n{DEPTHS}', "the table [grids], .*in quotes, .*; did you mean 'grid'?"),
         (DEPTHS, "'config.model.depth' outside of a table: write [grid] or [list] above"),
         ('[grid]\n', '[grid] is empty'),
         (f'[[grid]]\n{DEPTHS}', 'grid is no table'),
@@ -54,7 +54,7 @@ def test_a_grid_is_all_combinations_and_a_list_goes_side_by_side(rows):
         ('[grid]\n"config.model.dept" = [4]\n', "did you mean 'config.model.depth'?"),
         ('[grid]\n"model.depth" = [4]\n', "did you mean 'config.model.depth'?"),
         ('[grid]\n"--config.model.depth" = [4]\n', "'config.model.depth'? (keys have no dashes)"),
-        ('[grid]\n"workdir" = ["a"]\n', 'there is no flag --workdir'),
+        ('[grid]\n"workdir" = ["a"]\n', '--workdir of a field of the config'),
         ('[grid]\n"config.model.depth" = ["4"]\n', "config.model.depth='4' is not a whole number"),
         ('[grid]\n"config.model.depth" = [4, 5.5]\n', '5.5 is not a whole number'),
         ('[grid]\n"config.model.depth" = [[4, 5]]\n', '[4, 5] is not a whole number'),
