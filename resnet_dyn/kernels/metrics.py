@@ -166,7 +166,10 @@ def can_be_cut(functions, output, labels) -> bool:
 
 
 def _shape(function, output, labels) -> tuple[int, ...] | None:
-    value = jax.eval_shape(function, output, labels)
+    def metric(output, labels):  # JAX refers to it weakly, which not every callable allows
+        return function(output, labels)
+
+    value = jax.eval_shape(metric, output, labels)
     return getattr(value, 'shape', None)  # the whole output may be a tree
 
 

@@ -1,5 +1,7 @@
 """Metrics: of each example or of all, in float32 whatever the output's dtype."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -47,6 +49,23 @@ def test_scores_of_bfloat16_networks_are_exact_to_float32(at_once):
     for name, value in expected.items():
         assert found[name].dtype == np.float32
         np.testing.assert_allclose(found[name], [value], rtol=2e-6, err_msg=name)
+
+
+class Twice(NamedTuple):
+    """Has no weak references."""
+
+    metric: object
+
+    def __call__(self, output, labels):
+        return 2 * self.metric(output, labels)
+
+
+def test_any_callable_is_a_metric_of_examples_in_parts():
+    logits, labels = jnp.eye(3)[jnp.zeros(5, int)], jnp.array([0, 1, 1, 1, 0])
+    net = stack.from_functions(lambda x: x, [lambda h: 0 * h], lambda h: h)
+    chosen = {'error': Twice(metrics.wrong)}
+    found = lesions.score(net, logits, labels, masks.single(1), chosen, examples_at_once=2)
+    np.testing.assert_allclose(found['error'], [2 * 3 / 5], rtol=1e-6)
 
 
 def test_metrics_of_tokens_are_means_over_an_example():
