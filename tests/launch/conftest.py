@@ -14,7 +14,7 @@ from absl.testing import flagsaver
 
 import launch
 from launch import flags as _  # noqa: F401  for good: what a call imports first it forgets
-from launch import main
+from launch import main, signals
 from launch import meshes as ___  # noqa: F401  for good, too
 from launch import processes as __  # noqa: F401  for good, too
 from launch import published as ____  # noqa: F401  for good, too
@@ -26,6 +26,14 @@ SHORT = (
     *(f'--config.{p}={v}' for p, v in (tiny.VALUES | LENGTH).items() if p not in LEFT_OUT),
     '--config.log.tensorboard=false',
 )
+
+
+@pytest.fixture(scope='session', autouse=True)
+def stays():
+    """A launcher that is called within this process leaves by itself, however long that takes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(signals, '_end_if_saved', lambda words, farewell: None)
+        yield
 
 
 @pytest.fixture(scope='session')

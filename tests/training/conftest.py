@@ -6,10 +6,8 @@ import pytest
 from resnet_dyn import config
 from resnet_dyn.data import datasets
 
+GAUSSIANS = {'data.classes': 4, 'data.dimension': 6, 'data.separation': 1.0}
 TINY = {
-    'data.classes': 4,
-    'data.dimension': 6,
-    'data.separation': 1.0,
     'data.train_size': 260,
     'data.test_size': 70,
     'model.depth': 3,
@@ -24,8 +22,14 @@ TINY = {
 
 @pytest.fixture(scope='session')
 def tiny():
-    """tiny({'seeds': 3}): the config with these changes."""
-    return lambda changes=None: config.parse({**TINY, **(changes or {})})
+    """tiny({'seeds': 3}): the config with these changes, of other data than Gaussians where named."""
+
+    def tiny(changes=None):
+        changes = changes or {}
+        task = {} if 'data.name' in changes else GAUSSIANS
+        return config.parse({**task, **TINY, **changes})
+
+    return tiny
 
 
 @pytest.fixture
