@@ -22,7 +22,7 @@ TINY = {
 
 @pytest.fixture(scope='session')
 def tiny():
-    """tiny({'seeds': 3}): the config with these changes, of other data than Gaussians where named."""
+    """tiny({'seeds': 3}): the config with these changes, without Gaussians where data are named."""
 
     def tiny(changes=None):
         changes = changes or {}
