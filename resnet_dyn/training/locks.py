@@ -7,31 +7,40 @@ A process that was killed leaves its `.holder` behind, and the next one takes it
 holder is gone is asked of the kernel on its own machine; of another machine it is told by the time
 of the file, which a holder that lives sets every few seconds: it is compared with what it was
 before, never with a clock of this machine.
+
+Of many that take over one alone does. A file F whose text is K is replaced or removed under a claim
+alone, the file F-<hash of K>, which one process at a time can make (O_EXCL):
+
+    make F-<hash of K>;  see that F is still what was found;  rename F-<hash of K> to F
+
+A holder that closes claims its own F before it removes it. So between the look and the rename
+nobody else can touch F, and the rename puts the new text there and gives the claim up in one act:
+F is never absent for a third to come. Texts are unique: who makes the same claim later sees another
+F, and withdraws. A claim whose process died is itself a file F that is taken over so.
+
+It rests on this: who is taken for gone does no more. Of a process of the same machine the kernel
+says that it is dead. One of another machine may be suspended between a look and its act, and wake
+later; who acts within `SILENCE` - `BEAT` of the look is not taken for gone in between. `check` is
+such a look, and stands before each write of a run.
 """
 
 import contextlib
 import fcntl
-import json
+import hashlib
 import os
 import pathlib
-import socket
 import threading
 import time
-import uuid
-from collections.abc import Mapping
-from typing import Any
+from typing import NamedTuple
 
 from resnet_dyn import errors
-from resnet_dyn.training import run_folders, step_folders
+from resnet_dyn.training import living, run_folders, step_folders
 
 LOCK, HOLDER = run_folders.LOCK, '.holder'
-NAMES = (LOCK, HOLDER)
 
 TRIES, PAUSE = 20, 0.1  # a process that was just killed lets go in no time, not in none
 BEAT = 10.0  # seconds between two signs of life of a holder
 SILENCE = 60.0  # seconds without one after which a holder on another machine is taken for gone
-
-_PROCESSES = pathlib.Path('/proc')
 
 
 class Lock:
@@ -58,11 +67,13 @@ class Holder:
 
     def check(self) -> None:
         """RunError where another process took this one for gone, and goes on with the run."""
-        for pause in (0.1, 0.5, 1.0, None):  # one that took the wrong file gives it back
-            if _read(self._path) == self._text:
+        for pause in (0.1, 0.5, 1.0, 0.0):  # a disk that does not answer is asked again
+            found = _read(self._path)
+            if found == self._text:
                 return
-            if pause is not None:
-                time.sleep(pause)
+            if found is not None:
+                break
+            time.sleep(pause)
         raise errors.RunError(
             f'another process took over {self._path.parent}, since this one gave no sign of life '
             f'for {SILENCE:.0f} s, suspended or cut off from the disk: it writes nothing more. '
@@ -73,9 +84,12 @@ class Holder:
         self._closed.set()
         self._thread.join()
         os.close(self._descriptor)
-        if _read(self._path) == self._text:
-            with contextlib.suppress(OSError):
+        claim = _claim(self._path, self._text)
+        with contextlib.suppress(OSError):  # another has the claim, and takes over
+            os.close(os.open(claim, os.O_CREAT | os.O_EXCL, 0o644))
+            if _read(self._path) == self._text:
                 self._path.unlink()
+            claim.unlink()
 
     def _live(self) -> None:
         while not self._closed.wait(BEAT):
@@ -104,10 +118,15 @@ def take(workdir: pathlib.Path) -> Lock | Holder:
             return _hold(workdir / HOLDER)
         with contextlib.suppress(OSError):  # it is said for people: a full disk may leave it out
             os.truncate(descriptor, 0)
-            os.pwrite(descriptor, _myself(), 0)
+            os.pwrite(descriptor, living.myself(), 0)
         return Lock(descriptor)
     os.close(descriptor)
     raise _taken(workdir, _read(workdir / LOCK))
+
+
+def is_of_a_lock(name: str) -> bool:
+    """Whether a file of this name in a workdir is one of ours, or one left behind."""
+    return name == LOCK or name.startswith(HOLDER)
 
 
 def is_taken(workdir: pathlib.Path) -> bool:
@@ -117,8 +136,8 @@ def is_taken(workdir: pathlib.Path) -> bool:
     """
     held = is_locked(workdir / LOCK)
     if held is None:
-        who = _who(_read(workdir / HOLDER))
-        return _is_here(who) and _lives(who)
+        who = living.left_by(_read(workdir / HOLDER))
+        return living.is_here(who) and living.lives(who)
     return held
 
 
@@ -139,13 +158,28 @@ def is_locked(file: pathlib.Path) -> bool | None:
         os.close(descriptor)
 
 
+class _Found(NamedTuple):
+    """A file as it was found; a sign of life changes it."""
+
+    text: bytes
+    inode: int
+    changed: int  # when, as the file system says
+
+
 def _hold(path: pathlib.Path) -> Holder:
-    text = _myself()
+    text = living.myself()
+    return Holder(path, _make(path, text), text)
+
+
+def _make(path: pathlib.Path, text: bytes) -> int:
+    """The descriptor of a file of this process alone; RunError where another process has it."""
     for _ in range(TRIES):
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
         except FileExistsError:
-            _take_over(path)
+            descriptor = _take_over(path, text)
+            if descriptor is not None:
+                return descriptor
             continue
         try:
             os.write(descriptor, text)
@@ -153,113 +187,63 @@ def _hold(path: pathlib.Path) -> Holder:
             os.close(descriptor)
             path.unlink()
             raise
-        return Holder(path, descriptor, text)
+        return descriptor
     raise _taken(path.parent, _read(path))
 
 
-def _take_over(path: pathlib.Path) -> None:
-    """Removes the holder of a process that is gone; RunError where it is not."""
-    found = _read(path)
+def _take_over(path: pathlib.Path, text: bytes) -> int | None:
+    """The descriptor of a file of ours in the place of one whose process is gone.
+
+    None where it is another file by now, or none; RunError where its process lives.
+    """
+    found = _look(path)
     if found is None:
-        return
-    who = _who(found)
-    if _is_here(who):
-        if _lives(who):
-            raise _taken(path.parent, found)
-    else:
-        _wait_for_a_sign(path, found)
-    aside = path.with_name(f'{HOLDER}-{uuid.uuid4().hex}')
-    try:
-        path.rename(aside)
-    except FileNotFoundError:  # another process took it over
-        return
-    if _read(aside) != found:  # and was quicker: this is its own
-        with contextlib.suppress(OSError):
-            os.link(aside, path)
-    else:
-        step_folders.say(f'{_named(found)} is gone and had {path.parent}: it is taken over')
-    aside.unlink()
+        return None
+    if not living.is_here(process := living.left_by(found.text)):
+        _wait_for_a_sign(path, found.text)
+    elif living.lives(process):
+        raise _taken(path.parent, found.text)
+    claim = _claim(path, found.text)
+    descriptor = _make(claim, text)
+    if _look(path) != found:
+        os.close(descriptor)
+        claim.unlink(missing_ok=True)
+        return None
+    claim.rename(path)
+    who = living.named(found.text)
+    step_folders.say(f'{who} is gone and had {path.parent}: it is taken over')
+    return descriptor
+
+
+def _claim(path: pathlib.Path, text: bytes) -> pathlib.Path:
+    """The file that one has to make who replaces or removes a file of this text."""
+    return path.with_name(f'{path.name}-{hashlib.sha256(text).hexdigest()[:16]}')
 
 
 def _wait_for_a_sign(path: pathlib.Path, found: bytes) -> None:
     """Returns when the holder has been silent for too long; RunError at a sign of life."""
     step_folders.say(
-        f'{_named(found)} has {path.parent}, and cannot be asked from here: it is watched for '
-        f'{SILENCE:.0f} s, and taken for gone if it gives no sign of life'
+        f'{living.named(found)} has {path.parent}, and cannot be asked from here: it is watched '
+        f'for {SILENCE:.0f} s, and taken for gone if it gives no sign of life'
     )
-    before, since = _changed(path), time.monotonic()
+    before, since = _look(path), time.monotonic()
     while time.monotonic() - since < SILENCE:
         time.sleep(min(1.0, SILENCE / 10))
-        now = _changed(path)
+        now = _look(path)
         if now is None:
             return
         if now != before:
             raise _taken(path.parent, found)
 
 
-def _changed(path: pathlib.Path) -> tuple[int, int] | None:
-    """When the file system says that the file was changed; opened, so that no cache answers."""
+def _look(path: pathlib.Path) -> _Found | None:
+    """A file as it is; opened, so that no cache answers."""
     try:
         with open(path, 'rb') as file:
-            found = os.fstat(file.fileno())
-    except FileNotFoundError:
+            about = os.fstat(file.fileno())
+            return _Found(file.read(), about.st_ino, about.st_mtime_ns)
+    except OSError:
         return None
-    return found.st_ino, found.st_mtime_ns
-
-
-def _myself() -> bytes:
-    """Who this is: this start of the machine, the process, and a word of its own."""
-    boot, namespace = _here()
-    who = {
-        'host': socket.gethostname(),
-        'pid': os.getpid(),
-        'boot': boot,
-        'pids': namespace,
-        'started': _started(os.getpid()),
-        'key': uuid.uuid4().hex,
-    }
-    return f'{json.dumps(who)}\n'.encode()
-
-
-def _here() -> tuple[str, str]:
-    """This start of this machine, and the space that its numbers of processes are of."""
-    try:
-        boot = (_PROCESSES / 'sys/kernel/random/boot_id').read_text().strip()
-        return boot, os.readlink(_PROCESSES / 'self/ns/pid')
-    except OSError:  # no Linux
-        return f'{socket.gethostname()} {uuid.getnode()}', ''
-
-
-def _started(pid: int) -> str:
-    """When a process began, as the kernel counts; '' where it does not say."""
-    try:
-        return (_PROCESSES / f'{pid}/stat').read_text().rpartition(')')[2].split()[19]
-    except (OSError, IndexError):
-        return ''
-
-
-def _is_here(who: Mapping[str, Any]) -> bool:
-    return (who.get('boot'), who.get('pids')) == _here() and isinstance(who.get('pid'), int)
-
-
-def _lives(who: Mapping[str, Any]) -> bool:
-    """Whether the process of this machine is there, and not another of its number."""
-    try:
-        os.kill(who['pid'], 0)
-    except ProcessLookupError:
-        return False
-    except OSError:  # of another user
-        pass
-    now = _started(who['pid'])
-    return not now or now == who.get('started')
-
-
-def _who(text: bytes | None) -> dict[str, Any]:
-    try:
-        found = json.loads(text or b'')
-    except ValueError:  # half written, or of an earlier version
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _read(path: pathlib.Path) -> bytes | None:
@@ -269,13 +253,8 @@ def _read(path: pathlib.Path) -> bytes | None:
         return None
 
 
-def _named(text: bytes | None) -> str:
-    who = _who(text)
-    return f'process {who.get("pid")} on {who.get("host")}' if who else 'another process'
-
-
 def _taken(workdir: pathlib.Path, text: bytes | None) -> errors.RunError:
-    who = f' ({_named(text)})' if _who(text) else ''
+    who = f' ({living.named(text)})' if living.left_by(text) else ''
     return errors.RunError(
         f'another process is training in {workdir}{who}: wait until it is done or stop it, or name '
         'another workdir'

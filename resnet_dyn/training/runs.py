@@ -37,7 +37,7 @@ _MENDS = {
     errno.ENOSPC: 'free space there',
     errno.EDQUOT: 'free space there',
 }
-_BEFORE_A_RUN = {*locks.NAMES, description.TEMPORARY, 'logs'}  # logs: of who starts it
+_BEFORE_A_RUN = {description.TEMPORARY, 'logs'}  # logs: of who starts it
 
 
 class Start(NamedTuple):
@@ -221,7 +221,8 @@ def _check_free(workdir: pathlib.Path) -> None:
             raise errors.RunError(
                 f'{path} is a file, and the workdir {workdir} has to be a folder: name another'
             )
-    if workdir.exists() and set(os.listdir(workdir)) - _BEFORE_A_RUN:
+    there = set(os.listdir(workdir)) if workdir.exists() else set()
+    if not all(name in _BEFORE_A_RUN or locks.is_of_a_lock(name) for name in there):
         raise errors.RunError(
             f'{workdir} is not empty and has no {description.NAME}, so it is not the workdir of a '
             'run: name a folder that is empty or not there yet'

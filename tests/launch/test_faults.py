@@ -13,7 +13,7 @@ import shutil
 import ends
 import pytest
 
-from resnet_dyn.training import items, locks, manifest, metrics
+from resnet_dyn.training import items, living, locks, manifest, metrics
 
 pytestmark = pytest.mark.usefixtures('shared_programs')
 
@@ -123,10 +123,10 @@ def test_a_lock_that_a_dead_process_left(called, half, finished):
 @pytest.mark.usefixtures('without_locks')
 def test_a_file_system_without_locks(called, half, finished, monkeypatch):
     monkeypatch.setattr(locks, 'TRIES', 1)
-    dead = json.loads(locks._myself()) | {'started': 'before'}
+    dead = json.loads(living.myself()) | {'started': 'before'}
     (half / '.holder').write_text(json.dumps(dead))
     with monkeypatch.context() as patch:
-        patch.setattr(locks, '_lives', lambda who: True)
+        patch.setattr(living, 'lives', lambda who: True)
         before = contents(half)
         assert_refused(called('train', f'--workdir={half}'), 'another process is training')
     assert contents(half) == before

@@ -204,7 +204,8 @@ def test_a_folder_that_cannot_be_written_to_is_refused(tmp_path, dataset, monkey
 
 
 def test_a_start_that_was_killed_before_its_config_was_written_starts_again(tmp_path, dataset):
-    (tmp_path / '.lock').touch()
+    for name in ('.lock', '.holder', '.holder-5fc8f5a8d801ee02'):
+        (tmp_path / name).touch()
     (tmp_path / '.config.json.tmp').write_text('{"conf')
     begin(tmp_path, dataset)
     assert runs.read_config(tmp_path).model.depth == 4
