@@ -17,19 +17,17 @@ of single integrals. Taken literally this loses every digit. It keeps them, in e
 basis is a product of positive norms; (2) zeta such that k of the others are expected below t:
 coefficient k is then the largest of Pf A(zeta u) on the circle |u| = 1, where it is read off.
 
-Axes: T points t, M polynomials q_i, P panels of Q quadrature nodes, X = P Q.
+Axes: T points t, M polynomials q_i, X nodes of `quadrature`.
 """
 
-import functools
 import math
 from typing import NamedTuple
 
 import numpy as np
 from scipy import special
 
-_NODES = 48  # Gauss-Legendre nodes of a panel
-_PHASE = 30.0  # radians the fastest oscillation may turn within a panel
-_TAIL = 45.0  # weights below exp(-45) of the largest are cut off
+from resnet_dyn.theory import quadrature
+
 _CIRCLE = 16  # points on |u| = 1: a count that differs from k by 8 has probability < 1e-15
 _COUNT_TOLERANCE = 0.45  # how far from k the expected count below t may stay
 _LEAST_VARIANCE = 0.25  # keeps Newton's steps short where the count hardly moves
@@ -78,24 +76,13 @@ def log_ordered_density(t, N, k, draft=False) -> np.ndarray:
     if k > N - 1 - k:  # the ensemble is symmetric
         t, k = -t, N - 1 - k
     M = N - 1
-    chunk = max(1, _CHUNK // (M * _node_estimate(M)))
+    chunk = max(1, _CHUNK // (M * quadrature.node_estimate(M)))
     chunks = np.split(t, range(chunk, len(t), chunk))
     if k == 0:
         parts = [_log_none_below(part, M) for part in chunks]
     else:
         parts = [_log_count_below(part, M, k, draft) for part in chunks]
     return _log_constant(N) + np.concatenate(parts)
-
-
-class _Side(NamedTuple):
-    """Quadrature above t (or, mirrored, below): nodes run outwards from t."""
-
-    offsets_TX: np.ndarray  # from the side's first point
-    distances_TX: np.ndarray  # from t
-    weights_TX: np.ndarray
-    density_TX: np.ndarray  # w over its largest value on this side
-    log_top: np.ndarray  # (T,) the logarithm of that value
-    half_lengths_TP: np.ndarray
 
 
 class _Forms(NamedTuple):
@@ -111,9 +98,9 @@ class _Forms(NamedTuple):
 
 def _log_none_below(t, M):
     """log [z^0] Pf A(z): all others above t, so what is below plays no part."""
-    above = _side(t, M, M)
+    above = quadrature.side(t, M, M)
     values_TMX, log_norms = _orthonormal(above.offsets_TX, above.weights_TX, above.density_TX, M)
-    form_TMM = _bordered(*_skew_form(values_TMX, above))
+    form_TMM = _bordered(*quadrature.skew_form(values_TMX, above))
     return 0.5 * np.linalg.slogdet(form_TMM)[1] + log_norms + M * above.log_top
 
 
@@ -135,7 +122,7 @@ def _log_count_below(t, M, k, draft):
 def _tilt(t, M, k):
     """log zeta, for the scaled w, at which about k of the others are expected below t."""
     log_zeta = -np.sign(t) * M * _outlier_cost(t / math.sqrt(M / 2))
-    log_zeta += _side(-t, M, k).log_top - _side(t, M, M).log_top
+    log_zeta += quadrature.side(-t, M, k).log_top - quadrature.side(t, M, M).log_top
     low, high = np.full_like(t, -np.inf), np.full_like(t, np.inf)
     active = np.arange(len(t))
     for _ in range(_NEWTON_STEPS):
@@ -208,7 +195,7 @@ def _swap_with_pivots(skew_TMM, position, pivots):
 
 
 def _forms(t, M, k, log_zeta):
-    below, above = _side(-t, M, k), _side(t, M, M)
+    below, above = quadrature.side(-t, M, k), quadrature.side(t, M, M)
     tilted_TX = below.density_TX * np.exp(log_zeta)[:, None]
     values_TMX, log_norms = _orthonormal(
         np.concatenate([-below.distances_TX, above.distances_TX], axis=1),
@@ -217,8 +204,8 @@ def _forms(t, M, k, log_zeta):
         M,
     )
     split = below.weights_TX.shape[1]
-    below_TMM, below_TM = _skew_form(values_TMX[:, :, :split], below)
-    above_TMM, above_TM = _skew_form(values_TMX[:, :, split:], above)
+    below_TMM, below_TM = quadrature.skew_form(values_TMX[:, :, :split], below)
+    above_TMM, above_TM = quadrature.skew_form(values_TMX[:, :, split:], above)
     cross_TMM = below_TM[:, :, None] * above_TM[:, None, :]
     cross_TMM = cross_TMM - cross_TMM.transpose(0, 2, 1)
     return _Forms(
@@ -251,20 +238,6 @@ def _orthonormal(nodes_TX, weights_TX, density_TX, M):
     return values_TMX, log_norms
 
 
-def _skew_form(values_TMX, side):
-    """The skew form of one side, int int_{x<y} f_i(x) f_j(y) - f_j(x) f_i(y), and int f_i."""
-    _, weights, kernel = _panel_rule()
-    T, M, X = values_TMX.shape
-    values_TPMQ = values_TMX.reshape(T, M, X // _NODES, _NODES).transpose(0, 2, 1, 3)
-    values_TPMQ = values_TPMQ * side.half_lengths_TP[:, :, None, None]
-    integrals_TMP = (values_TPMQ @ weights).transpose(0, 2, 1)
-    before_TMP = np.cumsum(integrals_TMP, axis=2) - integrals_TMP
-    across_TMM = before_TMP @ integrals_TMP.transpose(0, 2, 1)
-    # panel by panel, as products this small stay on one thread of the BLAS
-    within_TMM = (values_TPMQ @ kernel @ values_TPMQ.transpose(0, 1, 3, 2)).sum(axis=1)
-    return within_TMM + across_TMM - across_TMM.transpose(0, 2, 1), integrals_TMP.sum(axis=2)
-
-
 def _bordered(form_TMM, integrals_TM):
     """For odd M, the form with a last row and column of single integrals."""
     T, M, _ = form_TMM.shape
@@ -275,68 +248,6 @@ def _bordered(form_TMM, integrals_TM):
     bordered[:, :M, M] = integrals_TM
     bordered[:, M, :M] = -integrals_TM
     return bordered
-
-
-def _side(t, M, crowd):
-    """The part of the line above t, where up to `crowd` of the others live."""
-    edge = math.sqrt(2 * M)
-    start = np.maximum(t, -edge - _decay_length(edge, M))
-    wall = np.maximum(t, -math.sqrt(2 * crowd))
-    pushed = 4 * crowd / (np.sqrt(wall**2 + 6 * crowd) + wall)  # length of a gas held by a wall
-    gas = np.maximum(pushed, edge - start)
-    length = (gas + _decay_length(start + gas, M))[:, None]
-    fractions, half_lengths = _graded_panels(_panel_count(length, M))
-    offsets_TX, start = length * fractions, start[:, None]
-    distances_TX = start - t[:, None] + offsets_TX
-    log_density_TX = np.log(distances_TX) - (start + offsets_TX / 2) * offsets_TX
-    log_top = log_density_TX.max(axis=1)
-    half_lengths_TP = length * half_lengths
-    _, weights, _ = _panel_rule()
-    return _Side(
-        offsets_TX=offsets_TX,
-        distances_TX=distances_TX,
-        weights_TX=(half_lengths_TP[:, :, None] * weights).reshape(offsets_TX.shape),
-        density_TX=np.exp(log_density_TX - log_top[:, None]),
-        log_top=log_top - start[:, 0] ** 2 / 2,
-        half_lengths_TP=half_lengths_TP,
-    )
-
-
-def _decay_length(last, M):
-    """How far beyond the last eigenvalue x^(2M) exp(-x^2) falls by exp(-2 _TAIL)."""
-    slope = last - M / last
-    return 2 * _TAIL / (np.sqrt(slope**2 + 2 * _TAIL) + slope)
-
-
-def _panel_count(length, M):
-    return math.ceil(1 + math.sqrt(2 * M) * np.max(length) / _PHASE)
-
-
-def _node_estimate(M):
-    return 2 * _NODES * _panel_count(4 * math.sqrt(2 * M), M)
-
-
-@functools.cache
-def _graded_panels(count):
-    """Nodes in (0, 1) and half lengths of panels that shrink towards 0, where the wall is."""
-    nodes, _, _ = _panel_rule()
-    breaks = 1 - np.cos(np.linspace(0, math.pi / 2, count + 1))
-    half_lengths = np.diff(breaks) / 2
-    fractions = breaks[:-1, None] + half_lengths[:, None] * (nodes + 1)
-    return fractions.ravel(), half_lengths
-
-
-@functools.cache
-def _panel_rule():
-    """Gauss-Legendre nodes and weights on (-1, 1), and the matrix of the skew form there."""
-    nodes, weights = special.roots_legendre(_NODES)
-    legendre = np.polynomial.legendre.legvander(nodes, _NODES)
-    degrees = np.arange(_NODES)
-    antiderivatives = (legendre[:, 1:] - np.roll(legendre, 1, axis=1)[:, :-1]) / (2 * degrees + 1)
-    antiderivatives[:, 0] = nodes + 1
-    projections = (2 * degrees[:, None] + 1) / 2 * legendre[:, :-1].T * weights
-    integrated = weights[:, None] * (antiderivatives @ projections)
-    return nodes, weights, integrated.T - integrated
 
 
 def _log_constant(N):
