@@ -1,7 +1,7 @@
 """absl flags made of dataclasses: one for each field, with its help, its range and its default.
 
 `--config.model.depth=20` and its like set the config of a run; their values, words and bounds are
-those of `resnet_dyn/config/tree.py`. The options of measures become flags in the same way. A
+those of `resnet_dyn/config`. The options of measures become flags in the same way. A
 launcher shows them in its `--help` by `flags.adopt_module_key_flags(config_flags)`.
 """
 

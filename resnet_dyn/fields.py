@@ -56,6 +56,11 @@ def field(
     return dataclasses.field(default=default, metadata=metadata)
 
 
+def preset(text, **metadata):
+    """A field that others fill in where it is unset, as a family's own values do: see `field`."""
+    return field(None, text, preset=True, **metadata)
+
+
 class Leaf(typing.NamedTuple):
     """One field of a tree: its dotted path, plain type, whether None is allowed, its metadata."""
 

@@ -5,7 +5,8 @@ no launcher has a default of its own. `parse` alone makes a `Config`, of flags, 
 mapping: every field that the preset, the data or the default decides is then filled in, and what
 cannot run is refused, before any compute is spent.
 
-The fields stand in `tree`, what refuses in `checks`.
+The tree stands in `tree`, its fields in `data_fields`, `model_fields` and `train_fields`, what
+refuses in `checks`.
 """
 
 import dataclasses
@@ -14,13 +15,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from resnet_dyn import fields
-from resnet_dyn.config import checks, tree
+from resnet_dyn.config import checks, data_fields, model_fields, tree
 
-FAMILIES, BLOCKS, NORMS = tree.FAMILIES, tree.BLOCKS, tree.NORMS
-DATA_NAMES, STREAMED = tree.DATA_NAMES, tree.STREAMED
-IMAGENET_DEPTHS = tree.IMAGENET_DEPTHS
-OF_TRANSFORMERS = tree.OF_TRANSFORMERS
-BRANCH_SCALES, TRAINED_SCALES = tree.BRANCH_SCALES, tree.TRAINED_SCALES
+FAMILIES, BLOCKS, NORMS = model_fields.FAMILIES, model_fields.BLOCKS, model_fields.NORMS
+DATA_NAMES, STREAMED = data_fields.DATA_NAMES, data_fields.STREAMED
+IMAGENET_DEPTHS = model_fields.IMAGENET_DEPTHS
+OF_TRANSFORMERS = model_fields.OF_TRANSFORMERS
+BRANCH_SCALES, TRAINED_SCALES = model_fields.BRANCH_SCALES, model_fields.TRAINED_SCALES
 LENGTH = ('train.steps', 'train.epochs')  # of a run, the first before the second
 
 # What stands in a config.json of earlier versions: fields by their old names, and old values.

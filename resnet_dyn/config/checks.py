@@ -1,10 +1,10 @@
 """Runs that cannot be, or in which a field has no use: refused with what to change.
 
-What a field allows by itself, or beside one other, its line in `tree` says (`fields.check_use`).
+What a field allows by itself, or beside one other, stands at the field (`fields.check_use`).
 """
 
 from resnet_dyn import errors, fields
-from resnet_dyn.config import tree
+from resnet_dyn.config import model_fields, tree
 
 _NO_IMAGES = {'gaussians': 'gaussians are vectors', 'text': 'text has none'}
 OF_GAMMAS = ('train.gammas', 'train.gamma_rate', 'train.decay_gammas')
@@ -27,10 +27,10 @@ def check_depth(family: str, depth: int) -> None:
             f'config.model.depth={depth} is no depth of a cifar_resnet, which is 6n+2: the '
             f'nearest are {below} and {below + 6}'
         )
-    if family == 'imagenet_resnet' and depth not in tree.IMAGENET_DEPTHS:
+    if family == 'imagenet_resnet' and depth not in model_fields.IMAGENET_DEPTHS:
         raise errors.ConfigError(
             f'config.model.depth={depth} is no depth of an imagenet_resnet: take one of '
-            f'{", ".join(map(str, tree.IMAGENET_DEPTHS))}'
+            f'{", ".join(map(str, model_fields.IMAGENET_DEPTHS))}'
         )
 
 
@@ -174,9 +174,9 @@ def check_train(config: tree.Config) -> None:
 
 def _check_family(model: tree.Model) -> None:
     """ConfigError for a block or a norm that is of another family, with those that it has."""
-    ours = {'block': tree.BLOCKS, 'norm': tree.NORMS}
+    ours = {'block': model_fields.BLOCKS, 'norm': model_fields.NORMS}
     if model.family == 'transformer':
-        ours = tree.OF_TRANSFORMERS
+        ours = model_fields.OF_TRANSFORMERS
     for name, choices in ours.items():
         if (value := getattr(model, name)) not in choices:
             raise errors.ConfigError(
@@ -200,7 +200,7 @@ def check_gammas(config: tree.Config) -> None:
 
 def has_gammas(model: tree.Model) -> bool:
     """Whether networks have a collection of gammas: scales of norms, trained ones of branches."""
-    return model.norm != 'none' or model.branch_scale in tree.TRAINED_SCALES
+    return model.norm != 'none' or model.branch_scale in model_fields.TRAINED_SCALES
 
 
 def has_statistics(model: tree.Model) -> bool:
