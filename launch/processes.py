@@ -2,8 +2,8 @@
 
     --processes=N                                             N on this machine (`supervisor`)
     --coordinator=HOST:PORT --process_id=I --num_processes=N  this one is I of N, started by hand
-    neither                                                   found out: Slurm, Open MPI, a TPU pod;
-                                                              else this process alone
+    neither                                                   found out (`ranks`): Slurm, Open MPI,
+                                                              a TPU pod; else this process alone
 
 Every way out of a process of several goes past the others: at the end they wait for one another and
 shut the runtime down together; one that fails says so first, so that none waits for it.
@@ -16,13 +16,12 @@ import signal
 import sys
 import threading
 import time
-import zlib
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, NoReturn
+from typing import NoReturn
 
 from absl import flags
 
-from launch import main, supervisor
+from launch import main, ranks, supervisor
 from resnet_dyn import commands, errors
 
 LEFT, CRASHED, PARENT = supervisor.LEFT, supervisor.CRASHED, supervisor.PARENT
@@ -63,16 +62,6 @@ _LONGEST_SILENCE = 100  # seconds: JAX's own limit, behind ours
 _START_TIMEOUT = 300  # seconds for all to be there
 _BEATS = 5.0  # seconds in which each process is sure to give a sign of life
 _FAREWELL = 10.0  # seconds that the lead, which keeps what is said, waits for the others
-_WORLD = 'OMPI_COMM_WORLD_SIZE'
-_PORTS = range(61_440, 65_536)  # as JAX takes under Open MPI up to version 4
-_SLURM = ('SLURM_JOB_ID', 'SLURM_STEP_NODELIST', 'SLURM_NTASKS', 'SLURM_PROCID', 'SLURM_LOCALID')
-
-
-class Place(NamedTuple):
-    """Which of several processes this one is; `given` is for JAX, nothing where it looks itself."""
-
-    where: str  # in words, who says so
-    given: Mapping[str, Any]
 
 
 def run(job: Callable[[], int], stop: main.Stop, workdir: pathlib.Path, agreed: bool = True) -> int:
@@ -92,7 +81,7 @@ def run(job: Callable[[], int], stop: main.Stop, workdir: pathlib.Path, agreed: 
     return _together(job, stop, place, agreed)
 
 
-def find(environment: Mapping[str, str]) -> Place | None:
+def find(environment: Mapping[str, str]) -> ranks.Place | None:
     """This process's place among several by flags and environment; None where it is alone.
 
     Raises a flag error for what does not go together.
@@ -107,7 +96,7 @@ def find(environment: Mapping[str, str]) -> Place | None:
         return _by_hand(missing)
     if _PROCESSES.value == 1:
         return None
-    found = _slurm(environment) or _open_mpi(environment) or _tpu_pod(environment)
+    found = ranks.found(environment)
     if found is not None and _PROCESSES.value is not None:
         raise flags.ValidationError(
             f'--processes={_PROCESSES.value} starts processes on this machine, and this one is '
@@ -122,7 +111,7 @@ def find(environment: Mapping[str, str]) -> Place | None:
     return found
 
 
-def _by_hand(missing: list[str]) -> Place | None:
+def _by_hand(missing: list[str]) -> ranks.Place | None:
     if missing:
         raise flags.ValidationError(
             f'--{" and --".join(missing)} {"are" if missing[1:] else "is"} not given: a process '
@@ -137,75 +126,10 @@ def _by_hand(missing: list[str]) -> Place | None:
             f'--{name}={value} is for processes that are started here, and --coordinator for one '
             'that is started by hand: leave one of them out'
         )
-    address, number, count = _COORDINATOR.value, _PROCESS_ID.value, _NUM_PROCESSES.value
-    host, colon, port = address.rpartition(':')
-    if not (colon and host and port.isdecimal() and 0 < int(port) < 65536):
-        raise flags.ValidationError(
-            f'--coordinator={address!r} is not HOST:PORT: name the machine of process 0 and a free '
-            'port there, as in --coordinator=127.0.0.1:8476'
-        )
-    if number >= count:
-        raise flags.ValidationError(
-            f'--process_id={number} of --num_processes={count}: it is one of 0..{count - 1}'
-        )
-    return Place('--coordinator', _told(address, number, count)) if count > 1 else None
+    return ranks.by_hand(_COORDINATOR.value, _PROCESS_ID.value, _NUM_PROCESSES.value)
 
 
-def _told(address: str, number: int, count: int) -> dict[str, Any]:
-    """What JAX is told where it has nothing to find out."""
-    given = {
-        'coordinator_address': address,
-        'process_id': number,
-        'num_processes': count,
-        'cluster_detection_method': 'deactivate',
-    }
-    host = address.rpartition(':')[0]
-    if host == 'localhost' or host.startswith('127.') or host == '[::1]':
-        given['coordinator_bind_address'] = address  # not on all of the machine's addresses
-    return given
-
-
-def _slurm(environment: Mapping[str, str]) -> Place | None:
-    """A step of several tasks; a shell within a job, or a job's script, is one process."""
-    tasks = environment.get('SLURM_STEP_NUM_TASKS', '')
-    if not (tasks.isdecimal() and int(tasks) > 1 and all(name in environment for name in _SLURM)):
-        return None
-    return Place(f'Slurm ({tasks} tasks)', {})
-
-
-def _open_mpi(environment: Mapping[str, str]) -> Place | None:
-    size = environment.get(_WORLD, '')
-    if not (size.isdecimal() and int(size) > 1):
-        return None
-    where = f'Open MPI ({size} processes)'
-    if 'OMPI_MCA_orte_hnp_uri' in environment:
-        return Place(where, {})
-    rank, job = (environment.get(name, '') for name in ('OMPI_COMM_WORLD_RANK', 'PMIX_NAMESPACE'))
-    if environment.get('OMPI_COMM_WORLD_LOCAL_SIZE') == size and rank.isdecimal() and job:
-        port = _PORTS[zlib.crc32(job.encode()) % len(_PORTS)]  # the same for all of the job
-        return Place(where, _told(f'127.0.0.1:{port}', int(rank), int(size)))
-    raise flags.ValidationError(
-        f'{_WORLD}={size}, and this Open MPI does not say where process 0 is, as those up to '
-        'version 4 do: give --coordinator=HOST:PORT --process_id=$OMPI_COMM_WORLD_RANK '
-        f'--num_processes={size}'
-    )
-
-
-def _tpu_pod(environment: Mapping[str, str]) -> Place | None:
-    """A TPU of several workers; JAX is imported where there may be a TPU at all."""
-    platforms = environment.get('JAX_PLATFORMS', '')
-    devices = (*pathlib.Path('/dev').glob('accel*'), *pathlib.Path('/dev').glob('vfio/[0-9]*'))
-    if (platforms and 'tpu' not in platforms) or not devices:
-        return None
-    from jax._src import clusters  # JAX's own, which knows the kinds of pods
-
-    for kind in (clusters.GkeTpuCluster, clusters.GceTpuCluster):
-        if kind.is_env_present() and kind.get_process_count() > 1:
-            return Place(f'the TPU pod ({kind.get_process_count()} workers)', {})
-    return None
-
-
-def _together(job: Callable[[], int], stop: main.Stop, place: Place, agreed: bool) -> int:
+def _together(job: Callable[[], int], stop: main.Stop, place: ranks.Place, agreed: bool) -> int:
     """`job()` as one of several processes, from the first greeting to the farewell."""
     import jax
 
@@ -241,7 +165,7 @@ def _together(job: Callable[[], int], stop: main.Stop, place: Place, agreed: boo
     return status
 
 
-def _greet(jax, place: Place) -> None:
+def _greet(jax, place: ranks.Place) -> None:
     try:
         jax.distributed.initialize(
             **place.given,

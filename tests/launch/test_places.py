@@ -4,7 +4,7 @@ import pytest
 from absl import flags
 from absl.testing import flagsaver
 
-from launch import processes
+from launch import processes, ranks
 
 STEP = {
     'SLURM_JOB_ID': '7',
@@ -50,7 +50,7 @@ def test_a_job_of_one_process_is_one_process_and_waits_for_nobody(find, environm
 
 
 def test_a_step_of_several_tasks_is_found_by_jax(find):
-    assert find(STEP) == processes.Place('Slurm (4 tasks)', {})
+    assert find(STEP) == ranks.Place('Slurm (4 tasks)', {})
     assert find(STEP, processes=1) is None
     with pytest.raises(flags.Error, match=r'--processes=2 .* already one of several by Slurm'):
         find(STEP, processes=2)
