@@ -8,16 +8,15 @@ will not do, a UserError says so.
 import json
 import pathlib
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import numpy as np
 
-from experiments import ensemble_rows, words
+from experiments import benchmark_rows, ensemble_rows, words
 from experiments import figure1 as figure
 from experiments import initial_depth as initial
 from experiments import sentence_similarity as similarity
 from experiments import transformer as language_model
-from experiments.benchmarks import results, timing
+from experiments.benchmarks import timing
 from resnet_dyn import commands, errors, records
 from resnet_dyn.analysis import archive
 from resnet_dyn.reports import measures
@@ -26,23 +25,7 @@ from resnet_dyn.training import metrics
 plus_minus = words.plus_minus
 
 
-class Row(NamedTuple):
-    """One claim of the table."""
-
-    claim: str
-    number: str
-    n: str  # networks, or rounds
-    device: str
-    command: str
-
-
-def row(claim: str, number: str, n: int | str, origin) -> Row:
-    """A row with device and command of a provenance."""
-    command = f'`{words.python_command(origin["command"])}`'
-    return Row(claim, number, str(n), words.device(origin['device']), command)
-
-
-def read(name: str, workdir: pathlib.Path) -> list[Row]:
+def read(name: str, workdir: pathlib.Path) -> list[words.Row]:
     """The rows of a source; UserError where its files are not there or hold something else."""
     try:
         return list(SOURCES[name](workdir))
@@ -66,25 +49,25 @@ def _json(path: pathlib.Path, command: str) -> dict:
         ) from error
 
 
-def figure1(workdir: pathlib.Path) -> Iterator[Row]:
+def figure1(workdir: pathlib.Path) -> Iterator[words.Row]:
     """Figure 1(d) and (e) in numbers."""
     record, origin = records.load(workdir / 'figure1' / 'figure1.npz', figure.Figure1)
     n, depth = record.gammas_STP.shape[0], record.gammas_STP.shape[-1]
     stages = (record.gamma_start_S, record.gamma_early_S, record.gamma_end_S)
-    yield row(
+    yield words.row(
         f"mean abs. gamma of layers 2..{depth} of the paper's net: start → a quarter → end",
         ' → '.join(map(plus_minus, stages)),
         n,
         origin,
     )
-    yield row(
+    yield words.row(
         f'its predicted depth E[r] of at most {depth} (incoherent): start → end',
         ' → '.join(plus_minus(record.mean_depths_ST[:, t]) for t in (0, -1)),
         n,
         origin,
     )
     for rate, norms_ST in zip(record.norm_rates_N, record.weight_norms_NST, strict=True):
-        yield row(
+        yield words.row(
             f'weight norm without normalisation, end over start, rate {rate:g}',
             plus_minus(norms_ST[:, -1] / norms_ST[:, 0]),
             len(norms_ST),
@@ -92,23 +75,23 @@ def figure1(workdir: pathlib.Path) -> Iterator[Row]:
         )
 
 
-def initial_depth(workdir: pathlib.Path) -> Iterator[Row]:
+def initial_depth(workdir: pathlib.Path) -> Iterator[words.Row]:
     """Depth before training beside theory."""
     path = workdir / 'initial_depth' / 'initial_depth.npz'
     record, origin = records.load(path, initial.InitialDepth)
     for claim, number in initial.numbers(record):
-        yield row(claim, number, record.signal_NCSP.shape[2], origin)
+        yield words.row(claim, number, record.signal_NCSP.shape[2], origin)
 
 
-def transformer(workdir: pathlib.Path) -> Iterator[Row]:
+def transformer(workdir: pathlib.Path) -> Iterator[words.Row]:
     """The language model, with and without LayerNorm scaling."""
     path = workdir / 'transformer' / 'transformer.npz'
     record, origin = records.load(path, language_model.Transformer)
     for claim, number in language_model.numbers(record):
-        yield row(claim, number, record.loss_NST.shape[1], origin)
+        yield words.row(claim, number, record.loss_NST.shape[1], origin)
 
 
-def cifar(workdir: pathlib.Path) -> Iterator[Row]:
+def cifar(workdir: pathlib.Path) -> Iterator[words.Row]:
     """The trained ResNet: accuracy and speed."""
     folder = workdir / 'cifar'
     command = f'{commands.said("train")} --workdir={folder} with the config wanted'
@@ -123,7 +106,7 @@ def cifar(workdir: pathlib.Path) -> Iterator[Row]:
     accuracy = [line['test_accuracy'] for line in lines if 'test_accuracy' in line][-1]
     speeds = [line['images_per_second'] for line in lines if 'images_per_second' in line]
     length = f'{train["epochs"]:g} epochs' if train['steps'] is None else f'{train["steps"]} steps'
-    yield row(
+    yield words.row(
         f'test accuracy of {name} after {length} of {data}, %, on {origin["data"]["test_size"]:,} '
         'test images',
         plus_minus(100 * np.array(accuracy, float)),
@@ -131,7 +114,7 @@ def cifar(workdir: pathlib.Path) -> Iterator[Row]:
         origin,
     )
     speed = timing.spread(speeds)
-    yield row(
+    yield words.row(
         f'images per second in that training, of {n} networks together: median (range)',
         f'{words.number(speed.median)} ({speed.range})',
         f'{speed.rounds} lines',
@@ -139,12 +122,12 @@ def cifar(workdir: pathlib.Path) -> Iterator[Row]:
     )
 
 
-def cifar_over_training(workdir: pathlib.Path) -> Iterator[Row]:
+def cifar_over_training(workdir: pathlib.Path) -> Iterator[words.Row]:
     """The trained ResNet over its checkpoints: predicted depth, single lesions."""
     folder = workdir / 'cifar'
     first, last, origin = _ends(folder, 'depth')
     ends = (first.incoherent_mean_S, last.incoherent_mean_S)
-    yield row(
+    yield words.row(
         f'its predicted depth E[r] of at most {last.gains_SL.shape[1] + 1} (incoherent) '
         f'{_examples(origin)}: start → end',
         ' → '.join(map(plus_minus, ends)),
@@ -152,7 +135,7 @@ def cifar_over_training(workdir: pathlib.Path) -> Iterator[Row]:
         origin,
     )
     *_, (last, origin) = _read(folder, 'singles')
-    yield row(
+    yield words.row(
         f'its error {_on(last, origin)}, %: whole; one block deleted, mean; worst',
         '; '.join(
             plus_minus(100 * values)
@@ -163,7 +146,7 @@ def cifar_over_training(workdir: pathlib.Path) -> Iterator[Row]:
     )
 
 
-def ensemble(workdir: pathlib.Path) -> Iterator[Row]:
+def ensemble(workdir: pathlib.Path) -> Iterator[words.Row]:
     """The virtual ensemble of the trained ResNet at its last analysed step, measure by measure."""
     folder, found = workdir / 'cifar', False
     for name, numbers in ensemble_rows.NUMBERS.items():
@@ -174,7 +157,7 @@ def ensemble(workdir: pathlib.Path) -> Iterator[Row]:
         found = True
         networks = next(len(value) for field, value in record._asdict().items() if '_S' in field)
         for claim, number in numbers(record, _on(record, origin)):
-            yield row(claim, number, networks, origin)
+            yield words.row(claim, number, networks, origin)
     if not found:
         raise _not_analysed(folder, ','.join(ensemble_rows.NUMBERS))
 
@@ -234,129 +217,12 @@ def _examples(origin) -> str:
     return f'on {settings["examples"]:,} test examples{norms}'
 
 
-def benchmark_train(workdir: pathlib.Path) -> Iterator[Row]:
-    """Speed beside PyTorch, and growth of the compile time."""
-    found, origin = results.read(workdir / 'benchmarks', 'train')
-    growth, sizes = found['compile_growth'], found['sizes']
-    yield _timing(f'compile time of the training step, {growth["what"]}', growth['ratio'], origin)
-    if 'speed_over_pytorch' in found:
-        yield _timing(
-            f'training steps per second over eager PyTorch, ResNet-{sizes["depth"]}, batch '
-            f'{sizes["batch"]}',
-            found['speed_over_pytorch'],
-            origin,
-        )
-
-
-def benchmark_kernels(workdir: pathlib.Path) -> Iterator[Row]:
-    """What the kernels cost in passes through the network, and beside PyTorch's loop."""
-    found, origin = results.read(workdir / 'benchmarks', 'kernels')
-    scored, spectrum = found['lesions'].values(), found['spectrum']
-    for one, passes in (*((one, 'forward') for one in scored), (spectrum, 'VJP')):
-        bound = (f'; over the bound of {one["bound"]:.1f}', f'; {one["over_bound"]:.2f}')
-        yield _timing(f'{one["what"]}, {passes} passes', one['passes'], origin, *bound)
-    for one in scored:
-        if 'pytorch_over_ours' in one:
-            yield _timing(
-                f"time of PyTorch's loop that skips deleted blocks over ours, {one['what']}",
-                one['pytorch_over_ours'],
-                origin,
-            )
-    for kernel, one in found['compile'].items():
-        yield _timing(f'compile time of {kernel}, {one["what"]}', one['growth'], origin)
-
-
-def benchmark_images(workdir: pathlib.Path) -> Iterator[Row]:
-    """Images a second beside PyTorch's DataLoader."""
-    found, origin = results.read(workdir / 'benchmarks', 'images')
-    sizes, what = found['sizes'], {'pytorch': '', 'pytorch_uint8': ', which leaves them uint8 too'}
-    for name, words_of in what.items():
-        if f'speed_over_{name}' in found:
-            yield _timing(
-                f'images per second of JPEGs, {sizes["workers"]} workers, crops of '
-                f"{sizes['size']}, over PyTorch's DataLoader{words_of}",
-                found[f'speed_over_{name}'],
-                origin,
-            )
-
-
-def benchmark_pretrained(workdir: pathlib.Path) -> Iterator[Row]:
-    """What opening a published network takes, and how compile time grows with its depth."""
-    found, origin = results.read(workdir / 'benchmarks', 'pretrained')
-    layers = found['sizes']['layers']
-    for kind, ratios in found['memory'].items():
-        yield row(
-            f'host memory while a {kind} of {", ".join(map(str, layers))} layers opens, over its '
-            'file',
-            '; '.join(words.number(ratios[str(number)]) for number in layers),
-            '1 each',
-            origin,
-        )
-    for kind, one in found['compile'].items():
-        what = f'a {kind} of {layers[-1]} layers over {layers[0]}'
-        yield _timing(
-            f'time of the processor that compiles the forward pass, {what}', one['growth'], origin
-        )
-
-
-def benchmark_hooks(workdir: pathlib.Path) -> Iterator[Row]:
-    """What lesions of an opened language model cost beside PyTorch, and how the numbers agree."""
-    found, origin = results.read(workdir / 'benchmarks', 'hooks')
-    sizes, scored = found['sizes'], found['lesions'].values()
-    network = (
-        f'a GPT-2 of {sizes["layers"]} layers, width {sizes["width"]}, vocabulary '
-        f'{sizes["vocabulary"]}, {sizes["sequences"]} x {sizes["length"]} tokens, '
-        f'`width={sizes["chunk"]}`, {sizes["cores"]} core{"s" * (sizes["cores"] > 1)}'
-    )
-    ways = {'hooks': 'hooks', 'skips': 'loop that leaves deleted blocks out'}
-    for one in scored:
-        for way, said in ways.items():
-            yield _timing(
-                f"time of PyTorch's {said} over ours, {one['what']} of {network}",
-                one[f'{way}_over_ours'],
-                origin,
-                '; of the processor',
-                f'; {words.number(one[f"{way}_processor_over_ours"].median)}',
-            )
-    worst = max(one[f'{way}_difference'] for one in scored for way in ways)
-    yield row(
-        f"largest difference of a loss from PyTorch's in these, relative, of {network}",
-        f'{worst:.1g}',
-        f'{sum(one["masks"] for one in scored):,} masks',
-        origin,
-    )
-    if memory := found['memory']:
-        yield row(
-            f'peak memory for 2^{memory["many"]} masks over that for 2^{memory["few"]}, the '
-            f'process whole, of {network}',
-            words.number(memory['growth']),
-            '1 each',
-            origin,
-        )
-
-
-def benchmark_theory(workdir: pathlib.Path) -> Iterator[Row]:
-    """Seconds of the theory's heavy functions."""
-    found, origin = results.read(workdir / 'benchmarks', 'theory')
-    for one in found['rows']:
-        yield _timing(f'{one["name"]}, seconds', one['seconds'], origin)
-
-
-def _timing(claim: str, spread: timing.Spread, origin, and_claim='', and_number='') -> Row:
-    """A row of a timing: its median, its range, and its number of rounds."""
-    number, rounds = words.number(spread.median), f'{spread.rounds} rounds'
-    if spread.rounds == 1:
-        return row(claim + and_claim, number + and_number, '1 round', origin)
-    number = f'{number} ({spread.range}){and_number}'
-    return row(f'{claim}: median (range){and_claim}', number, rounds, origin)
-
-
-def theorems(workdir: pathlib.Path) -> Iterator[Row]:
+def theorems(workdir: pathlib.Path) -> Iterator[words.Row]:
     """How many statements hold, of all that `make theorems` checks."""
     folder = workdir / 'theorems'
     found = _json(folder / 'theorems.json', f'{commands.said("theorems")} --workdir={folder}')
     hold, total = sum(bool(one['holds']) for one in found['rows']), len(found['rows'])
-    yield row(
+    yield words.row(
         'statements put to numbers: hold; fail, each as the paper makes it and corrected beside it',
         f'{hold}; {total - hold}',
         '',
@@ -364,12 +230,12 @@ def theorems(workdir: pathlib.Path) -> Iterator[Row]:
     )
 
 
-def sentence_similarity(workdir: pathlib.Path) -> Iterator[Row]:
+def sentence_similarity(workdir: pathlib.Path) -> Iterator[words.Row]:
     """What sublayers of a sentence encoder are worth."""
     path = workdir / 'similarity' / 'similarity.npz'
     record, origin = records.load(path, similarity.SentenceSimilarity)
     for claim, number in similarity.numbers(record):
-        yield row(claim, number, f'{len(record.topics_N)} pairs', origin)
+        yield words.row(claim, number, f'{len(record.topics_N)} pairs', origin)
 
 
 SOURCES = {
@@ -379,12 +245,7 @@ SOURCES = {
     'cifar': cifar,
     'cifar-over-training': cifar_over_training,
     'cifar-ensemble': ensemble,
-    'benchmark-train': benchmark_train,
-    'benchmark-kernels': benchmark_kernels,
-    'benchmark-theory': benchmark_theory,
-    'benchmark-images': benchmark_images,
-    'benchmark-pretrained': benchmark_pretrained,
-    'benchmark-hooks': benchmark_hooks,
+    **benchmark_rows.SOURCES,
     'theorems': theorems,
     'similarity': sentence_similarity,
 }

@@ -1,4 +1,4 @@
-"""Numbers and where they come from, in words: means over networks, spreads over rounds, commands.
+"""Numbers and where they come from, in words: rows, means over networks, devices, commands.
 
 A network whose loss became NaN has NaN for its numbers: means are those of the others, and say how
 many these are.
@@ -7,7 +7,7 @@ many these are.
 import pathlib
 import shlex
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,6 +16,22 @@ from resnet_dyn import commands
 _SCRIPT = commands.NAME
 # folders of the machine at hand
 _HIDDEN = {'--config.data.dir': 'DATA', '--config.data.cache': 'DATA', '--pretrained': 'FOLDER'}
+
+
+class Row(NamedTuple):
+    """One claim of the README's table of numbers."""
+
+    claim: str
+    number: str
+    n: str  # networks, or rounds
+    device: str
+    command: str
+
+
+def row(claim: str, number: str, n: int | str, origin) -> Row:
+    """A row with device and command of a provenance."""
+    command = f'`{python_command(origin["command"])}`'
+    return Row(claim, number, str(n), device(origin['device']), command)
 
 
 def over_networks(values_S) -> tuple[float, float, int]:

@@ -6,7 +6,7 @@ import types
 import numpy as np
 import pytest
 
-from experiments import readme_rows
+from experiments import benchmark_rows
 from experiments.benchmarks import hooks, results, timing
 from resnet_dyn import errors
 from resnet_dyn.kernels import masks
@@ -57,14 +57,14 @@ def test_the_rows_say_what_was_measured(raced, tmp_path):
     memory = {'few': 1, 'many': 3, 'growth': 1.01}
     numbers = {'sizes': sizes, 'lesions': {'all': found}, 'memory': memory}
     results.write(tmp_path / 'benchmarks', 'hooks', numbers, seconds=1.0)
-    first, second, worst, peak = readme_rows.benchmark_hooks(tmp_path)
+    first, second, worst, peak = benchmark_rows.hooks(tmp_path)
     assert (
         'all of three of a GPT-2 of 3 layers, width 5, vocabulary 7, 2 x 4 tokens, `width=16`, '
         '1 core' in first.claim
     )
     assert "PyTorch's loop that leaves deleted blocks out" in second.claim
     assert (worst.number, worst.n, peak.number) == ('0.001', '8 masks', '1.01')
-    *_, last = readme_rows.benchmark_hooks(_without_memory(tmp_path, numbers))
+    *_, last = benchmark_rows.hooks(_without_memory(tmp_path, numbers))
     assert 'largest difference' in last.claim
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments import readme_rows
+from experiments import benchmark_rows
 from experiments.benchmarks import images, results
 
 
@@ -48,7 +48,7 @@ def test_a_ratio_is_that_of_images_per_second(monkeypatch, tmp_path):
     assert len(passed) == 3 * images.ROUNDS * (images.WARM_UP + images.BATCHES)
     assert 'over those of pytorch: 2' in said[-2]
     results.write(tmp_path / 'benchmarks', 'images', found, seconds=1.0)
-    first, second = readme_rows.benchmark_images(tmp_path)
+    first, second = benchmark_rows.images(tmp_path)
     assert "crops of 224, over PyTorch's DataLoader" in first.claim
     assert second.number.startswith('1.5') and 'uint8' in second.claim
 

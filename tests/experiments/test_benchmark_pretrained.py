@@ -6,7 +6,7 @@ import json
 import numpy as np
 from safetensors.numpy import load_file
 
-from experiments import readme_rows
+from experiments import benchmark_rows
 from experiments.benchmarks import pretrained, results
 from resnet_dyn import pretrained as room
 
@@ -49,7 +49,7 @@ def test_ratios_of_memory_and_of_compile_times_become_rows(monkeypatch, tmp_path
     assert opened == 2 * [12, 24, 48]
     assert 'MISSED' in said[2] and 'met' in said[1] and 'compile in 1.1' in said[3]
     results.write(tmp_path / 'benchmarks', 'pretrained', found, seconds=1.0)
-    rows = list(readme_rows.benchmark_pretrained(tmp_path))
+    rows = list(benchmark_rows.pretrained(tmp_path))
     assert [row.number for row in rows[:2]] == ['1; 1; 1.5'] * 2
     assert 'compiles the forward pass, a gpt2 of 48 layers over 12' in rows[2].claim
     assert rows[3].number.startswith('1.1') and '5 rounds' in rows[3].n
