@@ -27,7 +27,7 @@ import numpy as np
 
 from experiments.benchmarks import timing
 from resnet_dyn import config
-from resnet_dyn.data import datasets, streams
+from resnet_dyn.data import datasets, prefetch, streams
 
 FILES, CLASSES, SHAPE, QUALITY = 512, 8, (375, 500), 95
 SIZE, BATCH, BATCHES = 224, 64, 8  # a timed call
@@ -37,7 +37,7 @@ ROUNDS = 5
 
 def run(report: Callable[[str], None] = print) -> dict[str, Any]:
     """Measures, reports line by line, and returns the numbers behind the lines."""
-    workers = streams.cores()
+    workers = prefetch.cores()
     with tempfile.TemporaryDirectory() as root:
         kilobytes = write_tree(pathlib.Path(root)) / FILES / 1000
         sizes = {'size': SIZE, 'batch': BATCH, 'workers': workers, 'kilobytes': kilobytes}

@@ -1,7 +1,7 @@
 """Image sets that are read as they are needed: ImageNet, and any tree with a folder a class.
 
-Files are decoded, cropped and flipped on the host (`decoding`), by worker processes of grain or by
-threads of this one, and leave it as uint8. All that is drawn is a function of where it is used:
+Files are decoded, cropped and flipped on the host (`decoding`), ahead of the step that takes them
+(`prefetch`), and leave it as uint8. All that is drawn is a function of where it is used:
 
     order of epoch e             permutation by default_rng([seed, ORDER_STREAM, e])
     crop and flip of example x   default_rng([seed, CROP_STREAM, e, x])
@@ -17,26 +17,16 @@ import dataclasses
 import functools
 import hashlib
 import itertools
-import multiprocessing.connection
-import multiprocessing.resource_tracker
-import os
-import signal
-import sys
-import threading
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from resnet_dyn import config, errors
-from resnet_dyn.data import decoding, image_folder, imagenet, labels, splits
+from resnet_dyn import config
+from resnet_dyn.data import decoding, image_folder, imagenet, labels, prefetch, splits
 
 ORDER_STREAM, CROP_STREAM = 3, 4
 PIECE = 16  # examples that a worker decodes at a time: it ends within one
-MOST_WORKERS = 16  # where their number is unset
-AHEAD = 4  # pieces that each worker has ready
-READY = 64  # pieces that wait in this process, while the device computes
-ENDLESS = 2**40  # pieces
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, in units of 255
 
 ALL = slice(None)
@@ -112,7 +102,7 @@ class Examples:
         """These examples as arrays in memory, decoded by threads; of their middle."""
         positions = np.arange(self.size)[rows]
         parts = [positions[i : i + PIECE] for i in range(0, len(positions), PIECE)]
-        with concurrent.futures.ThreadPoolExecutor(cores()) as pool:
+        with concurrent.futures.ThreadPoolExecutor(prefetch.cores()) as pool:
             found = list(pool.map(self.decode, parts))
         if not found:
             return self.decode(positions)
@@ -146,7 +136,7 @@ class Examples:
     def _read(self, pieces: 'Pieces', start: int, number: int | None, workers: int | None):
         workers = self.workers if workers is None else workers
         each = pieces.of_a_batch
-        found = _made(pieces, start * each, workers)
+        found = prefetch.ahead(pieces, start * each, workers)
         with contextlib.closing(found):
             for _ in itertools.count() if number is None else range(number):
                 batch = itertools.islice(found, each)
@@ -215,7 +205,7 @@ def load(data: config.Data) -> tuple[Examples, Examples, int]:
     """
     module = {'image_folder': image_folder, 'imagenet2012': imagenet}[data.name]
     *sources, classes = module.load(data)
-    workers = default_workers() if data.workers is None else data.workers
+    workers = prefetch.default_workers() if data.workers is None else data.workers
     train, test = (
         Examples(
             source=source,
@@ -272,88 +262,3 @@ def epoch_order(seed: int, epoch: int, size: int) -> np.ndarray:
     order = np.random.default_rng([seed, ORDER_STREAM, epoch]).permutation(size)
     order.flags.writeable = False
     return order
-
-
-def cores() -> int:
-    """The processor cores that this process may use."""
-    if hasattr(os, 'sched_getaffinity'):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def default_workers() -> int:
-    """All cores but one, at least one."""
-    return max(1, min(MOST_WORKERS, cores() - 1))
-
-
-def _made(pieces: Pieces, first: int, workers: int) -> Iterator[tuple]:
-    """The pieces from `first` on, without end, made ahead by workers, or by threads for 0.
-
-    Those of a stream that ends are not told so: grain keeps the shared memory of a last one.
-    """
-    import grain
-
-    _settle_grain(grain)
-    made = grain.MapDataset.range(first, ENDLESS).map(pieces)
-    threads, ready = (1, 1) if workers else (cores(), READY)
-    made = made.to_iter_dataset(grain.ReadOptions(threads, ready))
-    if workers:
-        options = grain.multiprocessing.MultiprocessingOptions(
-            num_workers=workers, per_worker_buffer_size=AHEAD
-        )
-        made = made.mp_prefetch(options, worker_init_fn=_begin_worker).map(_own)
-        made = grain.experimental.ThreadPrefetchIterDataset(made, prefetch_buffer_size=READY)
-    iterator = iter(made)
-    try:
-        multiprocessing.resource_tracker.ensure_running()  # or it unblocks them
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # as workers then have it
-        try:
-            piece = next(iterator)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        while True:
-            yield piece
-            piece = next(iterator)
-    except RuntimeError as error:
-        if 'terminated unexpectedly' not in str(error):
-            raise
-        raise errors.DataError(
-            f'a worker process that decodes images ended by itself ({errors.reason(error)}): it '
-            'was killed, or there is no room left in memory or /dev/shm (lower '
-            'config.data.workers; with 0 this process decodes), or a script of yours starts a run '
-            "outside of `if __name__ == '__main__':`, and workers import it. Then start again"
-        ) from error
-    finally:
-        iterator.close()
-
-
-def _own(piece: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """A copy, so that the shared memory of a piece is given back at once."""
-    return tuple(map(np.array, piece))
-
-
-def _settle_grain(grain) -> None:
-    """Errors as they were raised, without a word of its own; its other options at their defaults.
-
-    They are absl flags, which raise where nobody has parsed any, as in a notebook.
-    """
-    grain.config.update('py_traceback_filtering', 'off')
-    flags = sys.modules['absl.flags'].FLAGS
-    if not flags.is_parsed():
-        for name in flags:
-            if name.startswith('grain_'):
-                flags[name].present = 1
-
-
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)  # for the process that trains, and it closes the workers
-
-
-def _begin_worker(index: int, count: int) -> None:
-    """In a worker: it ends when the process that began it does, whatever ended that."""
-    parent = multiprocessing.parent_process()
-
-    def watch():
-        multiprocessing.connection.wait([parent.sentinel])
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()

@@ -9,7 +9,7 @@ import pytest
 
 from resnet_dyn import config
 from resnet_dyn.analysis import effort, run_subjects
-from resnet_dyn.data import datasets, streams
+from resnet_dyn.data import datasets, prefetch, streams
 from resnet_dyn.training import checkpoints, loop, metrics
 
 pytestmark = pytest.mark.usefixtures('shared_programs')
@@ -67,7 +67,7 @@ def test_a_run_stopped_within_an_epoch_sees_each_image_once_and_ends_in_the_same
         return decode(examples, positions, epoch)
 
     monkeypatch.setattr(streams.Examples, 'decode', decoded)
-    monkeypatch.setattr(streams, '_made', _nothing_ahead)
+    monkeypatch.setattr(prefetch, 'ahead', _nothing_ahead)
     asked = itertools.count()
     first = _train(cfg, tmp_path / 'run', stop=lambda: next(asked) >= 3)
     assert 0 < first.step < 5 and not first.finished
