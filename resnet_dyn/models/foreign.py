@@ -6,15 +6,14 @@
 
 What a block takes beside h is the same in each call, or made by the inputs alone: the context.
 
-The parts of the module that a function does not need are not traced where they come after, and are
-dead code that XLA removes where they come before. Neighbouring blocks that are written the same,
-with variables of the same shapes, are one stage.
+These functions are in `foreign_functions`. Neighbouring blocks that are written the same, with
+variables of the same shapes, are one stage.
 """
 
 import dataclasses
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -23,7 +22,7 @@ from flax import nnx
 from jax.extend import core
 
 from resnet_dyn import errors
-from resnet_dyn.models import foreign_check, foreign_survey, modules
+from resnet_dyn.models import foreign_check, foreign_functions, foreign_survey, modules
 from resnet_dyn.models import stack as stack_lib
 
 
@@ -106,147 +105,17 @@ def needed(function: Callable, leaves: dict, *args) -> frozenset:
     )
 
 
-@dataclasses.dataclass(frozen=True)
-class Block:
-    """What a block makes of h: its output, that less h, or the output of a part of it."""
-
-    runner: modules.Linen | modules.Nnx
-    form: modules.Form
-    given: foreign_survey.Given
-    part: str | None
-    less_h: bool = False
-
-    def __call__(self, params, h, context=None):
-        tree, (args, kwargs) = self.form.whole(params), self.given.call(h, context)
-        if self.part is None:
-            output = self.runner.run(tree, args, kwargs)
-            return output - h if self.less_h else output
-
-        def hook(path, part, function, args, kwargs):
-            output = function(*args, **kwargs)
-            if path == self.part:
-                raise modules.Reached(output)
-            return output
-
-        return modules.until_reached(self.runner, tree, args, kwargs, hook)
-
-
-@dataclasses.dataclass(frozen=True)
-class Stem:
-    """The module up to the call of its first block."""
-
-    runner: modules.Linen | modules.Nnx
-    form: modules.Form
-    first: str
-
-    def __call__(self, params, inputs, context=None):
-        def hook(path, part, function, args, kwargs):
-            if path == self.first:
-                raise modules.Reached(args[0])
-            return function(*args, **kwargs)
-
-        return modules.until_reached(
-            self.runner, self.form.whole(params), *modules.arguments(inputs), hook
-        )
-
-
-@dataclasses.dataclass(frozen=True)
-class Head:
-    """The module, its blocks' outputs replaced: the last by h, the others, unused, by blanks.
-
-    Its inputs are blanks too, but for those that its output depends on.
-    """
-
-    runner: modules.Linen | modules.Nnx
-    form: modules.Form
-    blanks: 'Blanks'
-    takes_inputs: bool = False
-
-    def __call__(self, params, h, context=None):
-        inputs = context['inputs'] if self.takes_inputs else self.blanks.of_inputs(h.shape[0])
-        last = self.blanks.paths[-1]
-
-        def hook(path, part, function, args, kwargs):
-            if path == last:
-                return h
-            return self.blanks.output(path, function, args, kwargs)
-
-        return self.runner.run(self.form.whole(params), *modules.arguments(inputs), hook)
-
-
-@dataclasses.dataclass(frozen=True)
-class Context:
-    """What the inputs alone make: the arrays that blocks are given, and what the head takes."""
-
-    runner: modules.Linen | modules.Nnx
-    form: modules.Form
-    blanks: 'Blanks'
-    sources: tuple[tuple[str, int, bool], ...]  # see foreign_survey
-    takes_inputs: bool
-
-    def __call__(self, inputs):
-        B, found = stack_lib.examples(inputs), {}
-
-        def hook(path, part, function, args, kwargs):
-            if path in self.blanks.paths:
-                values = jax.tree.leaves((args[1:], kwargs))
-                for source in self.sources:
-                    if source[0] == path:
-                        found[source] = values[source[1]]
-            if len(found) == len(self.sources):
-                raise modules.Reached(None)
-            return self.blanks.output(path, function, args, kwargs)
-
-        if self.sources:
-            tree = self.form.whole({})
-            modules.until_reached(self.runner, tree, *modules.arguments(inputs), hook)
-        given = [
-            jnp.broadcast_to(found[source], (B, *found[source].shape))
-            if source[2]
-            else found[source]
-            for source in self.sources
-        ]
-        return {'given': given} | ({'inputs': inputs} if self.takes_inputs else {})
-
-
-@dataclasses.dataclass(frozen=True)
-class Blanks:
-    """What stands for outputs of blocks, and for inputs, on which nothing depends."""
-
-    outputs: tuple[tuple[str, jax.ShapeDtypeStruct | None], ...]  # of one example; None: as h
-    inputs: tuple[tuple[jax.ShapeDtypeStruct, ...], Any]  # of one example; their structure
-
-    @property
-    def paths(self) -> tuple[str, ...]:
-        """The blocks."""
-        return tuple(path for path, _ in self.outputs)
-
-    def output(self, path: str, function: Callable, args, kwargs):
-        """A block's, of the size of what it is given; of another module its own."""
-        outputs = dict(self.outputs)
-        if path not in outputs:
-            return function(*args, **kwargs)
-        if outputs[path] is None:
-            return jnp.zeros_like(args[0])
-        return _blank(args[0].shape[0], outputs[path])
-
-    def of_inputs(self, B: int):
-        """Those of B examples."""
-        shapes, structure = self.inputs
-        return structure.unflatten(_blank(B, shape) for shape in shapes)
-
-
 class Plan(NamedTuple):
     """How a stack is made of a tree of variables."""
 
     root: modules.Linen | modules.Nnx
     form: modules.Form
     paths: tuple[str, ...]
-    stem: Stem
-    head: Head
-    make_context: Context | None
-    branches: tuple[Block, ...]
-    skips: tuple[Block | None, ...]
+    stem: foreign_functions.Stem
+    head: foreign_functions.Head
+    make_context: foreign_functions.Context | None
+    branches: tuple[foreign_functions.Block, ...]
+    skips: tuple[foreign_functions.Block | None, ...]
     act: Callable | None
     shapes: tuple[tuple, ...]  # of h before and after each block
     needed: tuple[frozenset, ...]  # names of leaves: of stem, of each block, of head
@@ -305,14 +174,10 @@ def _plan(root, tree, names, inputs, branch, skip, act) -> Plan:
     parts = [branch] * len(met) if branch is None or isinstance(branch, str) else list(branch)
     if len(parts) != len(met):
         raise errors.UserError(f'branch= has {len(parts)} names for {len(met)} blocks')
-    stem = Stem(root, form, paths[0])
+    stem = foreign_functions.Stem(root, form, paths[0])
+    blanks = foreign_functions.Blanks.of(met, inputs)
+    head = foreign_functions.Head(root, form, blanks, True)
     leaves_in, structure = jax.tree.flatten(inputs)
-    outputs = tuple(
-        (block.path, None if block.before == block.after else _example(block.after))
-        for block in met
-    )
-    blanks = Blanks(outputs, (tuple(map(_example, leaves_in)), structure))
-    head = Head(root, form, blanks, True)
     by_name = {f'{i:04}': leaf for i, leaf in enumerate(leaves_in)}
 
     def of_inputs(by_name, leaves, h):
@@ -322,7 +187,7 @@ def _plan(root, tree, names, inputs, branch, skip, act) -> Plan:
         head = dataclasses.replace(head, takes_inputs=False)
     make_context, context = None, None
     if sources or head.takes_inputs:
-        make_context = Context(root, form, blanks, sources, head.takes_inputs)
+        make_context = foreign_functions.Context(root, form, blanks, sources, head.takes_inputs)
         context = jax.eval_shape(make_context, inputs)
     branches, skips, used = _functions(met, parts, skip, context)
     of_stem, of_head = needed(stem, leaves, inputs), needed(head, leaves, met[-1].after, context)
@@ -347,7 +212,7 @@ def _functions(met, parts, skip, context):
     """Of every block its branch, its skip, and the leaves that they need; equal ones seen once."""
     found, branches, skips, used = {}, [], [], []
     for block, part in zip(met, parts, strict=True):
-        whole = Block(block.runner, block.form, block.given, None, less_h=True)
+        whole = foreign_functions.Block(block.runner, block.form, block.given, None, less_h=True)
         key = whole, part, block.before, block.after
         if key not in found:
             within = foreign_survey.parts(block, part, context)
@@ -367,14 +232,6 @@ def _functions(met, parts, skip, context):
     if skip is not None and not any(skips):
         raise errors.UserError(f'skip={skip!r}: no block calls a module of that name')
     return tuple(branches), tuple(skips), used
-
-
-def _blank(B: int, shape: jax.ShapeDtypeStruct):
-    return modules.blank(jax.ShapeDtypeStruct((B, *shape.shape), shape.dtype))
-
-
-def _example(array) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(array.shape[1:], array.dtype)
 
 
 def _only(leaves: dict, names) -> dict:
