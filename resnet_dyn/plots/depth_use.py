@@ -22,11 +22,8 @@ def uses(records_T, heading: str, note: str):
         (later, 'later_change_SL', 'Without one block', 'change of later branches', (0, np.inf)),
     )
     for axes, name, title, label, bounds in lines:
-        values_TSX = np.stack([getattr(record, name) for record in records_T])
-        style.lines_over_time(axes, steps_T, values_TSX, bounds=bounds)
+        style.field_over_time(axes, records_T, name, bounds)
         axes.set(title=title, ylabel=label, xlabel='block' if name.endswith('L') else DEPTH)
-        if bounds[0] == 0:
-            scales.from_zero(axes)
     look = {'color': style.GREY, 'linewidth': 0.8, 'linestyle': ':'}
     cosine.axhline(0, **look)
     overlap.axhline(float(records_T[-1].chance), label='by chance', **look)

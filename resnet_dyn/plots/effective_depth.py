@@ -19,11 +19,8 @@ def depths(records_T, heading: str, note: str):
         (overlap, 'overlap_SV', 'Its likeliest classes', 'share in common', style.SHARE, ''),
     )
     for axes, name, title, label, bounds, place in lines:
-        values_TSX = np.stack([getattr(record, name) for record in records_T])
-        style.lines_over_time(axes, steps_T, values_TSX, bounds=bounds)
+        style.field_over_time(axes, records_T, name, bounds)
         axes.set(title=title, ylabel=label, xlabel=place or 'layers passed')
-        if bounds[0] == 0:
-            scales.from_zero(axes)
     cosine.axhline(0, color=style.GREY, linewidth=0.8, linestyle=':')
     style.time_bar(fig, [overlap], steps_T)
     _over_steps(depth, steps_T, records_T)

@@ -18,12 +18,8 @@ def influences(records_T, heading: str, note: str):
         ('gradient_cosine_SL', 'Along the gradient', 'cos(branch, ∂loss/∂h)'),
     )
     for axes, (name, title, label) in zip(panels, lines, strict=True):
-        values_TSL = np.stack([getattr(record, name) for record in records_T])
-        bounds = (-1, 1) if axes is panels[2] else (0, np.inf)
-        style.lines_over_time(axes, steps_T, values_TSL, bounds=bounds)
+        style.field_over_time(axes, records_T, name, (-1, 1) if axes is panels[2] else (0, np.inf))
         axes.set(title=title, ylabel=label)
-        if axes is not panels[2]:
-            scales.from_zero(axes)
     panels[2].axhline(0, color=style.GREY, linewidth=0.8, linestyle=':')
     panels[2].set_xlabel('block')
     style.time_bar(left, panels, steps_T)

@@ -219,6 +219,15 @@ def lines_over_time(
     scales.whole_numbers(axes.xaxis)
 
 
+def field_over_time(axes, records_T, name: str, bounds=UNBOUNDED) -> None:
+    """`lines_over_time` of a field (S, X) of records, one a step; from 0 where that is a bound."""
+    steps_T = [int(record.step) for record in records_T]
+    values_TSX = np.stack([getattr(record, name) for record in records_T])
+    lines_over_time(axes, steps_T, values_TSX, bounds=bounds)
+    if bounds[0] == 0:
+        scales.from_zero(axes)
+
+
 def _without_zeros(mean_X, bounds):
     return np.where((mean_X == 0) & (bounds[0] > 0), np.nan, mean_X)
 
