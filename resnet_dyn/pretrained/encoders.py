@@ -119,11 +119,9 @@ def groups(layers: int, blocks: str) -> tuple[tuple[int, ...], ...] | None:
 
 def block_of(settings: settings_lib.Settings, post: bool) -> Block:
     """The block of a config.json, in the names that BERT and ViT share."""
-    width, heads = settings.size('hidden_size'), settings.size('num_attention_heads')
-    if width % heads:
-        raise settings.error('num_attention_heads', heads, f'a divisor of hidden_size={width}')
+    width = settings.size('hidden_size')
     return Block(
-        heads,
+        settings.divisor('num_attention_heads', 'hidden_size', width),
         settings.choice('hidden_act', sublayers.ACTIVATIONS, 'gelu'),
         settings.number('layer_norm_eps', 1e-12),
         post,

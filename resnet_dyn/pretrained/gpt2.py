@@ -13,9 +13,7 @@ LONGEST, VOCABULARY = 1024, 50257
 def layout(config: settings.Settings, blocks: str) -> leaves.Layout:
     """Of a config with model_type gpt2 (also DistilGPT2)."""
     count, width = config.size('n_layer', 12), config.size('n_embd', 768)
-    heads = config.size('n_head', 12)
-    if width % heads:
-        raise config.error('n_head', heads, f'a divisor of n_embd={width}')
+    heads = config.divisor('n_head', 'n_embd', width, 12)
     inner = config.size('n_inner', 4 * width)
     vocabulary = config.size('vocab_size', VOCABULARY)
     longest = config.size('n_positions', LONGEST)

@@ -18,12 +18,8 @@ def layout(config: settings.Settings, blocks: str, parallel: str = 'one') -> lea
     if parallel not in ('one', 'two'):
         raise errors.PretrainedError(f"parallel={parallel!r}: expected 'one' or 'two'")
     count, width = config.size('num_hidden_layers', 44), config.size('hidden_size', 6144)
-    heads, inner = (
-        config.size('num_attention_heads', 64),
-        config.size('intermediate_size', 24576),
-    )
-    if width % heads:
-        raise config.error('num_attention_heads', heads, f'a divisor of hidden_size={width}')
+    heads = config.divisor('num_attention_heads', 'hidden_size', width, 64)
+    inner = config.size('intermediate_size', 24576)
     vocabulary = config.size('vocab_size', VOCABULARY)
     config.get('max_position_embeddings')  # rotary positions have no end
     theta, share = ('rotary_emb_base', 'rope_theta'), ('rotary_pct', 'partial_rotary_factor')

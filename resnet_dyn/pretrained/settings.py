@@ -67,6 +67,13 @@ class Settings:
             raise self.error(name, value, 'a whole number of at least 1')
         return value
 
+    def divisor(self, name: str, of: str, size: int, default: int | None = None) -> int:
+        """A whole number of at least 1 that divides the `size` which stands at the name `of`."""
+        value = self.size(name, default)
+        if size % value:
+            raise self.error(name, value, f'a divisor of {of}={size}')
+        return value
+
     def flag(self, name: str, default: bool) -> bool:
         """True or False."""
         value = self.get(name, default)
