@@ -15,19 +15,15 @@ to 0.78 and rise again to 0.82; E[r] goes 2.88, 2.50, 2.69; the norm of the weig
 Three minutes of CPU time, on 2 cores; FAST: 40 seconds.
 """
 
-import csv
-import io
-import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from experiments import figures, study, words
-from resnet_dyn import config, errors, records
+from resnet_dyn import config, errors
 from resnet_dyn.analysis import depth_measures, trajectories
 from resnet_dyn.plots import figure1 as picture
-from resnet_dyn.plots import style
 from resnet_dyn.theory import complexity, path_weights
 
 THEORY_DEPTH = 100
@@ -97,8 +93,7 @@ def trainings(fast: bool = False, changes: Mapping[str, Any] | None = None) -> s
             'config.model.norm=none has no gammas, which (d) shows: take batch or rms'
         )
     cadence = {'log.record': _share(one, RECORDS), 'log.every': _share(one, LINES)}
-    which = '_fast' if fast else ''
-    return study.Study(cadence | base, {f'{name}{which}': own for name, own in _RUNS.items()})
+    return figures.trainings(cadence | base, _RUNS, fast)
 
 
 def run(
@@ -114,28 +109,16 @@ def run(
     with `fast`, figure1_fast.*. Started again, it goes on where it was; once `stop()` is true,
     training is saved and the result says that it is not finished.
     """
-    workdir, planned = pathlib.Path(workdir), trainings(fast, changes)
-    made = study.configs(planned)
-    for name, one in made.items():
+    planned = trainings(fast, changes)
+    for name, one in study.configs(planned).items():
         report(f'{name}: {one.seeds} networks, {_steps(one):,} steps; {_words(one)}')
-    trained = study.run(planned, workdir, stop=stop, report=report)
-    if not trained.finished:
+    trained = figures.train(planned, workdir, stop, report)
+    if trained is None:
         return figures.Result(False)
-    report(study.table(trained.rows))
-    if trained.failed:
-        raise errors.NotFiniteError(
-            f'the figure needs all of its trainings: {"; ".join(trained.failed.values())}'
-        )
     report('(a-c, f) theory')
-    record = measure(list(trained.workdirs.values()), list(made.values()), fast)
-    stem = workdir / ('figure1_fast' if fast else 'figure1')
-    described = zip(_RUNS, map(config.to_dict, made.values()), strict=True)
-    origin = records.provenance(dict(described), seed=next(iter(made.values())).seed)
-    files = [records.save(f'{stem}.npz', record, origin), _write_csv(f'{stem}.csv', record)]
-    with style.context():
-        files += style.save(picture.draw(record), stem)
-    diverged = tuple(f'{name}: {which}' for name, which in trained.diverged.items())
-    return figures.Result(True, tuple(files), tuple(_findings(record)), diverged)
+    record = measure(trained.workdirs, trained.configs, fast)
+    files = figures.write(workdir, 'figure1', record, trained.origin, _table(record), picture.draw)
+    return figures.Result(True, files, tuple(_findings(record)), trained.diverged)
 
 
 def measure(folders: Sequence, made: Sequence[config.Config], fast: bool) -> Figure1:
@@ -216,14 +199,12 @@ def _findings(record: Figure1) -> Iterator[str]:
         yield f'{caption.title}\n    paper: {caption.claim}\n    here:  {caption.finding}'
 
 
-def _write_csv(path: str, record: Figure1) -> pathlib.Path:
+def _table(record: Figure1) -> Iterator[tuple]:
     """The numbers behind the panels, one a line: mean and standard deviation over n seeds."""
-    writer = csv.writer(lines := io.StringIO())
-    writer.writerow(('panel', 'curve', 'x', 'mean', 'std', 'n'))
+    yield 'panel', 'curve', 'x', 'mean', 'std', 'n'
     for *names, values_S in _series(record):
         mean, std, n = words.over_networks(values_S)
-        writer.writerow((*names, f'{mean:.6g}', f'{std if n > 1 else 0:.6g}', n))
-    return records.write_text(path, lines.getvalue())
+        yield *names, f'{mean:.6g}', f'{std if n > 1 else 0:.6g}', n
 
 
 def _series(record: Figure1) -> Iterator[tuple]:

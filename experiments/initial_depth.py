@@ -17,9 +17,6 @@ with rms, which has one a unit, is above it at any width.
 Device: 2 CPU cores, about two minutes; --fast: seconds.
 """
 
-import csv
-import io
-import pathlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -31,7 +28,6 @@ from experiments import figures, words
 from resnet_dyn import config, errors, records
 from resnet_dyn.models import branch_scales, presets, stack
 from resnet_dyn.plots import initial_depth as picture
-from resnet_dyn.plots import style
 from resnet_dyn.theory import network_depth, path_weights
 
 GAINS = ('signal', 'gradient')
@@ -113,11 +109,9 @@ def run(
     if record is None:
         return figures.Result(False)
     record = record._replace(fast=np.array(fast))
-    stem = pathlib.Path(workdir) / ('initial_depth_fast' if fast else 'initial_depth')
     origin = records.provenance(seed=0)
-    files = [records.save(f'{stem}.npz', record, origin), _write_csv(f'{stem}.csv', record)]
-    files += style.save(picture.draw(record), stem)
-    return figures.Result(True, tuple(files), tuple(_findings(record)))
+    files = figures.write(workdir, 'initial_depth', record, origin, _table(record), picture.draw)
+    return figures.Result(True, files, tuple(_findings(record)))
 
 
 def measure(
@@ -262,14 +256,11 @@ def _findings(record: InitialDepth) -> Iterator[str]:
             )
 
 
-def _write_csv(path: str, record: InitialDepth) -> pathlib.Path:
+def _table(record: InitialDepth) -> Iterator[tuple]:
     """A line a case, width, depth and law: mean and standard deviation over seeds, and theory."""
-    writer = csv.writer(lines := io.StringIO())
-    writer.writerow(
-        ('block', 'norm', 'branch_scale', 'width', 'p', 'law', 'mean', 'std', 'n', 'theory', 'off')
-    )
+    kinds = ('block', 'norm', 'branch_scale', 'width', 'p', 'law')
+    yield *kinds, 'mean', 'std', 'n', 'theory', 'off'
     for case, width, p, law, values_S, theory in _rows(record):
         mean, std, n = words.over_networks(values_S)
         numbers = (f'{mean:.6g}', f'{std:.6g}', n, f'{theory:.6g}', f'{mean / theory - 1:.4g}')
-        writer.writerow((*case, width, p, law, *numbers))
-    return records.write_text(path, lines.getvalue())
+        yield *case, width, p, law, *numbers

@@ -17,8 +17,6 @@ theirs then matter more; of so small a training nothing is known. Device: 2 CPU 
 hour; --fast: a minute.
 """
 
-import csv
-import io
 import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -27,9 +25,8 @@ import numpy as np
 
 from experiments import figures, study, words
 from experiments.dynamics import looks
-from resnet_dyn import config, errors, records
+from resnet_dyn import config, errors
 from resnet_dyn.analysis import archive, intervals, summaries
-from resnet_dyn.plots import style
 from resnet_dyn.plots import transformer as picture
 from resnet_dyn.reports import measures
 from resnet_dyn.training import checkpoints
@@ -101,8 +98,7 @@ def trainings(fast: bool = False, changes: Mapping[str, Any] | None = None) -> s
             f'config.model.family={base["model.family"]}: this figure is of the transformer; for '
             'others see launch.dynamics'
         )
-    which = '_fast' if fast else ''
-    return study.Study(base, {f'{name}{which}': own for name, own in RUNS.items()})
+    return figures.trainings(base, RUNS, fast)
 
 
 def run(
@@ -118,33 +114,21 @@ def run(
     transformer_fast.*. Started again, it goes on where it was; once `stop()` is true all is saved
     and the result says that it is not finished.
     """
-    workdir, planned = pathlib.Path(workdir), trainings(fast, changes)
-    made = study.configs(planned)
 
     def look(folder: pathlib.Path):
         here = _steps(folder, fast)
         both = (looks.Look(CHEAP, here, EXAMPLES), looks.Look(DEAR, here, FEWER))
         return looks.take_all(folder, both, stop, report)
 
-    trained = study.run(planned, workdir, look, stop, report)
-    if not trained.finished:
+    trained = figures.train(trainings(fast, changes), workdir, stop, report, look)
+    if trained is None:
         return figures.Result(False)
-    report(study.table(trained.rows))
-    if trained.failed:
-        raise errors.NotFiniteError(
-            f'the figure needs both trainings: {"; ".join(trained.failed.values())}'
-        )
-    one = next(iter(made.values()))
-    record = measure(list(trained.workdirs.values()), one, fast)
-    stem = workdir / ('transformer_fast' if fast else 'transformer')
-    described = zip(RUNS, map(config.to_dict, made.values()), strict=True)
-    origin = records.provenance(dict(described), seed=one.seed)
-    files = [records.save(f'{stem}.npz', record, origin), _write_csv(f'{stem}.csv', record)]
-    with style.context():
-        files += style.save(picture.draw(record), stem)
-    diverged = tuple(f'{name}: {which}' for name, which in trained.diverged.items())
+    record = measure(trained.workdirs, trained.configs[0], fast)
+    files = figures.write(
+        workdir, 'transformer', record, trained.origin, _table(record), picture.draw
+    )
     findings = tuple(f'{claim}: {number}' for claim, number in numbers(record))
-    return figures.Result(True, tuple(files), findings, diverged)
+    return figures.Result(True, files, findings, trained.diverged)
 
 
 def measure(folders: Sequence, one: config.Config, fast: bool) -> Transformer:
@@ -248,15 +232,13 @@ def _words(one: config.Config) -> str:
     )
 
 
-def _write_csv(path: str, record: Transformer) -> pathlib.Path:
+def _table(record: Transformer) -> Iterator[tuple]:
     """Means and standard deviations over n networks, a measure and a step a line."""
-    writer = csv.writer(lines := io.StringIO())
-    writer.writerow(('run', 'measure', 'step', 'mean', 'std', 'n'))
+    yield 'run', 'measure', 'step', 'mean', 'std', 'n'
     fields_of = [name for name in record._fields if name.endswith('_NST')]
     for n, name in enumerate(record.runs_N):
         for field in fields_of:
             for step, values_S in zip(record.steps_T, getattr(record, field)[n].T, strict=True):
                 mean, std, number = words.over_networks(values_S)
-                row = (f'{mean:.6g}', f'{std:.6g}', number)
-                writer.writerow((name, field.removesuffix('_NST'), step, *row))
-    return records.write_text(path, lines.getvalue())
+                measured = field.removesuffix('_NST')
+                yield name, measured, step, f'{mean:.6g}', f'{std:.6g}', number
