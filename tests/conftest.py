@@ -6,6 +6,7 @@ programs that are compiled are those that users have, on whatever device; what c
 bits. `JAX_DISABLE_MOST_OPTIMIZATIONS=0 make test` leaves nothing out, nor does `make slow`.
 """
 
+import gc
 import os
 import pathlib
 import shutil
@@ -22,11 +23,12 @@ SETTINGS = {
     'JAX_NUMPY_RANK_PROMOTION': 'raise',
     'JAX_DISABLE_MOST_OPTIMIZATIONS': '1',
     'JAX_COMPILATION_CACHE_DIR': str(pathlib.Path(__file__).parent.parent / '.jax_cache'),
-    'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
+    'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0.05',  # others take as long to read
     'JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES': '0',
 }
 os.environ.update({name: os.environ.get(name, value) for name, value in SETTINGS.items()})
 backend.configure_cpu()
+gc.set_threshold(20_000)  # of the many objects of a trace few are garbage
 if os.environ['JAX_DISABLE_MOST_OPTIMIZATIONS'] == '1':
     backend.compile_quickly()
 
