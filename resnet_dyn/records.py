@@ -16,6 +16,7 @@ import pathlib
 import re
 import shlex
 import sys
+import uuid
 from collections.abc import Mapping
 from importlib import metadata
 from typing import Any, NamedTuple
@@ -189,7 +190,8 @@ def _absolute(path) -> pathlib.Path:
 
 
 def _beside(path: pathlib.Path) -> pathlib.Path:
-    return path.with_name(f'.{path.name}.{os.getpid()}.tmp')
+    """A name of its own for each write: machines that share a disk have processes of one number."""
+    return path.with_name(f'.{path.name}.{uuid.uuid4().hex[:8]}.tmp')
 
 
 def _try_to_remove(path: pathlib.Path) -> None:

@@ -157,3 +157,17 @@ def test_text_is_written_as_utf_8_with_its_own_ends_of_lines(tmp_path):
     path = records.write_text(tmp_path / 'new' / 'a.csv', 'a → b\r\n± 1\n')
     assert path.read_bytes() == b'a \xe2\x86\x92 b\r\n\xc2\xb1 1\n'
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_of_two_that_write_a_file_at_once_each_writes_all_of_it(tmp_path, monkeypatch):
+    path, replace = tmp_path / 'table', os.replace
+
+    def overtaken(*names):
+        monkeypatch.setattr(os, 'replace', replace)
+        records.write_text(path, 'of another machine')
+        assert path.read_text() == 'of another machine'
+        replace(*names)
+
+    monkeypatch.setattr(os, 'replace', overtaken)
+    records.write_text(path, 'ours')
+    assert path.read_text() == 'ours' and os.listdir(tmp_path) == ['table']

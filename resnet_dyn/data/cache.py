@@ -8,6 +8,7 @@ replaced. Without a folder that can be written, all works, only slower.
 import logging
 import os
 import pathlib
+import uuid
 
 import numpy as np
 
@@ -46,7 +47,7 @@ def read(file: pathlib.Path) -> splits.Pair | None:
 
 def write(file: pathlib.Path, pair: splits.Pair) -> None:
     """Stores `pair`; if the folder cannot be written, says so and goes on."""
-    part = file.with_name(f'.{file.name}.{os.getpid()}.part')
+    part = file.with_name(f'.{file.name}.{uuid.uuid4().hex[:8]}.part')
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         try:
