@@ -20,14 +20,12 @@ FILE = """
 "config.seed" = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]
 "config.train.learning_rate" = [0.05, 0.01]
 """
+THREE = '[grid]\n"config.seed" = [0, 1, 2]\n'
 
 
 @pytest.mark.slow
 def test_24_runs_whose_sweep_is_killed_twice_are_done_once_each(start, short, tmp_path):
-    (tmp_path / 'sweep.toml').write_text(FILE)
-    workdir = tmp_path / 'W'
-    command = (f'--workdir={workdir}', f'--sweep={tmp_path / "sweep.toml"}', '--jobs=2', *short)
-    command += ('--config.train.steps=400', '--config.checkpoint.every=100')  # they live on a while
+    workdir, command = sweep(tmp_path, FILE, short, 400, 100)  # they live on a while
     moments = random.Random(0)
     for done in (5, 13):
         with start('sweep', *command) as process:
@@ -48,16 +46,13 @@ def test_24_runs_whose_sweep_is_killed_twice_are_done_once_each(start, short, tm
 
 @pytest.mark.slow
 def test_runs_that_are_killed_with_their_sweep_go_on_from_their_checkpoints(start, short, tmp_path):
-    (tmp_path / 'sweep.toml').write_text('[grid]\n"config.seed" = [0, 1, 2]\n')
-    workdir = tmp_path / 'W'
-    command = (f'--workdir={workdir}', f'--sweep={tmp_path / "sweep.toml"}', '--jobs=2', *short)
-    steps = ('--config.train.steps=600', '--config.checkpoint.every=20')
-    with start('sweep', *command, *steps) as process:
+    workdir, command = sweep(tmp_path, THREE, short, 600, 20)
+    with start('sweep', *command) as process:
         until(lambda: len(list(workdir.glob('*/checkpoints/20'))) == 2)
         process.kill()
     for pid in jobs(workdir):
         os.kill(pid, signal.SIGKILL)
-    with start('sweep', *command, *steps) as process:
+    with start('sweep', *command) as process:
         out, err = process.communicate()
     assert (process.returncode, err) == (0, ''), out
     assert_done_once(workdir, 3, starts=(2, 2, 1))
@@ -65,20 +60,29 @@ def test_runs_that_are_killed_with_their_sweep_go_on_from_their_checkpoints(star
 
 @pytest.mark.slow
 def test_a_signal_is_passed_on_and_all_runs_save_themselves(start, short, tmp_path):
-    (tmp_path / 'sweep.toml').write_text('[grid]\n"config.seed" = [0, 1, 2]\n')
-    workdir = tmp_path / 'W'
-    command = (f'--workdir={workdir}', f'--sweep={tmp_path / "sweep.toml"}', '--jobs=2', *short)
-    steps = ('--config.train.steps=3000', '--config.checkpoint.every=1000')
-    with start('sweep', *command, *steps) as process:
+    workdir, command = sweep(tmp_path, THREE, short, 3000, 1000)
+    with start('sweep', *command) as process:
         until(lambda: len(list(workdir.glob('*/checkpoints/0'))) == 2)
         process.terminate()
         out, err = process.communicate()
     assert (process.returncode, err) == (42, ''), out
     assert out.splitlines()[-1].startswith('0 of 3 runs are done; 3 stopped with all saved')
-    with start('sweep', *command, *steps) as process:
+    with start('sweep', *command) as process:
         out, err = process.communicate()
     assert (process.returncode, err) == (0, ''), out
     assert_done_once(workdir, 3, starts=(2, 2, 1))
+
+
+def sweep(tmp_path, text, short, steps, every):
+    """The workdir of a sweep of this file, two runs at a time, and the flags of its command.
+
+    Its runs have so many steps, and a checkpoint every so many.
+    """
+    (tmp_path / 'sweep.toml').write_text(text)
+    workdir = tmp_path / 'W'
+    ours = (f'--workdir={workdir}', f'--sweep={tmp_path / "sweep.toml"}', '--jobs=2')
+    length = (f'--config.train.steps={steps}', f'--config.checkpoint.every={every}')
+    return workdir, (*ours, *short, *length)
 
 
 def until(is_so, seconds=300):
