@@ -15,7 +15,7 @@ import struct
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -35,16 +35,17 @@ class JsonLines:
     """Appends lines to `path`; each is on its way to the disk when `write` returns.
 
     A disk that is full, or may not be written to, raises RunError; closing then raises nothing,
-    since nothing is held back.
+    since nothing is held back. `check` is called before the file is touched, and may raise.
     """
 
-    def __init__(self, path):
-        self.path = pathlib.Path(path).absolute()
+    def __init__(self, path, check: Callable[[], None] = lambda: None):
+        self.path, self._check = pathlib.Path(path).absolute(), check
         self._open()
 
     def write(self, step: int, **values: Any) -> None:
         """One line. Arrays become lists; what JSON cannot say (NaN, Inf) becomes null."""
         line = json.dumps({'step': int(step)} | _plain(values), allow_nan=False)
+        self._check()
         with writing(self.path):
             _write_all(self._file, f'{line}\n'.encode())
 
@@ -58,6 +59,7 @@ class JsonLines:
             ]
             kept = [line for line, at in zip(lines, steps, strict=True) if at <= step]
             if len(kept) < len(lines):
+                self._check()
                 _replace(self.path, b''.join(kept))
         self._open()
 
@@ -65,6 +67,7 @@ class JsonLines:
         self._file.close()
 
     def _open(self) -> None:
+        self._check()
         with writing(self.path):
             if self.path.exists():
                 _drop_torn_line(self.path)
@@ -82,7 +85,7 @@ class TensorBoard:
     def __init__(self, folder, purge_step: int | None = None):
         self._folder = pathlib.Path(folder).absolute()
         self._waiting: queue.Queue = queue.Queue(_WAITING)
-        self._dropped = False
+        self._dropped, self._dropping = False, threading.Lock()
         self._thread = threading.Thread(target=self._run, name='tensorboard', daemon=True)
         try:
             self._thread.start()
@@ -100,8 +103,9 @@ class TensorBoard:
 
     def close(self) -> None:
         """Waits for what is still to be written, but not long."""
-        if self._dropped:
-            return
+        with self._dropping:  # the warning is said to its end
+            if self._dropped:
+                return
         with contextlib.suppress(queue.Full):
             self._waiting.put_nowait(None)
         self._thread.join(_PATIENCE)
@@ -126,15 +130,16 @@ class TensorBoard:
             self._drop(error)
 
     def _drop(self, error: Exception) -> None:
-        if not self._dropped:
-            self._dropped = True
-            print(
-                f'warning: the TensorBoard events in {self._folder} end here '
-                f'({type(error).__name__} {error}); the run goes on, and {self._folder.parent} '
-                'has its record all the same',
-                file=sys.stderr,
-                flush=True,
-            )
+        with self._dropping:
+            if not self._dropped:
+                self._dropped = True
+                print(
+                    f'warning: the TensorBoard events in {self._folder} end here '
+                    f'({type(error).__name__} {error}); the run goes on, and '
+                    f'{self._folder.parent} has its record all the same',
+                    file=sys.stderr,
+                    flush=True,
+                )
 
 
 @contextlib.contextmanager

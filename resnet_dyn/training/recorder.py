@@ -18,9 +18,9 @@ A network that has diverged has null in all of them, and NaN in checkpoints.
 neither compiling nor evaluating, recording and saving.
 """
 
+import contextlib
 import shutil
 import sys
-from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -97,6 +97,7 @@ def keep_lost_lines(run: runs.Run, report: progress.Report) -> None:
     with metrics.writing(run.workdir / f'{runs.METRICS}.lost-{number}'):
         for name in (runs.METRICS, runs.DYNAMICS):
             if (run.workdir / name).exists():
+                run.check()
                 shutil.copyfile(run.workdir / name, run.workdir / f'{name}.lost-{number}')
     report(
         f'WARNING: {run.workdir} has lines up to step {lines[-1]["step"]} and no checkpoint: '
@@ -128,9 +129,13 @@ class Recorder:
         self._metrics = self._dynamics = self._checkpoints = together.Unwritten()
         if processes.is_lead():
             keep, early = cfg.checkpoint.keep, self.every.early
-            self._metrics = metrics.JsonLines(run.workdir / runs.METRICS)
-            self._dynamics = metrics.JsonLines(run.workdir / runs.DYNAMICS)
-            self._checkpoints = checkpoints.Writer(run.workdir, keep, early)
+            self._metrics = metrics.JsonLines(run.workdir / runs.METRICS, run.check)
+            with contextlib.ExitStack() as opened:
+                opened.callback(self._metrics.close)
+                self._dynamics = metrics.JsonLines(run.workdir / runs.DYNAMICS, run.check)
+                opened.callback(self._dynamics.close)
+                self._checkpoints = checkpoints.Writer(run.workdir, keep, early, run.check)
+                opened.pop_all()  # all are there, and closed when the run is left
         self._board: metrics.TensorBoard | None = None
 
     def __enter__(self):
@@ -183,7 +188,10 @@ class Recorder:
         last, first = step == self._run.total_steps, step == 0
         records = last or step % self.every.record == 0
         evaluates = last or (step % self.every.evaluate == 0 and not first)
-        with self._saved_meanwhile(step, networks) if records or evaluates else nullcontext():
+        work = contextlib.nullcontext()
+        if records or evaluates:
+            work = self._saved_meanwhile(step, networks)
+        with work:
             if self._steps and (last or step % self.every.log == 0):
                 self._line(step, placement.gather(networks.totals))
                 networks = self._programs.clear(networks)
@@ -251,7 +259,6 @@ class Recorder:
             self._board.write(step, **{n: value for n, value in finite.items() if value.size})
 
     def _save(self, step: int, networks: program.Networks) -> None:
-        self._run.check()
         self._checkpoints.save(step, *self._snapshot(networks))
         self._saved = step
 

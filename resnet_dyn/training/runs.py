@@ -134,6 +134,7 @@ def prepare(start: Start, dataset: datasets.Dataset) -> Run:
 
 def begin(run: Run, dataset: datasets.Dataset, step: int) -> None:
     """Writes config.json: the run, and a segment that begins at `step`."""
+    run.check()
     try:
         description.write(run.workdir, run.config, (step, run.total_steps), dataset, run.stored)
     except OSError as error:

@@ -1,7 +1,8 @@
 """Saves the steps of a run in the background, and drops those that are not to be kept.
 
 A step is written under another name, read back, and renamed when all of it is there, so that a
-killed process leaves whole steps and rubbish that the next writer removes.
+killed process leaves whole steps and rubbish that the next writer removes. That name is of one
+writer: one that was taken for gone while it saved writes into nothing that is another's.
 """
 
 import concurrent.futures
@@ -9,7 +10,8 @@ import contextlib
 import os
 import pathlib
 import shutil
-from collections.abc import Mapping, Sequence
+import uuid
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -24,11 +26,20 @@ class Writer:
     """Saves steps in the background, one at a time.
 
     `keep` N keeps the last N whole steps; those in `spared` are no part of them and stay, as does
-    step 0: where the trajectory begins.
+    step 0: where the trajectory begins. `check` is called before anything on disk is touched, and
+    may raise.
     """
 
-    def __init__(self, workdir, keep: int | None = None, spared: Sequence[int] = ()):
+    def __init__(
+        self,
+        workdir,
+        keep: int | None = None,
+        spared: Sequence[int] = (),
+        check: Callable[[], None] = lambda: None,
+    ):
         self._folder, self._keep, self._spared = step_folders.place(workdir), keep, {0, *spared}
+        self._check, self._own = check, uuid.uuid4().hex[:8]
+        check()
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             rubbish = [path for path in self._folder.iterdir() if _is_rubbish(path.name)]
@@ -38,7 +49,7 @@ class Writer:
                 'name another workdir'
             ) from error
         for path in rubbish:
-            _try_to_remove(path)
+            self._remove_rubbish(path)
         self._thread = concurrent.futures.ThreadPoolExecutor(1, 'checkpoint')
         self._saving: concurrent.futures.Future | None = None
 
@@ -70,7 +81,8 @@ class Writer:
             self._thread.shutdown()
 
     def _write(self, step: int, trees: soundness.Variables, meta: soundness.Meta) -> None:
-        target, temporary = self._folder / str(step), self._folder / f'{_TEMPORARY}{step}'
+        target = self._folder / str(step)
+        temporary = self._folder / f'{_TEMPORARY}{step}-{self._own}'
         leaves = {
             f'{collection}/{name}': items.describe(leaf)
             for collection, tree in trees.items()
@@ -78,6 +90,7 @@ class Writer:
         }
         if soundness.holds(target, step, leaves):
             return
+        self._check()
         try:
             if os.path.lexists(temporary):
                 _remove(temporary)
@@ -85,11 +98,13 @@ class Writer:
             manifest.write(temporary)
             if not soundness.holds(temporary, step, leaves):
                 raise items.FormatError('it does not read back as it was written')
+            self._check()
             if os.path.lexists(target):
                 _move_aside(target)
             temporary.rename(target)
         except (OSError, items.FormatError) as error:
             _remove_unfinished(temporary)
+            self._check()  # who took over removes what we had begun
             raise errors.CheckpointError(
                 f'the checkpoint of step {step} could not be written to {self._folder} '
                 f'({items.line(error)}). Look for free space there and for the right to write, and '
@@ -112,12 +127,20 @@ class Writer:
         ]
         for step in ours[: -self._keep]:
             old, doomed = self._folder / str(step), self._folder / f'{_TEMPORARY}old-{step}'
+            self._check()
             try:
                 old.rename(doomed)  # at once, so that no reader finds half of it
             except OSError as error:
                 step_folders.say(f'the old checkpoint {old} cannot be removed ({error}): it stays')
                 continue
-            _try_to_remove(doomed)
+            self._remove_rubbish(doomed)
+
+    def _remove_rubbish(self, path: pathlib.Path) -> None:
+        self._check()
+        try:
+            _remove(path)
+        except OSError as error:
+            step_folders.say(f'{path} is no longer needed and cannot be removed ({error})')
 
 
 def _is_rubbish(name: str) -> bool:
@@ -130,13 +153,6 @@ def _remove(path: pathlib.Path) -> None:
         path.unlink()
     else:
         shutil.rmtree(path)
-
-
-def _try_to_remove(path: pathlib.Path) -> None:
-    try:
-        _remove(path)
-    except OSError as error:
-        step_folders.say(f'{path} is no longer needed and cannot be removed ({error})')
 
 
 def _remove_unfinished(temporary: pathlib.Path) -> None:

@@ -1,5 +1,8 @@
 """A run small enough to be made many times: 4 Gaussians, 3 layers of 8 units, 8 steps an epoch."""
 
+import errno
+import fcntl
+
 import numpy as np
 import pytest
 
@@ -44,3 +47,13 @@ def dataset():
     ones = np.ones(7, np.float32)
     source = datasets.Source('gaussians', 'a1' * 32, '')
     return datasets.Dataset(split(40), split(10), 0.1 * ones, ones, 5, source)
+
+
+@pytest.fixture
+def without_locks(monkeypatch):
+    """A file system without locks."""
+
+    def flock(*_):
+        raise OSError(errno.ENOLCK, 'No locks available')
+
+    monkeypatch.setattr(fcntl, 'flock', flock)

@@ -1,7 +1,5 @@
 """One process at a time in a workdir, on file systems with locks and without."""
 
-import errno
-import fcntl
 import json
 import os
 import pathlib
@@ -23,14 +21,6 @@ def hasty(monkeypatch):
     monkeypatch.setattr(locks, 'PAUSE', 0.01)
     monkeypatch.setattr(locks, 'BEAT', 0.05)
     monkeypatch.setattr(locks, 'SILENCE', 0.4)
-
-
-@pytest.fixture
-def without_locks(monkeypatch):
-    def flock(*_):
-        raise OSError(errno.ENOLCK, 'No locks available')
-
-    monkeypatch.setattr(fcntl, 'flock', flock)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 
 import jax.numpy as jnp
 import numpy as np
@@ -201,6 +202,22 @@ def test_a_view_whose_folder_cannot_be_made_is_dropped(tmp_path, capfd):
     (tmp_path / 'events').write_text('a file')
     view = metrics.TensorBoard(tmp_path / 'events')
     view.write(1, loss=1.0)
+    view.close()
+    assert capfd.readouterr().err.count('end here') == 1
+
+
+def test_the_warning_of_a_view_is_said_to_its_end_before_it_is_closed(tmp_path, monkeypatch, capfd):
+    dropping = threading.Event()
+
+    def slowly(*words, **options):
+        dropping.set()
+        time.sleep(0.05)
+        print(*words, **options)
+
+    monkeypatch.setattr(metrics, 'print', slowly, raising=False)
+    (tmp_path / 'events').write_text('a file')
+    view = metrics.TensorBoard(tmp_path / 'events')
+    assert dropping.wait(10)
     view.close()
     assert capfd.readouterr().err.count('end here') == 1
 
