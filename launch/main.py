@@ -65,7 +65,7 @@ def run(
             if rest and not words:
                 raise flags.Error(
                     f'{rest[0]!r} is no flag: values are given as --name=value (see '
-                    f'{_program(argv)} --help)'
+                    f'{program(argv)} --help)'
                 )
             stop.when_asked()
             sys.exit(job(stop, rest) if words else job(stop))
@@ -73,7 +73,7 @@ def run(
             if not _for_the_user(error):
                 raise
             text = ' '.join(str(error).splitlines())  # a name may hold a line's end
-            print(f'{_program(argv)}: {text}', file=sys.stderr)
+            print(f'{program(argv)}: {text}', file=sys.stderr)
             sys.exit(FAILED)
 
 
@@ -126,6 +126,11 @@ def check_folder(path: pathlib.Path) -> None:
         )
 
 
+def program(argv: Sequence[str] | None = None) -> str:
+    """What this process was started as, for people: 'python -m launch.train'."""
+    return commands.said(pathlib.Path((sys.argv if argv is None else argv)[0]).stem)
+
+
 def say(line: str) -> None:
     """A line for people on stdout, there at once also where that is a file or a pipe."""
     if not _silent:
@@ -151,13 +156,9 @@ def _read(argv: list[str], known_only: bool = False) -> list[str]:
     try:
         return flags.FLAGS(argv, known_only)
     except (flags.Error, ValueError) as error:  # absl has bare ValueErrors too
-        raise flags.Error(f'{error} (see {_program(argv)} --help)') from error
+        raise flags.Error(f'{error} (see {program(argv)} --help)') from error
 
 
 def _for_the_user(error: Exception) -> bool:
     full = isinstance(error, OSError) and error.errno in _FULL
     return full or isinstance(error, flags.Error | errors.UserError)
-
-
-def _program(argv: Sequence[str]) -> str:
-    return commands.said(pathlib.Path(argv[0]).stem)

@@ -21,10 +21,10 @@ from typing import NoReturn
 
 from absl import flags
 
-from launch import main, ranks, supervisor
-from resnet_dyn import commands, errors
+from launch import main, ranks, supervisor, teams
+from resnet_dyn import errors
 
-LEFT, CRASHED, PARENT = supervisor.LEFT, supervisor.CRASHED, supervisor.PARENT
+LEFT, CRASHED, PARENT = teams.LEFT, teams.CRASHED, teams.PARENT
 
 _PROCESSES = flags.DEFINE_integer(
     'processes',
@@ -218,7 +218,7 @@ def _end(verdict, watch) -> NoReturn:
     from resnet_dyn import processes
 
     time.sleep(1.0)  # the main thread may be on its way out with words of its own
-    print(f'{_command()}: {verdict.text}', file=sys.stderr, flush=True)
+    print(f'{main.program()}: {verdict.text}', file=sys.stderr, flush=True)
     watch.tell(verdict.text, verdict.status)
     if processes.is_lead():
         watch.all_told(_FAREWELL / 10)
@@ -229,10 +229,6 @@ def _exit(status: int) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     os._exit(status)
-
-
-def _command() -> str:
-    return commands.said(pathlib.Path(sys.argv[0]).stem)
 
 
 def _die_with_the_parent() -> None:
