@@ -156,7 +156,9 @@ def run(
     where it was: finished runs and records are left as they are. Raises ConfigError for a task that
     is none.
     """
-    workdir = pathlib.Path(workdir)
+    workdir, data = pathlib.Path(workdir), list(dict.fromkeys(data))
+    if not data:
+        raise errors.ConfigError(f'no task is named: take some of {", ".join(STUDIES)}')
     for task in data:
         if task not in STUDIES:
             hint = fields.nearest(task, STUDIES)

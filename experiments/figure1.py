@@ -186,9 +186,12 @@ def _words(one: config.Config) -> str:
     norm = {'none': 'no normalisation', 'batch': 'BN', 'rms': 'rms norm'}[model.norm]
     place = {'paper': ' per unit after the ReLU'}.get(model.block, f' in {model.block} blocks')
     decay = f'weight decay {train.weight_decay:g}' if train.weight_decay else 'no weight decay'
+    optimizer = f'SGD with momentum {train.momentum:g}'
+    if train.optimizer == 'adamw':
+        optimizer = f'AdamW with momenta {train.momentum:g} and {train.beta_2:g}'
     return (
-        f'{norm}{"" if model.norm == "none" else place}, {train.loss.replace("_", "-")}, SGD with '
-        f'momentum {train.momentum:g}, rate {train.learning_rate:g} ({train.schedule}), {decay}, '
+        f'{norm}{"" if model.norm == "none" else place}, {train.loss.replace("_", "-")}, '
+        f'{optimizer}, rate {train.learning_rate:g} ({train.schedule}), {decay}, '
         f'batch {train.batch_size}; {data.classes} Gaussians of separation {data.separation:g} in '
         f'{data.dimension} dimensions, width {model.width}'
     )

@@ -12,7 +12,8 @@ measures the rows that it names in all runs, --what=none in none of them. Record
 serve, so that a stopped command goes on where it was.
 
 A run that cannot be read, a record that is damaged and a network that diverged are said and left
-out, and the rest is reported: exit status 3.
+out, and the rest is reported: exit status 3. A run that is not at its end is reported as far as it
+is, and said.
 """
 
 import functools
@@ -85,6 +86,8 @@ def report(stop: main.Stop, words: Sequence[str]) -> int:
     lost = [f'{name}: {line}' for name, why in problems.items() for line in why]
     for name, run in found.runs.items():
         lost += [f'{name}: {network} is not finite' for network in comparison.left_out(run)]
+    if unfinished := comparison.unfinished(found.runs):
+        main.say(f'not at their ends: {", ".join(unfinished)}')
     if lost:
         main.say('\n'.join(('left out:', *lost)))
     return main.DIVERGED if lost else main.DONE

@@ -44,7 +44,8 @@ def reproduce(stop: main.Stop) -> int:
     known, name = reproductions.REPRODUCTIONS, _NAME.value
     if name not in known:
         hint = fields.nearest(name or '', known)
-        raise flags.ValidationError(f'--name={name}: take one of {", ".join(known)}{hint}')
+        said = '--name is not given' if name is None else f'--name={name} is no number'
+        raise flags.ValidationError(f'{said}: take one of {", ".join(known)}{hint}')
     if not published.asked():
         raise flags.ValidationError(
             f'--pretrained is not given: name the folder of {known[name].network}'

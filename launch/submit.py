@@ -69,8 +69,8 @@ def _verb(words: Sequence[str]) -> str:
     verb = words[0].removeprefix('launch.')
     if verb not in known:
         raise flags.Error(
-            f'{words[0]!r} is none of {", ".join(known)}{fields.nearest(verb, known)}: give one of '
-            f'them after --, {_example()}'
+            f'{words[0]!r} is none of {", ".join(known)}: give one of them after --, {_example()}'
+            f'{fields.nearest(verb, known)}'
         )
     return verb
 

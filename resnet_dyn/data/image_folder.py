@@ -65,7 +65,7 @@ def load(data: config.Data) -> tuple[Folder, Folder, int]:
         hint = fields.nearest(unknown[0], classes)
         raise errors.DataError(
             f'{_shown(root / "val" / unknown[0])} is a class that {_shown(root / "train")} has '
-            f'not, which has {len(classes)}{hint}: name the classes of both alike, or remove it'
+            f'not, which has {len(classes)}: name the classes of both alike, or remove it{hint}'
         )
     for name in classes:
         if not train[name]:

@@ -93,8 +93,8 @@ def parse(text: str, axes: Sequence[str]) -> dict[str, int]:
         if axis not in axes:
             hint = fields.nearest(axis, axes) if axis else ''
             raise errors.ConfigError(
-                f'mesh={text!r} has the axis {axis!r}: it is made of {" and ".join(axes)}{hint}, '
-                f'as in {_as_text(dict.fromkeys(axes, 2))}'
+                f'mesh={text!r} has the axis {axis!r}: it is made of {" and ".join(axes)}, as in '
+                f'{_as_text(dict.fromkeys(axes, 2))}{hint}'
             )
         if not (colon and size.isdecimal() and int(size)) or axis in sizes:
             raise errors.ConfigError(

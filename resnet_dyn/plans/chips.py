@@ -104,8 +104,8 @@ def topology(text: str) -> Topology:
     name, _, shape = text.partition(':')
     if name not in known:
         raise errors.ConfigError(
-            f'topology={text!r}: {name!r} is none of {", ".join(known)}'
-            f'{fields.nearest(name, known)}, as in v5e:2x4'
+            f'topology={text!r}: {name!r} is none of {", ".join(known)}, as in v5e:2x4'
+            f'{fields.nearest(name, known)}'
         )
     axes = _AXES[name]
     if not re.fullmatch('x'.join([r'[1-9]\d*'] * axes), shape):

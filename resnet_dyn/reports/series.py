@@ -70,6 +70,7 @@ class RunSeries(NamedTuple):
     config: config.Config
     series: dict[tuple[str, str], Series]  # by measure and title, in the order of the tables
     records: dict[str, list[tuple[int, NamedTuple, dict[str, Any]]]]  # step, record, provenance
+    total_steps: int = 0  # 0 where nobody asked
 
     @property
     def seeds(self) -> tuple[int, ...]:

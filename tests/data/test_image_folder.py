@@ -99,7 +99,7 @@ def dangling_link(root):
         (one_class, r'tree/train has one class, ape: '),
         (empty_class, r'there is no image in .*train/dog .*remove the folder'),
         (empty_val, r'there is no image in .*tree/val: put'),
-        (unknown_class, r"val/cats is a class that .*train has not, .*did you mean 'cat'"),
+        (unknown_class, r"val/cats is a class that .*train has not, .*did you mean 'cat'\?$"),
         (empty_file, r'train/bee/1\.jpg is empty: copy it again'),
         (dangling_link, r'tree/train cannot be read .*bee/2\.jpg.*: see to its permissions'),
     ],

@@ -165,4 +165,18 @@ def test_stopped_among_its_looks_it_goes_on_where_it_was(made, cheap, tmp_path):
 def test_a_task_that_is_none_is_refused_with_the_nearest(tmp_path):
     with pytest.raises(errors.ConfigError, match=r"no task 'digit'.*digits"):
         depth_over_training.run(tmp_path / 'none', ['digit'])
+    with pytest.raises(errors.ConfigError, match=r'no task is named: take some of gaussians'):
+        depth_over_training.run(tmp_path / 'none', [])
     assert not (tmp_path / 'none').exists()
+
+
+def test_a_task_that_is_named_twice_is_run_once(monkeypatch, tmp_path):
+    tasks = []
+
+    def run(study_, *args, **kwargs):
+        tasks.append(sorted(study_.variants))
+        return study.Result(True, (), {}, {}, {})
+
+    monkeypatch.setattr(study, 'run', run)
+    depth_over_training.run(tmp_path, ['digits', 'digits'])
+    assert len(tasks) == 1

@@ -221,3 +221,10 @@ def test_changes_of_gammas_are_made_where_there_are_gammas():
         'norms-edge': 1.0,
     }
     assert all(one.train.weight_decay == 1e-4 for one in made.values())
+
+
+def test_the_setting_of_the_picture_names_the_optimizer_that_trains():
+    (gammas, *_) = study.configs(figure1.trainings(changes={'train.optimizer': 'adamw'})).values()
+    assert 'AdamW with momenta 0.9 and 0.99, rate' in figure1._words(gammas)
+    (gammas, *_) = study.configs(figure1.trainings()).values()
+    assert 'SGD with momentum 0.9, rate' in figure1._words(gammas)

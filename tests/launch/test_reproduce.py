@@ -55,3 +55,5 @@ def test_what_is_not_the_network_of_the_paper_is_refused(run, given, message):
 def test_a_network_that_is_not_named_is_refused(called, tmp_path):
     status, _, err = called('reproduce', '--name=lad_gpt2', f'--workdir={tmp_path}')
     assert status == 1 and 'name the folder of GPT-2' in err
+    status, _, err = called('reproduce', f'--workdir={tmp_path}')
+    assert status == 1 and '--name is not given: take one of ' in err

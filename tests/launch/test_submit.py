@@ -164,7 +164,7 @@ def test_from_outside_what_was_stopped_is_submitted_again(
     ('words', 'said'),
     [
         ((), ('there is no command', 'after --')),
-        (('--', 'launch.tran'), ("'launch.tran'", "did you mean 'train'?", 'analyze')),
+        (('--', 'launch.tran'), ("'launch.tran'", "seeds=8; did you mean 'train'?", 'analyze')),
         (('--', 'launch.submit'), ("'launch.submit'", 'none of')),
         (('--', 'launch.train', '--workdir=/other'), ('--workdir=/other', f'{W}', 'leave it out')),
         (('--', 'launch.train', '--workdir', '/other'), ('--workdir=/other',)),

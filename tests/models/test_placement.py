@@ -63,7 +63,7 @@ def test_sizes_that_are_given_take_the_place_of_the_rule():
 @pytest.mark.parametrize(
     ('text', 'said'),
     [
-        ('sed:2', r"axis 'sed'.* made of seed and data; did you mean 'seed'\?.* seed:2,data:2"),
+        ('sed:2', r"axis 'sed'.* made of seed and data, .*seed:2,data:2; did you mean 'seed'\?$"),
         ('mask:2', "axis 'mask'.* made of seed and data"),
         ('', "axis ''"),
         ('seed', 'does not give seed one size'),

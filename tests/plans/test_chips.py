@@ -22,7 +22,7 @@ def test_a_topology_is_a_chip_and_a_shape():
     assert chips.topology('v5e:2x4')[::2] == ('v5e:2x4', (2, 4))
     assert chips.topology('v4:2x2x1').shape == (2, 2, 1)
     for text, word in (
-        ('v5:2x4', "did you mean 'v5"),
+        ('v5:2x4', r"did you mean 'v5.'\?$"),
         ('v5e', 'shape'),
         ('v5e:8', 'shape'),
         ('v5e:0x4', 'shape'),

@@ -152,6 +152,19 @@ def test_a_lost_network_is_null_or_left_out_and_the_others_stay(two):
     assert 'network 1 (seed 1), not finite from step 0' in text
 
 
+def test_a_run_that_is_not_at_its_end_and_a_network_that_training_lost_are_said(two):
+    name, run = next(iter(two.runs.items()))
+    assert (run.total_steps, comparison.unfinished(two.runs)) == (6, [])
+    loss = run.series['training', 'training loss']
+    values_ST = np.where(loss.steps_T >= 4, [[np.nan], [1.0]], loss.values_ST)
+    lines = run.series | {('training', 'training loss'): loss._replace(values_ST=values_ST)}
+    cut = run._replace(series=lines, total_steps=1000)
+    assert comparison.unfinished({name: cut}) == [f'{name} at step 6 of 1,000']
+    assert comparison.left_out(cut) == {'network 0 (seed 0)': 4}
+    text = page.render(two._replace(runs={name: cut}))
+    assert '6 of 1,000' in text and 'network 0 (seed 0), not finite from step 4' in text
+
+
 def test_the_csv_has_the_numbers_of_the_page_and_of_each_network(two, tmp_path):
     path = long_form.write(tmp_path / 'out' / 'report.csv', two.runs)
     with open(path, newline='') as file:

@@ -8,6 +8,8 @@ import pathlib
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from resnet_dyn import config, fields
 from resnet_dyn.analysis import intervals
 from resnet_dyn.reports import claims, series
@@ -112,8 +114,12 @@ def shown(runs: Runs) -> list[str]:
 
 
 def left_out(run: series.RunSeries) -> dict[str, int]:
-    """Networks of a run that are not finite in some record, and the first step of such a record."""
+    """Networks of a run that are not finite in some record or training line, and since when."""
     found: dict[str, int] = {}
+    loss = run.series.get((series.TRAINING, 'training loss'))
+    for s, values_T in enumerate([] if loss is None else loss.values_ST):
+        for step in loss.steps_T[~np.isfinite(values_T)][:1]:
+            found[f'network {s} (seed {run.seeds[s]})'] = int(step)
     for records_T in run.records.values():
         for step, _, origin in records_T:
             for network in origin.get('left_out') or {}:
@@ -124,3 +130,15 @@ def left_out(run: series.RunSeries) -> dict[str, int]:
 def last_step(run: series.RunSeries) -> int:
     """The last step of which anything is known."""
     return max((int(one.steps_T[-1]) for one in run.series.values()), default=0)
+
+
+def place(run: series.RunSeries) -> str:
+    """The last step, and of how many where the run is not at its end."""
+    step = last_step(run)
+    return f'{step:,} of {run.total_steps:,}' if step < run.total_steps else f'{step:,}'
+
+
+def unfinished(runs: Runs) -> list[str]:
+    """Runs that train, were stopped or have no network left, and the step that each is at."""
+    places = {name: place(run) for name, run in runs.items()}
+    return [f'{name} at step {place}' for name, place in places.items() if ' of ' in place]

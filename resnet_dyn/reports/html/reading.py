@@ -29,8 +29,9 @@ def read(folders: Mapping[str, pathlib.Path]) -> Reading:
             continue
         problems[name] = damaged(folder)
         if run.series:
-            runs[name] = run._replace(name=name)
-            descriptions[name] = description.read(folder).everything
+            known = description.read(folder)
+            runs[name] = run._replace(name=name, total_steps=known.total_steps)
+            descriptions[name] = known.everything
         else:
             problems[name].append(
                 f'nothing was measured or logged of this run: train it by {commands.said("train")} '

@@ -31,7 +31,7 @@ def settings(runs: comparison.Runs, problems: Mapping[str, Sequence[str]]) -> Se
             name,
             *(_value(differ[path][place]) for path in differ),
             len(run.seeds),
-            f'{comparison.last_step(run):,}',
+            comparison.place(run),
             _accuracy(run),
             _left_out(run),
         ]
