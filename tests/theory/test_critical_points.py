@@ -7,7 +7,7 @@ import pytest
 
 from resnet_dyn.theory import critical_points, spin_glass
 
-pytestmark = pytest.mark.usefixtures('optimised')
+pytestmark = pytest.mark.usefixtures('optimised', 'float64')
 
 # Exact mean numbers (Kac-Rice at finite Lambda): total, then by index 0, 1, 2.
 EXACT = {
@@ -21,12 +21,6 @@ EXACT = {
 }
 MIXTURES = {'pure 3': {3: 1.0}, 'pure 4': {4: 1.0}, 'half 2 + half 3': {2: 0.5, 3: 0.5}}
 SAMPLES = {3: 60, 4: 50, 6: 15}
-
-
-@pytest.fixture(autouse=True)
-def _float64():
-    with jax.enable_x64(True):
-        yield
 
 
 @pytest.mark.slow_but('half 2 + half 3-4')

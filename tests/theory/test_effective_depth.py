@@ -14,13 +14,9 @@ from hypothesis import strategies
 
 from resnet_dyn.theory import effective_depth, path_weights
 
+pytestmark = pytest.mark.usefixtures('float64')
+
 SETTING = {'Lambda': 1.7e6, 'n': 100, 'rho': 0.5}
-
-
-@pytest.fixture(autouse=True, scope='module')
-def float64():
-    with jax.enable_x64(True):
-        yield
 
 
 # --- Lemma 4

@@ -9,6 +9,8 @@ import pytest
 
 from resnet_dyn.theory import gamma_growth
 
+pytestmark = pytest.mark.usefixtures('float64')
+
 GAMMAS, NON_SKIPPED = (1.1, 0.9, 1.2, 0.8), (0, 3)
 
 # Lambda = 12, m = 2, p = 4; see `_setting`.
@@ -40,12 +42,6 @@ growth_condition = jax.jit(gamma_growth.growth_condition, static_argnums=4)
 hypotheses = jax.jit(gamma_growth.hypotheses, static_argnums=4)
 scale_gradient = jax.jit(gamma_growth.scale_gradient)
 stationary_scale = jax.jit(gamma_growth.stationary_scale)
-
-
-@pytest.fixture(autouse=True)
-def _float64():
-    with jax.enable_x64(True):
-        yield
 
 
 def test_the_stationary_point_of_part_1_and_its_growth_equal_the_reference():

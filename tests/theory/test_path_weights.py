@@ -19,14 +19,10 @@ from reference_values_depth import VALUES
 
 from resnet_dyn.theory import path_weights
 
+pytestmark = pytest.mark.usefixtures('float64')
+
 EQUAL_GAIN_SETTINGS = [(100, 0.1), (100, 0.5), (100, 2), (54, 0.5), (1000, 0.5)]
 few = hypothesis.settings(max_examples=25, deadline=None, derandomize=True)
-
-
-@pytest.fixture(autouse=True, scope='module')
-def float64():
-    with jax.enable_x64(True):
-        yield
 
 
 # --- equal gains: values

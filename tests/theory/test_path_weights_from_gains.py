@@ -16,14 +16,10 @@ from reference_values_depth import VALUES
 
 from resnet_dyn.theory import path_weights
 
+pytestmark = pytest.mark.usefixtures('float64')
+
 few = hypothesis.settings(max_examples=25, deadline=None, derandomize=True)
 gain_vectors = strategies.lists(strategies.floats(1e-3, 1e3), min_size=9, max_size=9)
-
-
-@pytest.fixture(autouse=True, scope='module')
-def float64():
-    with jax.enable_x64(True):
-        yield
 
 
 def test_published_values_of_unequal_gains():

@@ -10,6 +10,8 @@ import pytest
 
 from resnet_dyn.theory import spin_glass
 
+pytestmark = pytest.mark.usefixtures('float64')
+
 MIXTURE = {2: 0.3, 3: 0.5, 4: 0.2}
 
 # Lambda = 5, eps^2 = MIXTURE, J^(r) and w as in `_setting`.
@@ -30,12 +32,6 @@ REFERENCE = {
 energy = jax.jit(lambda w, tensors: spin_glass.energy(w, tensors, MIXTURE))
 gradient = jax.jit(lambda w, tensors: spin_glass.riemannian_gradient(w, tensors, MIXTURE))
 hessian = jax.jit(lambda w, tensors: spin_glass.riemannian_hessian(w, tensors, MIXTURE))
-
-
-@pytest.fixture(autouse=True)
-def _float64():
-    with jax.enable_x64(True):
-        yield
 
 
 def test_energy_gradient_and_hessian_equal_the_reference():

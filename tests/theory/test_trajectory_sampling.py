@@ -8,14 +8,10 @@ import pytest
 
 from resnet_dyn.theory import spin_glass, trajectory_sampling
 
+pytestmark = pytest.mark.usefixtures('float64')
+
 MIXTURE = {2: 0.5, 3: 0.5}
 LAMBDA = 8
-
-
-@pytest.fixture(autouse=True)
-def _float64():
-    with jax.enable_x64(True):
-        yield
 
 
 @pytest.mark.slow
