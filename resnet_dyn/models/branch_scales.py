@@ -60,6 +60,17 @@ def survival_rates(survival: float, L: int) -> np.ndarray:
     return 1 - np.arange(1, L + 1) / L * (1 - survival)
 
 
+def factors(kind: Kind, survival: float, L: int, train: bool = False) -> np.ndarray | None:
+    """The fixed factors c_l (L,) of branches, float32, by their survival too but in training.
+
+    None where all are 1.
+    """
+    factors_L = constants(kind, L)
+    if not train:
+        factors_L = factors_L * survival_rates(survival, L)
+    return None if (factors_L == 1).all() else factors_L.astype(np.float32)
+
+
 def initial_gains(kind: Kind, L: int, layers: int) -> tuple[float, ...]:
     """What the initial weights of the `layers` of each of L branches are multiplied by."""
     if not kind.fixup:

@@ -150,10 +150,7 @@ class ResidualNetwork(nn.Module):
     @nn.nowrap
     def branch_factors(self, train: bool = False) -> np.ndarray | None:
         """The fixed factors c_l (L,) of the branches, float32; None where all are 1."""
-        factors = branch_scales.constants(self.style.scale, self.num_blocks)
-        if not train:
-            factors = factors * self.survival_rates
-        return None if (factors == 1).all() else factors.astype(np.float32)
+        return branch_scales.factors(self.style.scale, self.survival, self.num_blocks, train)
 
     @nn.nowrap
     def parts(self, gradients: str | None = None) -> Parts:

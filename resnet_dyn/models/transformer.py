@@ -160,10 +160,7 @@ class Transformer:
 
     def branch_factors(self, train: bool = False) -> np.ndarray | None:
         """The fixed factors c_l (L,) of the branches, float32; None where all are 1."""
-        factors = branch_scales.constants(self.style.scale, self.num_blocks)
-        if not train:
-            factors = factors * self.survival_rates
-        return None if (factors == 1).all() else factors.astype(np.float32)
+        return branch_scales.factors(self.style.scale, self.survival, self.num_blocks, train)
 
     def _unit(self, variables, number: int, factors_L) -> dict[str, Any]:
         """The parameters of one kind of block, with what is fixed of each."""
