@@ -3,6 +3,7 @@
 import contextlib
 import importlib
 import io
+import os
 import pathlib
 import signal
 import subprocess
@@ -14,7 +15,7 @@ from absl.testing import flagsaver
 
 import launch
 from launch import flags as _  # noqa: F401  for good: what a call imports first it forgets
-from launch import main, signals
+from launch import main, places, signals
 from launch import meshes as ___  # noqa: F401  for good, too
 from launch import processes as __  # noqa: F401  for good, too
 from launch import published as ____  # noqa: F401  for good, too
@@ -150,3 +151,40 @@ def published(tmp_path_factory):
         return path
 
     return published
+
+
+@pytest.fixture
+def unchecked(monkeypatch):
+    """The flags of the command are not read in a process of its own."""
+    monkeypatch.setattr(places, 'check', lambda command: None)
+
+
+@pytest.fixture
+def tools(tmp_path, monkeypatch):
+    """tools(name, text): a program of this name, first on the PATH."""
+    folder = tmp_path / 'bin'
+    folder.mkdir()
+    monkeypatch.setenv('PATH', f'{folder}{os.pathsep}{os.environ["PATH"]}')
+
+    def make(name, text):
+        (folder / name).write_text(f'#!/usr/bin/env bash\n{text}')
+        (folder / name).chmod(0o755)
+
+    return make
+
+
+@pytest.fixture(scope='session')
+def bash():
+    """bash(text, *words, **environment): (exit status, stdout, stderr) of a script."""
+
+    def bash(text, *words, **env):
+        done = subprocess.run(
+            ['bash', '-c', text, *words],
+            env={**os.environ, **env},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    return bash
