@@ -137,14 +137,18 @@ def finding(
     return Finding(run, other, measure, title, *found, outcome)
 
 
+def measured(verdicts: Sequence[Verdict]) -> int:
+    """How many intervals decide the verdicts: findings of what was not measured have none."""
+    return sum(found.outcome != NOT_MEASURED for one in verdicts for found in one.findings)
+
+
 def text(verdicts: Sequence[Verdict]) -> str:
     """The verdicts as lines for people, each with its findings below it, and what they are."""
     lines = []
     for one in verdicts:
         lines.append(f'{one.claim.sentence} [{one.task}]: {one.outcome.upper()}')
         lines += [f'    {_said(found)}' for found in one.findings]
-    number = sum(len(one.findings) for one in verdicts)
-    level = f'{100 * intervals.LEVEL:.0f} %'
+    number, level = measured(verdicts), f'{100 * intervals.LEVEL:.0f} %'
     lines.append(f'{number} intervals over networks, {level} each, not corrected for their number.')
     return '\n'.join(lines)
 

@@ -123,7 +123,7 @@ def test_verdicts_are_said_with_their_intervals_and_how_many_these_are(verdicts)
         '    only, depth: k, less 1: -0.125 [-0.5, +0.25], n = 2: undecided',
         'It gets deeper [gaussians]: NOT MEASURED',
         '    main, depth: k, less 1: not measured (n = 1)',
-        '3 intervals over networks, 95 % each, not corrected for their number.',
+        '2 intervals over networks, 95 % each, not corrected for their number.',
     ]
 
 

@@ -62,7 +62,6 @@ def settings(runs: comparison.Runs, problems: Mapping[str, Sequence[str]]) -> Se
 
 def verdicts(found: Sequence[claims.Verdict]) -> Section:
     """The outcome of each claim on each task, and the intervals that decide it."""
-    number = sum(len(one.findings) for one in found)
     tasks = list(dict.fromkeys(one.task for one in found))
     by_claim: dict[str, dict[str, claims.Verdict]] = {}
     for one in found:
@@ -75,8 +74,8 @@ def verdicts(found: Sequence[claims.Verdict]) -> Section:
         f'Each rule was fixed before anybody looked. A claim holds or fails where the {LEVEL} '
         'interval over networks lies wholly on one side of what its rule names, is undecided where '
         'it does not, and depends on the measure where intervals disagree; in brackets, how many '
-        f'of those that were measured hold. {number} intervals, not corrected for their number; '
-        'each with its n and its method below.'
+        f'of those that were measured hold. {claims.measured(found)} intervals, not corrected for '
+        'their number; each with its n and its method below.'
     )
     judged = [one for one in found if one.outcome != claims.NOT_MEASURED]
     parts = [
