@@ -80,10 +80,14 @@ def write(
     and the picture that `draw` makes of the record.
     """
     stem = pathlib.Path(workdir) / _name(name, bool(record.fast))
-    csv.writer(lines := io.StringIO()).writerows(table)
     saved = records.save(f'{stem}.npz', record, origin)
-    written = records.write_text(f'{stem}.csv', lines.getvalue())
-    return (saved, written, *style.save(draw(record), stem))
+    return (saved, write_csv(f'{stem}.csv', table), *style.save(draw(record), stem))
+
+
+def write_csv(path, table: Iterable[Sequence]) -> pathlib.Path:
+    """The lines of a table as a file."""
+    csv.writer(lines := io.StringIO()).writerows(table)
+    return records.write_text(path, lines.getvalue())
 
 
 def _name(name: str, fast: bool) -> str:

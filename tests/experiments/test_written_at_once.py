@@ -6,7 +6,7 @@ import os
 import matplotlib.figure
 import pytest
 
-from experiments import figure1, readme, study, verify_theorems
+from experiments import figures, readme, study, verify_theorems
 from experiments.benchmarks import results
 from resnet_dyn import errors, records
 from resnet_dyn.plots import style
@@ -25,7 +25,7 @@ WRITERS = {
     'table.csv': lambda folder: tables.write_csv(folder / 'table.csv', {}, ()),
     'tables/singles.txt': _closing,
     'study.csv': lambda folder: study.write_csv(folder / 'study.csv', []),
-    'figure1.csv': lambda folder: figure1._write_csv(folder / 'figure1.csv', None),
+    'figure1.csv': lambda folder: figures.write_csv(folder / 'figure1.csv', ()),
     'small.png': lambda folder: style.save(matplotlib.figure.Figure(), folder / 'small'),
 }
 
@@ -37,7 +37,6 @@ def test_a_full_disk_leaves_what_stood_there_and_is_said_with_the_file(tmp_path,
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(old)
     before = sorted(tmp_path.rglob('*'))
-    monkeypatch.setattr(figure1, '_series', lambda record: ())
     monkeypatch.setattr(pictures, 'which', lambda *_: '')
     monkeypatch.setattr(closing, '_note', lambda *_: '')
     monkeypatch.setattr(closing, '_lines', lambda *_: [])
