@@ -11,6 +11,7 @@ RESNET := --config.data.name=cifar10 --config.model.family=cifar_resnet
 DYNAMICS := build/dynamics$(if $(ROUGH),_fast)
 # Test files side by side, one a core and at most 4 (each takes 2 to 3 GB); WORKERS=0: one process.
 WORKERS ?= $(shell n=$$(nproc 2>/dev/null || sysctl -n hw.ncpu); echo $$((n < 4 ? n : 4)))
+SUITE   = $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help env figure1 dynamics transformer theorems plan numbers test slow parity slurm lint pins clean
@@ -63,10 +64,10 @@ numbers: env     ## the table and the pictures of the README, from what stands i
 	$(BIN)/python -m launch.numbers --workdir=build
 
 test: lint       ## ruff, the layering test and the suite, but for what is slow
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+	$(SUITE)
 
 slow: env        ## the tests that take minutes, or stand beside a quick one of their kind
-	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(BIN)/python -m pytest -m slow
+	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(SUITE) -m slow
 
 parity: $(PARITY)/.installed  ## published layouts beside the libraries they come from (torch, transformers)
 	$(PARITY)/bin/python tests/parity/goldens.py
