@@ -12,7 +12,7 @@ import pytest
 from absl import flags
 
 from experiments.sweeps import shares
-from launch import main, supervisor
+from launch import main, supervisor, teams
 
 TOP = pathlib.Path(__file__).parent.parent.parent
 HERE = 'print("here", flush=True)'
@@ -76,7 +76,7 @@ def test_where_all_live_but_the_watch_has_spoken_its_words_are_the_paragraph(
     run, capsys, monkeypatch
 ):
     monkeypatch.setattr(sys, 'argv', ['launch/train.py'])
-    monkeypatch.setattr(supervisor, '_BLAME', 0.3)
+    monkeypatch.setattr(teams, '_BLAME', 0.3)
     says = 'print("python -m launch.train: process 1 of 2 is alive and stuck"); sys.exit(5)'
     assert run(says, WAITS) == main.FAILED
     assert capsys.readouterr().err == 'python -m launch.train: process 1 of 2 is alive and stuck\n'
