@@ -203,11 +203,14 @@ def _findings(record: Figure1) -> Iterator[str]:
 
 
 def _table(record: Figure1) -> Iterator[tuple]:
-    """The numbers behind the panels, one a line: mean and standard deviation over n seeds."""
+    """The numbers behind the panels, one a line: mean and standard deviation over n seeds.
+
+    Theory has the deviation 0, one seed has none: nan.
+    """
     yield 'panel', 'curve', 'x', 'mean', 'std', 'n'
     for *names, values_S in _series(record):
         mean, std, n = words.over_networks(values_S)
-        yield *names, f'{mean:.6g}', f'{std if n > 1 else 0:.6g}', n
+        yield *names, f'{mean:.6g}', f'{std if np.ndim(values_S) else 0:.6g}', n
 
 
 def _series(record: Figure1) -> Iterator[tuple]:

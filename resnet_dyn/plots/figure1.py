@@ -103,7 +103,8 @@ def _norm_caption(record):
         mean, std = style.over_seeds(_growth(norms_ST)[:, -1])
         grown, seeds = (norms_ST[:, -1] > norms_ST[:, 0]).sum(), _finite(norms_ST[:, -1]).sum()
         findings.append(
-            f'{mean:+.1f} ± {std:.1f} % at rate {rate:g} (up in {grown} of {seeds} seeds)'
+            f'{mean:+.1f}{f" ± {std:.1f}" if seeds > 1 else ""} % at rate {rate:g} '
+            f'(up in {grown} of {seeds} seeds)'
             if seeds
             else f'no seed is finite at rate {rate:g}'
         )

@@ -10,6 +10,7 @@ import tiny
 
 from experiments import figure1, figures, study, words
 from resnet_dyn import errors, records
+from resnet_dyn.plots import figure1 as picture
 
 pytestmark = pytest.mark.usefixtures('shared_programs')
 
@@ -228,3 +229,16 @@ def test_the_setting_of_the_picture_names_the_optimizer_that_trains():
     assert 'AdamW with momenta 0.9 and 0.99, rate' in figure1._words(gammas)
     (gammas, *_) = study.configs(figure1.trainings()).values()
     assert 'SGD with momentum 0.9, rate' in figure1._words(gammas)
+
+
+def test_one_seed_has_no_deviation_and_theory_has_none_to_speak_of(made):
+    record, _ = records.load(made[0] / 'figure1_fast.npz', figure1.Figure1)
+    one = record._replace(
+        weight_norms_NST=record.weight_norms_NST[:, :1],
+        **{name: values[:1] for name, values in record._asdict().items() if '_S' in name},
+    )
+    finding = picture.captions(one)['e'].finding
+    assert '±' not in finding and 'of 1 seeds' in finding
+    assert '±' in picture.captions(record)['e'].finding
+    stds = {(line[0], line[4]) for line in figure1._table(one)}
+    assert ('e', 'nan') in stds and ('e', '0') not in stds and ('a', '0') in stds
