@@ -4,9 +4,11 @@
            the whole network
 
 Source: Lad et al. 2024 (arXiv 2406.19384), who delete and swap layers of GPT-2 and Pythia. A layer
-is what the network says belongs together (`groups`), else a block.
+is what the network says belongs together (`groups`), else a block; blocks of no layer are kept, in
+their place.
 """
 
+import itertools
 from typing import NamedTuple
 
 import jax
@@ -20,7 +22,11 @@ from resnet_dyn.models import stack as stack_lib
 
 
 class LayerSwaps(NamedTuple):
-    """Of S networks of U layers; W = U - 1 pairs of neighbours, NaN where none can be swapped."""
+    """Of S networks of U layers; W = U - 1 pairs of neighbours, NaN where they cannot be swapped.
+
+    They can where the blocks of each follow on one another, between them stands no other layer, and
+    h has one shape all along.
+    """
 
     step: np.ndarray  # ()
     full_loss_S: np.ndarray
@@ -111,12 +117,15 @@ def _orders(subject, layers) -> tuple[list[tuple[int, ...]], list[int]]:
     """The orders with two neighbours swapped, and which pairs these are."""
     alike = reorder.alike(subject.stacks[0], subject.examples.first(2))
     kind = {block: number for number, group in enumerate(alike) for block in group}
+    in_layers = {block for layer in layers for block in layer}
     orders, where = [], []
-    for w in range(len(layers) - 1):
-        both = {kind.get(block) for layer in layers[w : w + 2] for block in layer}
-        if len(both) == 1 and None not in both:
-            turned = [*layers[:w], layers[w + 1], layers[w], *layers[w + 2 :]]
-            orders.append(tuple(block for layer in turned for block in layer))
+    for w, (one, other) in enumerate(itertools.pairwise(layers)):
+        between = range(one[-1] + 1, other[0])
+        runs = all(layer[-1] - layer[0] == len(layer) - 1 for layer in (one, other))
+        both = {kind.get(block) for block in (*one, *other)}
+        if runs and in_layers.isdisjoint(between) and len(both) == 1 and None not in both:
+            behind = range(other[-1] + 1, subject.blocks)
+            orders.append((*range(one[0]), *other, *between, *one, *behind))
             where.append(w)
     return orders, where
 

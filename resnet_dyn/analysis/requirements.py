@@ -4,6 +4,7 @@ Each function takes the subject, the effort and the measure's options, and gives
 where there is none.
 """
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -93,6 +94,18 @@ def layers(subject: subjects.Subject, effort, options) -> str:
     return (
         'these networks do not say which blocks are a layer (ResidualStack.groups): take '
         'of=blocks, or open them by sublayers'
+    )
+
+
+def layers_in_a_row(subject: subjects.Subject, effort, options) -> str:
+    """Layers that make up the network one after the other, where it says what a layer is."""
+    groups = subject.stacks[0].groups
+    if groups is None or list(itertools.chain.from_iterable(groups)) == list(range(subject.blocks)):
+        return ''
+    return (
+        'depth is counted in layers passed, and those of these networks (ResidualStack.groups) '
+        'leave blocks out or stand within each other: give groups that follow on one another, of '
+        'all blocks, or none'
     )
 
 

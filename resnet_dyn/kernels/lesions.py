@@ -127,10 +127,12 @@ def greedy(
     metric itself): L + (L-1) + ... sub-networks. `metric` is a name, or a mapping of one name to a
     function as in `score`; the smallest value is the best. Ties go to the block closest to the
     input. `groups` are what goes at once instead of single blocks (`stack.groups`, whole layers):
-    what is deleted is their indices then.
+    what is deleted is their indices then. Raises UserError for groups that are empty, overlap, or
+    name blocks that are not there; blocks of no group are kept.
     """
     L = stack_lib.num_blocks(stack)
     groups = [[block] for block in range(L)] if groups is None else groups
+    groups = stack_lib.checked_groups(groups, L)
     blocks = len(groups)
     num = blocks if num is None else num
     if not 0 <= num <= blocks:

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
+from resnet_dyn.models import stack as stack_lib
+
 LARGEST = 2**24  # rows; 54 * 2^24 float32 are 3.6 GB
 
 
@@ -76,12 +78,11 @@ def bernoulli(key, L: int, keep: float, num: int) -> np.ndarray:
 def of_groups(masks_MG, groups: Sequence[Sequence[int]], L: int) -> np.ndarray:
     """Masks over G groups of blocks (whole layers, say) as masks over the L blocks. (M, L)
 
-    The blocks of a group have its gate; those of no group are kept. Raises ValueError for a block
-    that is not there or is in two groups, and for masks of another number of groups.
+    The blocks of a group have its gate; those of no group are kept. Raises UserError for groups
+    that are empty, overlap or name blocks that are not there, ValueError for masks of another
+    number of groups.
     """
-    blocks = list(itertools.chain.from_iterable(groups))
-    if not all(0 <= block < L for block in blocks) or len(set(blocks)) < len(blocks):
-        raise ValueError(f'groups {list(groups)} of L={L} blocks: each of 0..{L - 1} at most once')
+    groups = stack_lib.checked_groups(groups, L)
     masks_MG = check(masks_MG, len(groups))
     masks_ML = np.ones((len(masks_MG), L), np.float32)
     for gates_M, group in zip(masks_MG.T, groups, strict=True):

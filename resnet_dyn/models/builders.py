@@ -121,7 +121,7 @@ def from_functions(
             couples_examples=couples_examples,
             make_context=make_context,
             names=None if names is None else tuple(names),
-            groups=None if groups is None else tuple(map(tuple, groups)),
+            groups=groups,
         )
     )
 

@@ -39,6 +39,7 @@ block_params = stages_lib.block_params
 branch_of = stages_lib.branch_of
 by_kind = stages_lib.by_kind
 bypass = stages_lib.bypass
+checked_groups = stages_lib.checked_groups
 in_turn = stages_lib.in_turn
 join = stages_lib.join
 merge_of = stages_lib.merge_of
@@ -57,7 +58,9 @@ class ResidualStack:
     """stem(stem_params, x) -> h_0, stages (`Stage` or `Unit`), head(head_params, h_L) -> logits.
 
     Inputs x are an array (B, ...), or any tree of arrays led by B. `names` are those of the L
-    blocks, for tables; `groups` the blocks that belong together, for what deletes whole layers.
+    blocks, for tables; `groups` the blocks that belong together, for what deletes whole layers, and
+    are kept in the order of the blocks. A block of no group is never deleted with one, nor moved.
+    Raises UserError for groups that are empty, overlap, or name blocks that are not there.
     """
 
     stem_params: Any
@@ -73,6 +76,11 @@ class ResidualStack:
     names: tuple[str, ...] | None = dataclasses.field(default=None, metadata=_static)
     groups: tuple[tuple[int, ...], ...] | None = dataclasses.field(default=None, metadata=_static)
     context: Any = None  # what `enter` puts here
+
+    def __post_init__(self):
+        if self.groups is not None and _are_stages(self.stages):
+            groups = stages_lib.checked_groups(self.groups, num_blocks(self))
+            object.__setattr__(self, 'groups', tuple(sorted(tuple(sorted(g)) for g in groups)))
 
     @property
     def num_blocks(self) -> int:
@@ -322,6 +330,14 @@ def check_gates(stack: ResidualStack, gates):
             'give one gate a block (masks of shape (M, L) go to kernels.lesions.score)'
         )
     return gates
+
+
+def _are_stages(stages) -> bool:
+    """Whether there are stages, not what JAX puts in their place where it looks at forms alone."""
+    if not isinstance(stages, tuple):
+        return False
+    kinds = [kind for s in stages for kind in (s.stages if isinstance(s, Unit) else (s,))]
+    return all(isinstance(kind, Stage) for kind in kinds)
 
 
 def _first_block(stage: Stage | Unit, h):

@@ -8,12 +8,16 @@
 import dataclasses
 import functools
 import inspect
-from collections.abc import Callable
+import itertools
+import operator
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
+
+from resnet_dyn import errors
 
 _static = {'static': True}
 
@@ -81,6 +85,26 @@ class Unit:
     def skippable(self) -> bool:
         """Whether all of its blocks have skips."""
         return all(kind.skippable for kind in self.kinds)
+
+
+def checked_groups(groups: Sequence[Sequence[int]], L: int) -> tuple[tuple[int, ...], ...]:
+    """Groups of L blocks, as they are given.
+
+    Blocks may be in no group. Raises UserError for no group, one that is empty, a block that is not
+    there, and one that is named twice.
+    """
+    try:
+        found = tuple(tuple(operator.index(block) for block in group) for group in groups)
+    except TypeError:
+        found = ()
+    blocks = list(itertools.chain.from_iterable(found))
+    there = all(0 <= block < L for block in blocks) and len(set(blocks)) == len(blocks)
+    if not (found and all(found) and there):
+        raise errors.UserError(
+            f'groups={groups!r} of L={L} blocks: expected lists of one block or more, by number, '
+            f'each of 0..{L - 1} at most once; leave out blocks that belong to none'
+        )
+    return found
 
 
 def block(stage: Stage, params, h, gate):

@@ -258,7 +258,7 @@ MEASURES: dict[str, Measure] = {
         effective_depth.EffectiveDepth,
         effective_depth.measure,
         effective_depth.cost,
-        (requirements.skips,),
+        (requirements.skips, requirements.layers_in_a_row),
         effective_depth.Options,
         Picture(effective_depth_plots.depths, 'Effective depth'),
         columns.EFFECTIVE_DEPTH,

@@ -1,5 +1,6 @@
 """Whole layers: deleted, swapped, greedily left out; tokens that count in influence and spectra."""
 
+import dataclasses
 import itertools
 
 import jax
@@ -7,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from resnet_dyn import errors
 from resnet_dyn.analysis import (
     block_influence,
     effort,
@@ -16,7 +18,7 @@ from resnet_dyn.analysis import (
     requirements,
     subjects,
 )
-from resnet_dyn.kernels import influence, interactions
+from resnet_dyn.kernels import influence, interactions, lesions, masks
 from resnet_dyn.models import stack
 from resnet_dyn.reports import measures, said
 
@@ -97,6 +99,43 @@ def test_greedy_leaves_out_whole_layers():
     np.testing.assert_allclose(record.loss_SJ[0], expected, rtol=1e-5)
     (line,) = said.greedy(record, SUBJECT.names)
     assert line.startswith(f'network 0 loses, in this order: layer {first}, layer {second}')
+
+
+def test_blocks_of_no_layer_stay_where_they_are():
+    net = dataclasses.replace(NET, groups=((4, 5), (2, 1)))  # in any order
+    assert net.groups == ((1, 2), (4, 5))
+    subject = subjects.of_networks(net, {'tokens': TOKENS}, LABELS, mask=MASK)
+    record = layer_swaps.measure(subject, effort.Effort())
+    deleted = [loss([0, 3, 4, 5]), loss([0, 1, 2, 3])]
+    np.testing.assert_allclose(record.deleted_loss_SU[0], deleted, rtol=1e-5)
+    np.testing.assert_allclose(record.swapped_loss_SW[0], [loss([0, 4, 5, 3, 1, 2])], rtol=1e-5)
+    found = lesion_curves.greedy(subject, effort.Effort(), lesion_curves.GreedyOptions(of='layers'))
+    np.testing.assert_allclose(found.loss_SJ[0][-1], loss([0, 3]), rtol=1e-5)
+    assert 'leave blocks out' in requirements.layers_in_a_row(subject, None, None)
+    assert requirements.layers_in_a_row(SUBJECT, None, None) == ''
+
+
+def test_layers_within_each_other_are_deleted_and_not_swapped():
+    net = dataclasses.replace(NET, groups=((0, 2), (1, 3), (4,), (5,)))
+    subject = subjects.of_networks(net, {'tokens': TOKENS}, LABELS, mask=MASK)
+    record = layer_swaps.measure(subject, effort.Effort())
+    assert np.isnan(record.swapped_loss_SW[0]).tolist() == [True, True, False]
+    np.testing.assert_allclose(record.swapped_loss_SW[0, 2], loss([0, 1, 2, 3, 5, 4]), rtol=1e-5)
+    np.testing.assert_allclose(record.deleted_loss_SU[0, 1], loss([0, 2, 4, 5]), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    'groups',
+    [(), ((0, 1), ()), ((0, 1), (1, 2)), ((0, 6),), ((0, -1),), ((0, 0),), (('0.mlp',),), (0,)],
+)
+def test_groups_that_cannot_be_are_refused_where_a_network_is_made_or_they_are_given(groups):
+    for use in (
+        lambda: dataclasses.replace(NET, groups=groups),
+        lambda: masks.of_groups(np.ones((1, len(groups))), groups, 6),
+        lambda: lesions.greedy(NET, {'tokens': TOKENS}, LABELS, groups=groups),
+    ):
+        with pytest.raises(errors.UserError, match=r'each of 0\.\.5 at most once'):
+            use()
 
 
 def test_layers_are_asked_for_where_there_are_some():
