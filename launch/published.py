@@ -25,6 +25,13 @@ _BLOCKS = flags.DEFINE_enum(
     'of --pretrained: what a block is, a whole layer, as in most papers, or attention and MLP '
     'apart',
 )
+_PARALLEL = flags.DEFINE_enum(
+    'parallel',
+    None,
+    ['one', 'two'],
+    'of --blocks=sublayers: what a layer is whose attention and MLP have the same input (Pythia), '
+    'one block or two; unset: one',
+)
 _DTYPE = flags.DEFINE_string(
     'dtype', None, 'of --pretrained: float32, bfloat16, ...; unset: that of the file'
 )
@@ -59,7 +66,18 @@ _PLACES = flags.DEFINE_integer(
     'places', 0, 'of --pretrained: the seed by which places in the text, and draws, are chosen'
 )
 
-_OF_PRETRAINED = (_BLOCKS, _DTYPE, _TEXT, _TOKENS, _IMAGES, _LINES, _SEQUENCES, _LENGTH, _PLACES)
+_OF_PRETRAINED = (
+    _BLOCKS,
+    _PARALLEL,
+    _DTYPE,
+    _TEXT,
+    _TOKENS,
+    _IMAGES,
+    _LINES,
+    _SEQUENCES,
+    _LENGTH,
+    _PLACES,
+)
 
 
 def asked() -> bool:
@@ -147,8 +165,15 @@ def question():
 def _source(blocks: str, asked, at_once: int | None):
     from resnet_dyn.analysis import published
 
-    folders = _PRETRAINED.value
-    return published.Folders(folders, asked, at_once, blocks=blocks, dtype=_DTYPE.value)
+    options = {'blocks': blocks, 'dtype': _DTYPE.value}
+    if _PARALLEL.value is not None:
+        if blocks != 'sublayers':
+            raise flags.ValidationError(
+                f'--parallel={_PARALLEL.value} says what blocks of sublayers are, and blocks are '
+                f'{blocks} here: leave it out, or have launch.analyze take --blocks=sublayers'
+            )
+        options['parallel'] = _PARALLEL.value
+    return published.Folders(_PRETRAINED.value, asked, at_once, **options)
 
 
 def _refuse_flags_of_runs(network: int | None) -> None:

@@ -5,9 +5,9 @@ sequences; encoders of texts tell sequences apart (`retrieval`); networks of ima
 Each folder is opened when its step is looked at, and the one before is let go.
 """
 
+import contextlib
 import json
 import pathlib
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -15,22 +15,11 @@ import jax
 import numpy as np
 
 from resnet_dyn import errors, pretrained
-from resnet_dyn.analysis import digests, retrieval, subjects, texts
+from resnet_dyn.analysis import digests, retrieval, subjects, texts, training_folders
 from resnet_dyn.models import stack as stack_lib
-from resnet_dyn.pretrained import reading
 
 ENCODERS = ('bert',)  # of texts: model_type
-NOT_THE_NETWORK = (  # entries of config.json in which the steps of a training may differ
-    '_name_or_path',
-    'transformers_version',
-    'torch_dtype',
-    'dtype',
-    'architectures',
-    'use_cache',
-)
 LOGITS = 2**25  # numbers of outputs in one call, at most, unless told
-
-_STEP = re.compile(r'(?:step|checkpoint|iter|iteration|ckpt)[-_]?(\d+)', re.IGNORECASE)
 
 
 class Asked(NamedTuple):
@@ -48,8 +37,9 @@ class Asked(NamedTuple):
 class Folders:
     """Networks in folders of one config, as a source of subjects, a step each.
 
-    `options` are those of `pretrained.open`. Raises AnalysisError where the folders are no
-    trajectory, and what `pretrained.open` raises for what is none at all.
+    `options` are those of `pretrained.open`. A folder that cannot be opened, whichever it is, is a
+    step that is lost. Raises AnalysisError where the folders are no trajectory, PretrainedError
+    where none of them can be opened.
     """
 
     def __init__(
@@ -59,21 +49,17 @@ class Folders:
         at_once: int | None = None,
         **options: Any,
     ):
-        self.folders = steps_of(folders)
-        self._asked, self._options = asked, options
-        self.config = _one_config(list(self.folders.values()))
+        self.folders = training_folders.steps_of(folders)
+        self._options = options
+        self.config, self._damage = training_folders.one_config(self.folders)
         self._digests: dict[int, str] = {}
         self._last: tuple[int, subjects.Subject] | None = None
         self._examples: subjects.Examples | None = None
-        first = self.folders[self.steps[0]]
-        opened = pretrained.open(first, **options)
-        self.names = subjects.Names((first.name,), tuple(opened.names))
-        self._examples, self.source, outputs = _examples(opened, first, asked)
-        self.at_once = at_once or max(1, min(asked.number, LOGITS // outputs))
-        self._source = digests.of_arrays(
-            jax.tree.leaves((self._examples.inputs, self._examples.labels))
-        )
-        self._last = self.steps[0], self._subject(self.steps[0], opened)
+        for step in self.steps:
+            with contextlib.suppress(errors.CheckpointError):
+                self._begin(step, asked, at_once)
+                return
+        raise training_folders.none_opens(self.folders, self._damage)
 
     @property
     def steps(self) -> list[int]:
@@ -81,7 +67,12 @@ class Folders:
         return sorted(self.folders)
 
     def facts(self, step: int, looks: bool = True) -> dict[str, Any]:
-        """The weights, the config, the examples, and the seed of what is drawn."""
+        """The weights, the config, the examples, and the seed of what is drawn.
+
+        Raises CheckpointError for a folder that is known not to open.
+        """
+        if step in self._damage:
+            raise errors.CheckpointError(self._damage[step])
         found = {
             'checkpoint': self._digest(step),
             'networks': digests.of_arrays([np.frombuffer(self._said(), np.uint8)]),
@@ -98,16 +89,15 @@ class Folders:
         """
         if self._last is None or self._last[0] != step:
             self._last = None  # before the next one takes its memory
-            try:
-                opened = pretrained.open(self.folders[step], **self._options)
-            except errors.PretrainedError as error:
-                raise errors.CheckpointError(str(error)) from error
-            self._last = step, self._subject(step, opened)
+            self._last = step, self._subject(step, self._opened(step))
         return self._last[1]
 
     def first(self, steps: Sequence[int], looks: bool = True) -> subjects.Subject:
-        """The subject of the first of these steps."""
-        return self.subject(steps[0], looks)
+        """The subject of the first of these steps that opens; CheckpointError for none."""
+        for step in steps:
+            with contextlib.suppress(errors.CheckpointError):
+                return self.subject(step, looks)
+        raise errors.CheckpointError(self._damage[steps[0]])
 
     def note(self, settings: Sequence[Mapping[str, Any]]) -> str:
         """What must be said beside the numbers."""
@@ -118,6 +108,24 @@ class Folders:
         folders = {str(step): str(folder) for step, folder in self.folders.items()}
         return {'folders': folders, 'opened': {k: str(v) for k, v in self._options.items()}}
 
+    def _begin(self, step: int, asked: Asked, at_once: int | None) -> None:
+        """Makes the examples by the network of a step, the first that is looked at."""
+        opened, folder = self._opened(step), self.folders[step]
+        self._examples, self.source, outputs = _examples(opened, folder, asked)
+        self.names = subjects.Names((folder.name,), tuple(opened.names))
+        self.at_once = at_once or max(1, min(asked.number, LOGITS // outputs))
+        arrays = jax.tree.leaves((self._examples.inputs, self._examples.labels))
+        self._source = digests.of_arrays(arrays)
+        self._last = step, self._subject(step, opened)
+
+    def _opened(self, step: int) -> pretrained.Opened:
+        if step not in self._damage:
+            try:
+                return pretrained.open(self.folders[step], **self._options)
+            except errors.PretrainedError as error:
+                self._damage[step] = str(error)
+        raise errors.CheckpointError(self._damage[step])
+
     def _subject(self, step: int, opened: pretrained.Opened) -> subjects.Subject:
         net = opened.net.to_device()
         if _is_encoder(opened.config):
@@ -125,11 +133,12 @@ class Folders:
         examples = self._examples
         shape = stack_lib.output_shape(net, examples.inputs).shape
         if shape[:-1] != examples.labels.shape:
-            raise errors.AnalysisError(
+            self._damage[step] = (
                 f'{self.folders[step]} gives outputs of shape {shape} for labels of shape '
                 f'{examples.labels.shape}: it is a base model, without the head that makes '
                 'classes. Take the folder of the whole network'
             )
+            raise errors.CheckpointError(self._damage[step])
         subject = subjects.Subject((net,), self.names, examples, subjects.Origin(step))
         subjects.checked(examples._replace(labels=np.asarray(examples.labels)), subject)
         return subject
@@ -143,51 +152,8 @@ class Folders:
 
     def _said(self) -> bytes:
         options = {name: str(value) for name, value in self._options.items()}
-        return json.dumps([_of_the_network(self.config), options], sort_keys=True).encode()
-
-
-def steps_of(folders: Sequence[str]) -> dict[int, pathlib.Path]:
-    """{step: folder} by the numbers in the names of folders (step1000), else 0, 1, 2, ...
-
-    Raises AnalysisError for no folder, and for two of one step.
-    """
-    paths = [pathlib.Path(folder).expanduser() for folder in folders if str(folder).strip()]
-    if not paths:
-        raise errors.AnalysisError('no folder is given: name one, or several with commas between')
-    found = [_STEP.search(path.name) for path in paths]
-    if not all(found):
-        return dict(enumerate(paths))
-    steps: dict[int, pathlib.Path] = {}
-    for match, path in zip(found, paths, strict=True):
-        step = int(match[1])
-        if step in steps:
-            raise errors.AnalysisError(
-                f'{steps[step]} and {path} are both of step {step} by their names: each step is '
-                'one folder'
-            )
-        steps[step] = path
-    return steps
-
-
-def _one_config(folders: Sequence[pathlib.Path]) -> dict[str, Any]:
-    """The config that all folders have; AnalysisError naming the first entry that differs."""
-    configs = [reading.Folder(folder).config for folder in folders]
-    first = _of_the_network(configs[0])
-    for folder, config in zip(folders[1:], configs[1:], strict=True):
-        other = _of_the_network(config)
-        for name in sorted(first.keys() | other.keys()):
-            one, two = first.get(name, 'nothing'), other.get(name, 'nothing')
-            if one != two:
-                raise errors.AnalysisError(
-                    f'{folder} is no step of the training of {folders[0]}: config.json says '
-                    f'{name}={two!r} there and {one!r} here. Analyse networks that differ in more '
-                    'than their weights each by itself, in a workdir of its own'
-                )
-    return configs[0]
-
-
-def _of_the_network(config: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in config.items() if name not in NOT_THE_NETWORK}
+        network = training_folders.of_the_network(self.config)
+        return json.dumps([network, options], sort_keys=True).encode()
 
 
 def _is_encoder(config: Mapping[str, Any]) -> bool:

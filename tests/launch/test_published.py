@@ -9,7 +9,7 @@ import pytest
 from published import write
 from safetensors.numpy import load_file, save_file
 
-from resnet_dyn import pretrained
+from resnet_dyn import errors, pretrained
 from resnet_dyn.analysis import archive
 from resnet_dyn.analysis import published as published_networks
 from resnet_dyn.kernels import lesions, masks
@@ -133,6 +133,34 @@ def test_a_folder_that_cannot_be_opened_is_said_and_the_other_steps_go_on(
     assert [int(one.record.step) for one in found] == [100, 1000]
 
 
+def _cut(folder):
+    path = folder / 'model.safetensors'
+    path.write_bytes(path.read_bytes()[:100])
+
+
+def _without_a_tensor(folder):
+    arrays = load_file(folder / 'model.safetensors')
+    del arrays[sorted(arrays)[0]]
+    save_file(arrays, folder / 'model.safetensors')
+
+
+@pytest.mark.parametrize('damage', [shutil.rmtree, _cut, _without_a_tensor])
+def test_a_first_folder_that_cannot_be_opened_is_a_step_that_is_lost(published, tmp_path, damage):
+    broken = shutil.copytree(published('gpt2'), tmp_path / 'tiny-step1')
+    damage(broken)
+    asked = published_networks.Asked(number=2, length=5)
+    whole = published('gpt2', 'tiny-step1000')
+    found = published_networks.Folders([str(broken), str(whole)], asked, dtype='float32')
+    assert found.steps == [1, 1000] and found.first(found.steps).origin.step == 1000
+    for look in (found.facts, found.subject, lambda step: found.first([step])):
+        with pytest.raises(errors.CheckpointError, match=str(broken)):
+            look(1)
+    with pytest.raises(errors.PretrainedError, match=f'^{broken}'):
+        published_networks.Folders([str(broken)], asked)
+    with pytest.raises(errors.PretrainedError, match=f'none of these 2 folders.*{broken}'):
+        published_networks.Folders([str(broken), str(tmp_path / 'step2')], asked)
+
+
 def test_what_the_config_leaves_to_its_layout_changes_nothing(tmp_path):
     config = {'model_type': 'gpt2', 'n_embd': 4, 'n_layer': 1, 'n_head': 2, 'n_positions': 8}
     folder = write(tmp_path / 'plain', config)  # vocab_size is that of GPT-2
@@ -162,6 +190,8 @@ def test_folders_of_other_configs_are_refused_by_what_differs(called, published,
         (['--text=nowhere.txt'], 'cannot be read as a text'),
         (['--images=x.npz'], 'is a network of texts'),
         (['--lines'], 'give --text=FILE'),
+        (['--parallel=two'], 'blocks are layers.*--blocks=sublayers'),
+        (['--parallel=two', '--blocks=sublayers'], "parallel='two': this layout has no options"),
         (['--what=effective_dept'], "did you mean 'effective_depth'"),
     ],
 )
