@@ -200,20 +200,21 @@ def first_order(stack, inputs, labels, loss: Callable = metrics_lib.mean_loss):
 
 
 @jax.jit
-def mean_ablated(stack, inputs) -> stack_lib.ResidualStack:
+def mean_ablated(stack, inputs, mask=None) -> stack_lib.ResidualStack:
     """The stack whose gate 0 leaves a branch's mean in its place instead of nothing.
 
         merge(skip(h) + m + g (branch(h) - m)),  m = mean over these inputs of branch(h)
 
-    with h as it is in the full network; m keeps the shape of one example. Gate 1 is the network
-    as it was (up to rounding). Ablate first where seeds are to be put together (`over_seeds`).
-    Raises ValueError for blocks without a skip.
+    with h as it is in the full network; m keeps the shape of one example. `mask` (B, T) says which
+    tokens of h (B, T, ...) count: m is, at each place, over the examples whose token there does,
+    and 0 where none does; None: all. Gate 1 is the network as it was (up to rounding). Ablate first
+    where seeds are to be put together (`over_seeds`). Raises ValueError for blocks without a skip.
     """
     (known, h), stages = stack_lib.enter(stack, inputs), []
 
     def body(kind, params, h, gate):
         branch, skip = stack_lib.addends(kind, params, h, gate)
-        return stack_lib.join(kind, params, branch, skip), branch.mean(0, keepdims=True)
+        return stack_lib.join(kind, params, branch, skip), _mean_of_counted(branch, mask)
 
     for stage, seen in zip(stack.stages, known.stages, strict=True):
         h, means = stack_lib.scan_stage(seen, body, h, jnp.ones(stage.length, h.dtype))
@@ -230,6 +231,16 @@ def check_deletable(stack: stack_lib.ResidualStack, masks_ML: np.ndarray) -> Non
             f'mask {bad[0][0]} deletes block {bad[0][1]}, which has no skip: nothing would be left '
             'of the signal; networks of block kind plain cannot be lesioned'
         )
+
+
+def _mean_of_counted(branch, mask):
+    """The mean over the examples, at each token over those that count there. (1, ...)"""
+    if mask is None or branch.shape[:2] != mask.shape:
+        return branch.mean(0, keepdims=True)
+    where = jnp.asarray(mask, bool).reshape(*mask.shape, *[1] * (branch.ndim - 2))
+    there = where.any(0, keepdims=True)
+    mean = branch.mean(0, keepdims=True, where=where | ~there)
+    return jnp.where(there, mean, 0)
 
 
 def _curve(values_JM: np.ndarray) -> Curve:

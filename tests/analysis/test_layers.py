@@ -124,6 +124,25 @@ def test_layers_within_each_other_are_deleted_and_not_swapped():
     np.testing.assert_allclose(record.deleted_loss_SU[0, 1], loss([0, 2, 4, 5]), rtol=1e-5)
 
 
+def test_the_mean_in_place_of_a_block_is_over_the_tokens_that_count():
+    h = EMBEDDING[TOKENS].astype(float)
+    for block in range(6):
+        added = np.tanh(h @ KERNELS[block])
+        if block == 2:
+            counts_T1 = MASK.sum(0)[:, None]
+            added = (added * MASK[..., None]).sum(0) / counts_T1
+        h = h + added
+    expected = h @ EMBEDDING.T
+    mask = np.concatenate([MASK, np.zeros((6, 1), bool)], 1)  # a place that nobody has
+    tokens = np.concatenate([TOKENS, TOKENS[:, :1]], 1)
+    ablated = lesions.mean_ablated(NET, {'tokens': tokens}, mask)
+    gates = np.ones((1, 6))
+    gates[0, 2] = 0
+    found = lesions.score(ablated, {'tokens': tokens}, None, gates, 'logits')['logits'][0]
+    np.testing.assert_allclose(found[:, :4], expected, rtol=1e-4, atol=1e-5)
+    assert np.isfinite(found).all()
+
+
 @pytest.mark.parametrize(
     'groups',
     [(), ((0, 1), ()), ((0, 1), (1, 2)), ((0, 6),), ((0, -1),), ((0, 0),), (('0.mlp',),), (0,)],
