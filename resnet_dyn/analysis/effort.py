@@ -26,6 +26,8 @@ from resnet_dyn.kernels import prefix_walk
 from resnet_dyn.models import placement, seed_axis
 from resnet_dyn.models import stack as stack_lib
 
+OUTPUTS = 2**25  # numbers of outputs in one call, at most, unless told
+
 _STREAMS = {'random': 1, 'reorder': 2, 'paths': 3}  # by name alone for all others
 
 
@@ -121,6 +123,11 @@ def of_settings(
     budget = None if settings.memory is None else int(settings.memory * 2**30)
     mesh = None if mesh is None or mesh.size == 1 else mesh
     return Effort(settings.examples_at_once, budget, seed_axis.check(how), progress, mesh)
+
+
+def examples_for(outputs: int, most: int = Settings.examples_at_once) -> int:
+    """Examples in one call, unless told; `outputs` are the numbers that the head gives for one."""
+    return max(1, min(most, OUTPUTS // outputs))
 
 
 def key(subject: subjects.Subject, measure: str) -> jax.Array:

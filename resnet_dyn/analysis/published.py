@@ -16,10 +16,10 @@ import numpy as np
 
 from resnet_dyn import errors, pretrained
 from resnet_dyn.analysis import digests, retrieval, subjects, texts, training_folders
+from resnet_dyn.analysis import effort as effort_lib
 from resnet_dyn.models import stack as stack_lib
 
 ENCODERS = ('bert',)  # of texts: model_type
-LOGITS = 2**25  # numbers of outputs in one call, at most, unless told
 
 
 class Asked(NamedTuple):
@@ -113,7 +113,7 @@ class Folders:
         opened, folder = self._opened(step), self.folders[step]
         self._examples, self.source, outputs = _examples(opened, folder, asked)
         self.names = subjects.Names((folder.name,), tuple(opened.names))
-        self.at_once = at_once or max(1, min(asked.number, LOGITS // outputs))
+        self.at_once = at_once or effort_lib.examples_for(outputs, asked.number)
         arrays = jax.tree.leaves((self._examples.inputs, self._examples.labels))
         self._source = digests.of_arrays(arrays)
         self._last = step, self._subject(step, opened)

@@ -27,6 +27,7 @@ from resnet_dyn.models import stack as stack_lib
 
 SIZES = (64, 16, 4, 1)  # nodes in one compiled call
 WORKSPACE = 6  # activations that computing a block needs beside its input, an estimate
+OUTPUTS = 3  # of the head's outputs, how many it and the metrics take at once, an estimate
 _IN_FLIGHT = 2  # results per place that may be outstanding: bounds how far the host runs ahead
 
 
@@ -34,7 +35,7 @@ class Fit(NamedTuple):
     """The chunks that fit into the memory."""
 
     width: int  # nodes in a chunk, at most
-    bytes: int  # activations held at the worst moment, estimated
+    bytes: int  # activations, or outputs, held at the worst moment, estimated
 
 
 class Finish(NamedTuple):
@@ -87,14 +88,15 @@ def fit(stack, inputs, tree: prefix_tree.Tree, width=None, budget=None) -> Fit:
         raise ValueError(f'width={width}: a chunk has at least 1 node')
     width = min(width, SIZES[0], tree.leaves)
     budget = devices.default_budget() if budget is None else budget
+    output = sum(map(_size, jax.tree.leaves(stack_lib.output_shape(stack, inputs))))
     free = all(kind.skip is None and kind.merge is None for kind, _ in stack_lib.blocks(stack))
-    while (needed := _bytes(shapes_T, tree, width, free)) > budget:
+    while (needed := _bytes(shapes_T, output, tree, width, free)) > budget:
         if width == 1:
             raise errors.BudgetError(
                 f'{stack_lib.examples(inputs)} examples need about {needed / 2**30:.2g} GiB of '
-                f'activations for the narrowest walk, and the budget is {budget / 2**30:.2g} GiB: '
-                'give fewer examples at once (examples_at_once, --examples_at_once) or raise the '
-                'budget in bytes (budget; --memory in GiB)'
+                'activations and outputs for the narrowest walk, and the budget is '
+                f'{budget / 2**30:.2g} GiB: give fewer examples at once (examples_at_once, '
+                '--examples_at_once) or raise the budget in bytes (budget; --memory in GiB)'
             )
         width = max(1, width // 2)
     return Fit(width, needed)
@@ -252,19 +254,25 @@ def _shapes(stack, inputs, tree) -> list[jax.ShapeDtypeStruct]:
     return shapes
 
 
-def _bytes(shapes_T, tree, width: int, free: bool) -> int:
+def _bytes(shapes_T, output: int, tree, width: int, free: bool) -> int:
     """Activations held at the worst moment: a chunk waiting at each depth, and the workspace.
 
+    That is of a block, or of the head, whose `output` for one node has so many bytes.
     Beside its `width` nodes a chunk has as many deleted ones, which are `free` where every skip is
     the identity and nothing follows it.
     """
     held = width if free else 2 * width
-    sizes = [math.prod(shape.shape) * shape.dtype.itemsize for shape in shapes_T]
+    sizes = list(map(_size, shapes_T))
     waiting = sum(
         size * min(held, len(level.parent_N))
         for size, level in zip(sizes[1:], tree.levels, strict=True)
     )
-    return sizes[0] + waiting + WORKSPACE * width * max(sizes)
+    return sizes[0] + waiting + width * max(WORKSPACE * max(sizes), OUTPUTS * output)
+
+
+def _size(shape: jax.ShapeDtypeStruct) -> int:
+    """Bytes of an array of this shape."""
+    return math.prod(shape.shape) * shape.dtype.itemsize
 
 
 class _InOrder:

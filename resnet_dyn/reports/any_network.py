@@ -29,7 +29,7 @@ def analyze(
     names: subjects.Names | None = None,
     mask=None,
     seed: int = 0,
-    examples_at_once: int = effort_lib.Settings.examples_at_once,
+    examples_at_once: int | None = None,
     memory: float | None = None,
     how: str = 'map',
     mesh: Mesh | None = None,
@@ -52,7 +52,8 @@ def analyze(
       names: of the networks and their blocks; unset: numbers.
       mask: (B, T) of the tokens that count in what is said of hidden states; unset: all.
       seed: what is drawn at random is drawn from it.
-      examples_at_once: examples in one call; a network whose examples meet takes all at once.
+      examples_at_once: examples in one call; unset: 250, or fewer where outputs are large. A
+        network whose examples meet takes all at once.
       memory: GiB for activations; unset: half of what is available.
       how: 'map', one network after the other, or 'vmap', together: faster for small dense nets.
         Measures that walk on by what they found (greedy, reorder, interactions) go one by one.
@@ -71,6 +72,10 @@ def analyze(
     settings = effort_lib.Settings(**fields.given(effort_lib.Settings, given, 'analyze', ''))
     effort = effort_lib.of_settings(settings, how, mesh=mesh)
     subject = subjects.of_networks(net, inputs, labels, names=names, seed=seed, mask=mask)
+    if examples_at_once is None:
+        output = stack_lib.output_shape(subject.stacks[0], subject.examples.inputs)
+        outputs = output.size // subject.examples.number
+        effort = effort._replace(at_once=effort_lib.examples_for(outputs))
     selection = selection_lib.choose(what, subject, effort, options)
     report(notes.costs(selection))
     if workdir is not None:

@@ -43,6 +43,11 @@ SUBJECT = weighted(NETS)
 EFFORT = effort.Effort()
 
 
+def test_fewer_examples_go_at_once_where_outputs_are_large():
+    found = [effort.examples_for(outputs) for outputs in (10, 128 * 50257, 10**9)]
+    assert found == [250, 5, 1]
+
+
 @pytest.mark.parametrize('how', ['map', 'vmap'])
 @pytest.mark.parametrize('at_once', [7, 3, 100])
 def test_totals_are_sums_over_all_examples_led_by_networks(how, at_once):

@@ -232,6 +232,25 @@ def test_what_does_not_fit_says_what_it_needs_and_how_to_raise_the_budget():
         lesions.score(net, x, jnp.zeros(8, int), masks.all_masks(6), budget=100)
 
 
+def test_outputs_that_are_larger_than_activations_narrow_the_walk():
+    def shape(*sizes):
+        return jax.ShapeDtypeStruct(sizes, jnp.float32)
+
+    classes, tree = 50_257, prefix_tree.from_masks(masks.all_masks(6))
+    stage = stack.Stage(shape(6, 5, 5), lambda w, h: h @ w, 6)
+    few, many = (
+        stack.ResidualStack((), (stage,), shape(5, K), lambda p, x: x, lambda w, h: h @ w)
+        for K in (5, classes)
+    )
+    outputs = 8 * classes * 4  # bytes of one mask
+    known = [prefix_walk.fit(net, shape(8, 5), tree, 16, budget=2**40) for net in (few, many)]
+    assert known[0].bytes < outputs and 16 * outputs < known[1].bytes < 100 * outputs
+    narrow = prefix_walk.fit(many, shape(8, 5), tree, 16, budget=8 * outputs)
+    assert narrow.width == 2
+    with pytest.raises(errors.BudgetError, match='outputs'):
+        prefix_walk.fit(many, shape(8, 5), tree, 16, budget=outputs)
+
+
 @pytest.mark.parametrize(
     ('options', 'message'),
     [

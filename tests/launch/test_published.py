@@ -10,7 +10,7 @@ from published import write
 from safetensors.numpy import load_file, save_file
 
 from resnet_dyn import errors, pretrained
-from resnet_dyn.analysis import archive
+from resnet_dyn.analysis import archive, effort
 from resnet_dyn.analysis import published as published_networks
 from resnet_dyn.kernels import lesions, masks
 from resnet_dyn.reports import measures
@@ -168,7 +168,7 @@ def test_what_the_config_leaves_to_its_layout_changes_nothing(tmp_path):
     asked = published_networks.Asked(tokens=str(tmp_path / 'tokens.npy'), number=999)
     found = published_networks.Folders([str(folder)], asked)
     assert 'every token is asked for the next one' in found.source
-    assert found.at_once == published_networks.LOGITS // (4 * 50257)
+    assert found.at_once == effort.OUTPUTS // (4 * 50257)
 
 
 def test_folders_of_other_configs_are_refused_by_what_differs(called, published, tmp_path):
