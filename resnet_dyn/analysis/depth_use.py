@@ -6,22 +6,20 @@
     later change      RMS change of the branches behind a block that is skipped, over their RMS
 
 The thresholds are those of the code of Hu et al. 2025 (arXiv 2512.14064), with two mends: the depth
-from which on, not the first one, and the overlap beyond that of chance, which with K = 10 classes
-is a half for n = 5 (it is nothing in a vocabulary). Depths are linear between blocks. The changes
-are root mean squares over examples, where Csordas et al. 2025 (arXiv 2505.13898) take the largest.
+from which on, not the first one, and the overlap beyond that of chance. Depths are linear between
+blocks (`curve_depths` says why, and how `effective_depth` differs). The changes are root mean
+squares over examples, where Csordas et al. 2025 (arXiv 2505.13898) take the largest.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
+from resnet_dyn.analysis import curve_depths, subjects, summaries
 from resnet_dyn.analysis import effort as effort_lib
-from resnet_dyn.analysis import subjects, summaries
 from resnet_dyn.kernels import depth_use
 
 DIVERGENCE, OVERLAP = 0.5, 0.3  # shares of the largest divergence, and of what is above chance
-
-ROUNDING = 1e-6  # nats: a divergence of less is none
 
 
 class DepthUse(NamedTuple):
@@ -47,7 +45,8 @@ def measure(subject: subjects.Subject, effort: effort_lib.Effort, options=None) 
     )
     chance = depth_use.top(subject.outputs) / subject.outputs
     change_SLL = _ratios(sums.change_LL, sums.branch_L)
-    beyond_SN = (overlap_SN - chance) / (1 - chance)
+    beyond_SN = curve_depths.beyond_chance(overlap_SN, chance)
+    halves_S = [curve_depths.share_of_largest(curve_N, DIVERGENCE) for curve_N in divergence_SN]
     return DepthUse(
         step=np.array(subject.origin.step),
         cosine_SL=cosine_SL,
@@ -57,16 +56,14 @@ def measure(subject: subjects.Subject, effort: effort_lib.Effort, options=None) 
         change_SLL=change_SLL,
         later_change_SL=np.array([summaries.mean_of_there(rows_LL) for rows_LL in change_SLL]),
         sign_change_S=np.array([sign_change(cosine_L) for cosine_L in cosine_SL]),
-        divergence_depth_S=np.array(
-            [from_on(curve_N, _threshold(curve_N)) for curve_N in divergence_SN]
-        ),
-        overlap_depth_S=np.array([from_on(-curve_N, -OVERLAP) for curve_N in beyond_SN]),
+        divergence_depth_S=_depths(divergence_SN, halves_S),
+        overlap_depth_S=_depths(-beyond_SN, [-OVERLAP] * len(beyond_SN)),
     )
 
 
 def cost(L: int, options=None) -> effort_lib.Cost:
-    """A forward pass of the whole network, and one without each block."""
-    return effort_lib.Cost(L + 1)
+    """A forward pass of the whole network, one without each block, and the head at every depth."""
+    return effort_lib.Cost(L + 1, heads=L + 1)
 
 
 def sign_change(cosine_L) -> float:
@@ -75,28 +72,13 @@ def sign_change(cosine_L) -> float:
     return float(changes[-1] + 1) if changes.size else np.nan
 
 
-def from_on(curve_N, threshold: float) -> float:
-    """The depth from which on a curve is below a threshold, linear between depths.
-
-    The first depth that is no NaN where all of them are below or at it; NaN where the last is not.
-    """
-    there_N = np.flatnonzero(~np.isnan(curve_N))
-    above_N = there_N[curve_N[there_N] > threshold]
-    if not above_N.size:
-        return float(there_N[0]) if there_N.size else np.nan
-    last = above_N[-1]
-    if last == len(curve_N) - 1:
-        return np.nan
-    high, low = curve_N[last], curve_N[last + 1]
-    return float(last + (high - threshold) / (high - low))
-
-
 def _sums(stack, inputs, labels, mask) -> depth_use.Sums:
     return depth_use.sums(stack, inputs, mask)
 
 
-def _threshold(divergence_N) -> float:
-    return max(ROUNDING, DIVERGENCE * np.nanmax(divergence_N))
+def _depths(curves_SN, thresholds_S) -> np.ndarray:
+    pairs = zip(curves_SN, thresholds_S, strict=True)
+    return np.array([curve_depths.from_on(*pair, between=True) for pair in pairs])
 
 
 def _ratios(change_SLL, branch_SL) -> np.ndarray:

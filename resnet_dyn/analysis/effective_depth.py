@@ -6,9 +6,9 @@
                 their 5 likeliest classes in common, of what is above chance
 
 Those of Hu et al. 2025 (arXiv 2512.14064), counted as in their code, but for "from which on" where
-that takes the first; in a vocabulary there is no chance to speak of. A layer is what the network
-says belongs together (`groups`), else a block. Intervals are percentiles over resamples of the
-examples, the curves of each example being kept whole.
+that takes the first (`curve_depths`); in a vocabulary there is no chance to speak of. A layer is
+what the network says belongs together (`groups`), else a block. Intervals are percentiles over
+resamples of the examples, the curves of each example being kept whole.
 
 Source of the bootstrap: Efron 1979.
 """
@@ -19,14 +19,13 @@ from typing import NamedTuple
 import numpy as np
 
 from resnet_dyn import fields
+from resnet_dyn.analysis import curve_depths, subjects
 from resnet_dyn.analysis import depth_use as depth_use_lib
 from resnet_dyn.analysis import effort as effort_lib
-from resnet_dyn.analysis import subjects
 from resnet_dyn.kernels import depth_curves, depth_use, masks
 
 BY = ('cosine', 'divergence', 'overlap')  # along Q
 LEVEL = 0.95
-ROUNDING = 1e-6  # nats: a divergence of less is none
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,14 +79,7 @@ def measure(
     def depths(curves_S):
         """(S, Q) of means over examples."""
         return np.array(
-            [
-                (
-                    sign_change(cosine_U),
-                    passed(divergence_V, _share(divergence_V, options.divergence)),
-                    passed(-_beyond(overlap_V, chance), -options.overlap),
-                )
-                for cosine_U, divergence_V, overlap_V in zip(*curves_S, strict=True)
-            ]
+            [_depths(*curves, chance, options) for curves in zip(*curves_S, strict=True)]
         )
 
     means = [curves_SBX.mean(1) for curves_SBX in found]
@@ -109,8 +101,8 @@ def measure(
 
 
 def cost(L: int, options: Options) -> effort_lib.Cost:
-    """A forward pass; the head at every depth is not counted."""
-    return effort_lib.Cost(1)
+    """A forward pass, and the head at every depth; fewer where layers are of several blocks."""
+    return effort_lib.Cost(1, heads=L + 1)
 
 
 def sign_change(cosine_U) -> float:
@@ -118,28 +110,18 @@ def sign_change(cosine_U) -> float:
     return depth_use_lib.sign_change(cosine_U) - 1
 
 
-def passed(curve_V, threshold: float) -> float:
-    """The first depth from which on a curve is below a threshold; NaN where the last is not.
-
-    NaN in a curve are depths that it does not have.
-    """
-    there_V = np.flatnonzero(~np.isnan(curve_V))
-    above_V = there_V[curve_V[there_V] >= threshold]
-    below_V = there_V[there_V > (above_V[-1] if above_V.size else -1)]
-    return float(below_V[0]) if below_V.size else np.nan
-
-
 def _curves(stack, inputs, labels, mask, layers, tokens):
     return depth_curves.curves(stack, inputs, mask, layers=layers, tokens=tokens)
 
 
-def _share(divergence_V, share: float) -> float:
-    there_V = divergence_V[~np.isnan(divergence_V)]
-    return max(ROUNDING, share * there_V.max(initial=0))
-
-
-def _beyond(overlap_V, chance: float):
-    return (overlap_V - chance) / (1 - chance) if chance < 1 else overlap_V
+def _depths(cosine_U, divergence_V, overlap_V, chance: float, options: Options):
+    share = curve_depths.share_of_largest(divergence_V, options.divergence)
+    beyond_V = curve_depths.beyond_chance(overlap_V, chance)
+    return (
+        sign_change(cosine_U),
+        curve_depths.from_on(divergence_V, share, between=False),
+        curve_depths.from_on(-beyond_V, -options.overlap, between=False),
+    )
 
 
 def _resamples(key, examples: int, number: int) -> np.ndarray:

@@ -61,11 +61,14 @@ class Settings:
 class Cost(NamedTuple):
     """What a measure costs for one network, in passes over all examples.
 
-    A forward pass is L block evaluations; a backward one, L block VJPs from the head to h_0.
+    A forward pass is L block evaluations; a backward one, L block VJPs from the head to h_0. In a
+    large vocabulary the head is as dear as several blocks: `heads` says how often it is taken of
+    hidden states at other depths than the last.
     """
 
     forward: float = 0
     backward: float = 0
+    heads: float = 0
 
 
 class Effort(NamedTuple):

@@ -21,16 +21,17 @@ def costs(selection: selection_lib.Selection, steps: Sequence[int] | None = None
         f'{", ".join(selection.requests)}'
     )
     visits = len(steps or [0]) * selection.networks
-    forward, backward = (sum(cost[i] for cost in selection.costs.values()) for i in (0, 1))
+    forward, backward, heads = (
+        visits * sum(numbers) for numbers in zip(*selection.costs.values(), strict=True)
+    )
     if forward:
         lines.append(
-            f'cost: at most {_passes(visits * forward, visits * backward)} passes of '
-            f'{selection.examples:,} examples; records that are there are not made again. For each '
-            f'network{each}:'
+            f'cost: at most {_passes(forward, backward)} passes of {selection.examples:,} examples'
+            f'{_heads(heads)}; records that are there are not made again. For each network{each}:'
         )
         width = max(map(len, selection.costs))
         lines += [
-            f'    {name:{width}}  {_passes(*cost)}'
+            f'    {name:{width}}  {_passes(cost.forward, cost.backward)}{_heads(cost.heads)}'
             for name, cost in selection.costs.items()
             if any(cost)
         ]
@@ -117,8 +118,13 @@ def _steps(steps: Sequence[int]) -> str:
 def _passes(forward: float, backward: float) -> str:
     """Passes in words: '5 forward, 1 backward'."""
     kinds = {'forward': forward, 'backward': backward}
-    return ', '.join(
-        f'{number:,.0f} {kind}' if number >= 100 else f'{number:.3g} {kind}'
-        for kind, number in kinds.items()
-        if number
-    )
+    return ', '.join(f'{_number(number)} {kind}' for kind, number in kinds.items() if number)
+
+
+def _heads(heads: float) -> str:
+    """'' or ', the head at 13 depths'."""
+    return f', the head at {_number(heads)} depths' if heads else ''
+
+
+def _number(number: float) -> str:
+    return f'{number:,.0f}' if number >= 100 else f'{number:.3g}'

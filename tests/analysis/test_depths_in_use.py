@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from resnet_dyn.analysis import depth_use, effort, subjects
+from resnet_dyn.analysis import curve_depths, depth_use, effort, subjects
 from resnet_dyn.models import stack
 
 NAN = np.nan
@@ -34,7 +34,7 @@ def test_the_sign_changes_last_from_below_zero(cosines, expected):
     ],
 )
 def test_a_curve_is_below_its_threshold_from_a_depth_on(curve, expected):
-    np.testing.assert_allclose(depth_use.from_on(np.array(curve), 2.0), expected)
+    np.testing.assert_allclose(curve_depths.from_on(np.array(curve), 2.0, between=True), expected)
 
 
 INPUTS = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from resnet_dyn.analysis import effective_depth, effort, subjects
+from resnet_dyn.analysis import curve_depths, effective_depth, effort, subjects
 from resnet_dyn.models import stack
 
 NAN = np.nan
@@ -33,7 +33,7 @@ def test_the_last_layer_below_zero_before_one_that_is_not(cosines, expected):
     ],
 )
 def test_a_curve_is_below_its_threshold_from_a_depth_on(curve, expected):
-    np.testing.assert_equal(effective_depth.passed(np.array(curve), 2.0), expected)
+    np.testing.assert_equal(curve_depths.from_on(np.array(curve), 2.0, between=False), expected)
 
 
 def scaled(factor, h):

@@ -6,6 +6,7 @@ import pytest
 
 from resnet_dyn import errors
 from resnet_dyn.analysis import effort, subjects
+from resnet_dyn.kernels import depth_curves
 from resnet_dyn.models import stack
 from resnet_dyn.reports import measures, notes, selection
 
@@ -35,12 +36,24 @@ def test_the_selection_states_its_cost():
     chosen = selection.choose(('depth', 'singles', 'singles'), subject(), EFFORT)
     assert (chosen.networks, chosen.blocks, chosen.examples) == (1, 3, 8)
     assert {name: tuple(cost) for name, cost in chosen.costs.items()} == {
-        'depth': (1, 0),
-        'singles': (3, 1),
+        'depth': (1, 0, 0),
+        'singles': (3, 1, 0),
     }
     said = notes.costs(chosen, [0, 5, 20])
     assert 'cost: at most 12 forward, 3 backward passes of 8 examples' in said
     assert '3 checkpoints (steps 0 to 20), 1 network of 3 blocks: depth, singles' in said
+
+
+def test_the_head_at_every_depth_is_in_the_cost():
+    asked = subject()
+    chosen = selection.choose(('depth_use', 'effective_depth'), asked, EFFORT)
+    curves = depth_curves.curves(asked.stacks[0], asked.examples.inputs)
+    depths = curves.divergence_BV.shape[1]
+    assert [cost.heads for cost in chosen.costs.values()] == [depths, depths]
+    said = notes.costs(chosen, [0, 5])
+    assert 'cost: at most 10 forward passes of 8 examples, the head at 16 depths; records' in said
+    assert 'effective_depth  1 forward, the head at 4 depths' in said
+    assert 'head' not in notes.costs(selection.choose(('depth', 'singles'), asked, EFFORT))
 
 
 def test_options_given_by_hand_are_those_of_the_request():
