@@ -15,6 +15,7 @@ from resnet_dyn import config, errors
 from resnet_dyn.data import digits, gaussians, images, labels, npz, splits, streams, text
 
 Split = splits.Split
+EXAMPLES = {'gaussians': 'examples', 'npz': 'examples', 'text': 'sequences'}  # else: images
 BLOCK = 64
 MODULES = {'gaussians': gaussians, 'digits': digits, 'npz': npz, 'text': text}  # else: images
 SMALLEST = 2.0**-116  # of a std: XLA takes a float32 below 2^-126 for 0
@@ -45,6 +46,11 @@ class Dataset(NamedTuple):
     std: np.ndarray
     classes: int
     source: Source
+
+
+def examples_of(name: str) -> str:
+    """What the examples of a data set are called."""
+    return EXAMPLES.get(name, 'images')
 
 
 def load(data: config.Data) -> Dataset:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from resnet_dyn import config
+from resnet_dyn.data import datasets
 from resnet_dyn.models import placement
 from resnet_dyn.plans import chips, kernels, programs, targets, training, units
 
@@ -165,11 +166,12 @@ def _memory(plan: training.Plan, how: str) -> str:
 
 def _least(plan: training.Plan, how: str) -> str:
     bound = plan.bound(how)
-    images = plan.cfg.seeds * plan.cfg.train.batch_size / bound.seconds
+    examples = datasets.examples_of(plan.cfg.data.name)
+    number = plan.cfg.seeds * plan.cfg.train.batch_size / bound.seconds
     parts = ', '.join(f'{name} {units.seconds(time)}' for name, time in bound._asdict().items())
     return (
         f'{how}: at best {units.seconds(bound.seconds)} a step ({parts}),\n'
-        f'{units.decimal(images)} images/s, all networks together'
+        f'{units.decimal(number)} {examples}/s, all networks together'
     )
 
 

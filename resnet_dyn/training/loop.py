@@ -96,6 +96,7 @@ def train(
 def _train(run: runs.Run, model, values, dataset, report, stop, bar, mesh, where) -> int:
     """Trains until the end or until `stop()`; returns the step."""
     identity = runs.identity(run.config, dataset.source.digest)
+    examples = datasets.examples_of(run.config.data.name)
     newest = together.restore(run, identity)
     restored, trees, meta = newest or (None, None, {})
     step = restored or 0
@@ -110,7 +111,7 @@ def _train(run: runs.Run, model, values, dataset, report, stop, bar, mesh, where
     together.by_lead(lambda: runs.begin(run, dataset, step))
     with (
         contextlib.closing(programs),
-        progress.Progress(report, step, run.total_steps, bar) as said,
+        progress.Progress(report, step, run.total_steps, bar, examples) as said,
         recorder.Recorder(run, dataset, programs, said) as record,
     ):
         networks = record.begin(networks, restored, meta)

@@ -10,9 +10,13 @@ Report = Callable[[str], None]
 
 
 class Progress:
-    """Speaks for one run from step `start` to `total`; use it in a `with` block."""
+    """Speaks for one run from step `start` to `total`; use it in a `with` block.
 
-    def __init__(self, report: Report, start: int, total: int, bar: bool):
+    `examples` are what is counted by the second.
+    """
+
+    def __init__(self, report: Report, start: int, total: int, bar: bool, examples: str = 'images'):
+        self._examples = examples
         self._report, self._start, self._total = report, start, total
         self._wants_bar, self._bar = bar, None
         self._began = 0.0
@@ -41,7 +45,7 @@ class Progress:
         self.say(
             f'step {step}/{self._total}  epoch {epoch:.2f}  loss {_mean(loss)}  '
             f'accuracy {finite(train_accuracy).mean():.4f}{left_out}  rate {learning_rate:.4g}  '
-            f'{images_per_second:.0f} images/s  {self._left(step)}'
+            f'{images_per_second:.0f} {self._examples}/s  {self._left(step)}'
         )
 
     def evaluated(self, step: int, *, test_loss, test_accuracy):

@@ -14,8 +14,8 @@ hold a share of 0.9^t of these after t steps: in the first steps a test loss say
 
 A network that has diverged has null in all of them, and NaN in checkpoints.
 
-`images_per_second` counts those of all networks, over the time that went into training alone:
-neither compiling nor evaluating, recording and saving.
+`images_per_second` counts those of all networks, sequences where the data are text, over the time
+that went into training alone: neither compiling nor evaluating, recording and saving.
 """
 
 import contextlib

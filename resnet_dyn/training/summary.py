@@ -80,7 +80,8 @@ def closing(
     last, networks = lines[-1], run.config.seeds
     yield from _parted(run, last['step'], last)
     speed = [line['images_per_second'] for line in lines if 'images_per_second' in line]
-    rate = f'; {np.median(speed):.0f} images/s' if speed else ''
+    examples = datasets.examples_of(run.config.data.name)
+    rate = f'; {np.median(speed):.0f} {examples}/s' if speed else ''
     yield (
         f'test accuracy {progress.over_seeds(last["test_accuracy"])} on {named(source)} after '
         f'step {last["step"]}{rate}; {runs.METRICS}, {runs.DYNAMICS} and checkpoints are in '

@@ -293,7 +293,7 @@ def test_a_run_of_no_steps_is_evaluated_and_saved(tiny, tmp_path):
     assert checkpoints.steps(tmp_path) == [0]
     said = []
     assert _train(cfg, tmp_path, said.append) == result
-    assert 'after step 0;' in said[-1] and 'images/s' not in said[-1]
+    assert 'after step 0;' in said[-1] and 'examples/s' not in said[-1]
 
 
 HOT = {'model.norm': 'none', 'seeds': 3, 'log.every': 1, 'checkpoint.every': 1}
@@ -429,7 +429,7 @@ def test_the_end_gives_the_spread_over_seeds_and_the_origin_of_the_data(copy, mo
     accuracy = _train(cfg, workdir, said.append).test_accuracy
     mean, spread = np.mean(accuracy), np.std(accuracy, ddof=1)
     assert f'{mean:.4f} ± {spread:.4f} (mean ± std of 2 seeds)' in said[-1]
-    assert 'gaussians (JPEG copy, not the originals)' in said[-1] and 'images/s' in said[-1]
+    assert 'gaussians (JPEG copy, not the originals)' in said[-1] and 'examples/s' in said[-1]
 
 
 def test_a_chunk_ends_where_the_first_thing_is_due():

@@ -54,4 +54,9 @@ def test_a_line_says_what_was_done_and_a_bar_does_not_change_it(bar, capsys):
     start = 'step 20/30  epoch 1.25  loss 1.5000  accuracy 0.6000  rate 0.05  1234 images/s  '
     assert said[0].startswith(start) and said[0].endswith(' left')
     assert said[1].startswith('step 20/30  test loss 2.0000  test accuracy 0.5000 ± 0.0000')
+    with progress.Progress(said.append, start=10, total=30, bar=False, examples='sequences') as of:
+        of.begin()
+        values = {'loss': np.ones(1), 'train_accuracy': np.ones(1), 'learning_rate': 0.1}
+        of.trained(20, epoch=1, images_per_second=5.0, **values)
+    assert '  5 sequences/s  ' in said[-1]
     assert ('20/30' in capsys.readouterr().err) == bar

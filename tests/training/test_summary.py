@@ -1,5 +1,6 @@
 """What a run says of itself at its beginning and its end."""
 
+import dataclasses
 import types
 
 import jax
@@ -60,6 +61,21 @@ def _closing(workdir, cfg, line, diverged=None):
     start = runs.Start(workdir, cfg, None, finished=True)
     lines = [{'step': 20, 'images_per_second': 100.0}, {'step': 20, **line}]
     return list(summary.closing(start, SOURCE, lines, diverged or {}))
+
+
+@pytest.mark.parametrize(
+    ('data', 'words'),
+    [
+        ({'name': 'text'}, '; 100 sequences/s;'),
+        ({'name': 'gaussians'}, '; 100 examples/s;'),
+        ({'name': 'digits'}, '; 100 images/s;'),
+    ],
+)
+def test_the_speed_is_of_what_the_data_are(tmp_path, data, words):
+    cfg = config.parse()
+    cfg = dataclasses.replace(cfg, data=dataclasses.replace(cfg.data, **data))
+    (line,) = _closing(tmp_path, cfg, {'test_loss': [0.1], 'test_accuracy': [0.5]})
+    assert words in line
 
 
 @pytest.mark.parametrize(('statistic', 'norm'), [('variance', 'batch'), ('mean_square', 'rms')])
