@@ -37,6 +37,14 @@ class Description(NamedTuple):
     stamp: tuple[int, ...]  # of the file that was read: another one has another
 
 
+class Start(NamedTuple):
+    """One of the segments: the plan of a start."""
+
+    config: config.Config
+    first: int  # the step at which it began
+    planned: int  # the steps of the run, as planned then
+
+
 def read(workdir: pathlib.Path) -> Description | None:
     """What `config.json` says; None where there is none, RunError, naming the field, for nonsense.
 
@@ -62,6 +70,19 @@ def read(workdir: pathlib.Path) -> Description | None:
             raise errors.RunError(f'{path} cannot be read ({error}): {why}') from error
         raise _damaged(path, error) from error
     return Description(cfg, everything['total_steps'], everything['data'], everything, stamp)
+
+
+def starts(workdir: pathlib.Path) -> list[Start]:
+    """The plans of all starts of a run; without those that cannot be read."""
+    stored = read(workdir)
+    found = []
+    for segment in [] if stored is None else stored.everything.get('segments', []):
+        steps = segment.get('steps')
+        if not _is_counts(steps) or len(steps) != 2:
+            continue
+        with contextlib.suppress(ValueError):
+            found.append(Start(config.from_dict(segment.get('config', {})), *steps))
+    return found
 
 
 def unchanged(workdir: pathlib.Path, found: Description | None) -> bool:

@@ -30,6 +30,7 @@ from resnet_dyn.data import datasets
 from resnet_dyn.models import placement
 from resnet_dyn.training import (
     checkpoints,
+    description,
     divergence,
     metrics,
     optimizer,
@@ -83,6 +84,18 @@ def cadence(cfg: config.Config, total_steps: int) -> Cadence:
     )
 
 
+def early_steps(workdir) -> set[int]:
+    """Those of all starts of a run, each up to where a later one began.
+
+    They stay, whatever the cadence of a later start is.
+    """
+    found: set[int] = set()
+    for start in description.starts(workdir):
+        found = {step for step in found if step <= start.first}
+        found.update(cadence(start.config, start.planned).early)
+    return found
+
+
 def keep_lost_lines(run: runs.Run, report: progress.Report) -> None:
     """Copies the lines of a run that begins anew because its checkpoints are gone, and says so.
 
@@ -128,7 +141,7 @@ class Recorder:
         self._saved: int | None = None
         self._metrics = self._dynamics = self._checkpoints = together.Unwritten()
         if processes.is_lead():
-            keep, early = cfg.checkpoint.keep, self.every.early
+            keep, early = cfg.checkpoint.keep, {*self.every.early, *early_steps(run.workdir)}
             self._metrics = metrics.JsonLines(run.workdir / runs.METRICS, run.check)
             with contextlib.ExitStack() as opened:
                 opened.callback(self._metrics.close)

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from resnet_dyn import config, errors
-from resnet_dyn.training import description
+from resnet_dyn.training import description, recorder
 
 CONFIG = config.parse(
     {
@@ -57,6 +57,24 @@ def test_every_start_is_a_segment_and_the_plans_of_all_are_kept(tmp_path, datase
     assert [entry['config']['train']['steps'] for entry in segments] == [20, 20, 30]
     assert (found.config, found.total_steps) == (longer, 30)
     assert found.everything['date'] == said['date']
+
+
+def test_early_checkpoints_stay_whatever_the_cadence_of_a_later_start_is(tmp_path, dataset):
+    def start(first, planned, **changes):
+        before, values = description.read(tmp_path), dict(_leaves(CONFIG))
+        values |= {'train.steps': planned} | {f'checkpoint.{k}': v for k, v in changes.items()}
+        description.write(tmp_path, config.parse(values), (first, planned), dataset, before)
+        return recorder.early_steps(tmp_path)
+
+    assert recorder.early_steps(tmp_path) == set()
+    assert start(0, 20, early=True, every=20) == {1, 2, 4, 8, 16}
+    assert start(9, 20, early=False, keep=1) == {1, 2, 4, 8}  # 16 is none of its own
+    assert start(12, 20, early=True, every=3, keep=1) == {1, 2, 4, 8}
+    assert start(0, 40, early=True) == {1, 2}  # anew: a tenth of the run is 4
+    found = json.loads((tmp_path / 'config.json').read_text())
+    found['segments'][-1]['config']['checkpoint']['early'] = 'no word'
+    put(tmp_path, found)
+    assert recorder.early_steps(tmp_path) == {1, 2, 4, 8}  # it says nothing
 
 
 def _leaves(cfg):

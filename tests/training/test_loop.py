@@ -470,3 +470,14 @@ def test_early_checkpoints_are_kept_change_no_bit_and_a_run_goes_on_from_one(
     _assert_same_end(tmp_path, workdir)
     assert _lines(tmp_path) == _lines(workdir)
     assert _lines(tmp_path, 'dynamics.jsonl') == _lines(workdir, 'dynamics.jsonl')
+
+
+@pytest.mark.slow
+def test_early_checkpoints_stay_where_a_run_goes_on_without_any(reference, tmp_path, monkeypatch):
+    _, cfg = reference
+    monkeypatch.setattr(loop, 'CHUNK_SECONDS', 0)  # single steps
+    early = fields.replace(cfg, {'checkpoint.early': True, 'checkpoint.keep': 1})
+    assert _train(early, tmp_path, stop=_after(4)).step == 3
+    later = fields.replace(early, {'checkpoint.early': False, 'checkpoint.every': 5})
+    assert _train(later, tmp_path).finished
+    assert checkpoints.steps(tmp_path) == [0, 1, 2, 20]
