@@ -120,7 +120,7 @@ def from_functions(
             taking(head, head_params is not None),
             couples_examples=couples_examples,
             make_context=make_context,
-            names=None if names is None else tuple(names),
+            names=names,
             groups=groups,
         )
     )

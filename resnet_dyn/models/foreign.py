@@ -38,6 +38,8 @@ def from_flax(
     call: dict | None = None,
     couples_examples: bool | None = None,
     tolerance: float | None = None,
+    names: Sequence[str] | None = None,
+    groups: Sequence[Sequence[int]] | None = None,
 ) -> stack_lib.ResidualStack:
     """The stack of a Linen or NNX module whose blocks are modules within it.
 
@@ -65,9 +67,12 @@ def from_flax(
         (method, mutable, rngs), for NNX `method`.
       couples_examples: whether an example's output depends on the others; None: tried on `inputs`.
       tolerance: of the check, relative to the largest output; None: 1e-5 in float32.
+      names: of the blocks, for tables; None: those of their modules.
+      groups: blocks that belong together, by number: whole layers.
 
     Raises:
-      UserError: a name is not there, or the module has not this form: which block, and why.
+      UserError: a name is not there, or the module has not this form: which block, and why; for
+        groups that cannot be, and names that are not one a block.
     """
     if branch is None and (skip is not None or act is not None):
         raise errors.UserError(
@@ -90,7 +95,8 @@ def from_flax(
     net = plan.assemble(tree)
     if couples_examples is None:
         couples_examples = foreign_check.couples(net, inputs, tolerance)
-    return dataclasses.replace(net, couples_examples=couples_examples)
+    names = net.names if names is None else names
+    return dataclasses.replace(net, couples_examples=couples_examples, names=names, groups=groups)
 
 
 def needed(function: Callable, leaves: dict, *args) -> frozenset:

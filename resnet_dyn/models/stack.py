@@ -60,7 +60,8 @@ class ResidualStack:
     Inputs x are an array (B, ...), or any tree of arrays led by B. `names` are those of the L
     blocks, for tables; `groups` the blocks that belong together, for what deletes whole layers, and
     are kept in the order of the blocks. A block of no group is never deleted with one, nor moved.
-    Raises UserError for groups that are empty, overlap, or name blocks that are not there.
+    Raises UserError for groups that are empty, overlap, or name blocks that are not there, and for
+    names of another number.
     """
 
     stem_params: Any
@@ -78,9 +79,11 @@ class ResidualStack:
     context: Any = None  # what `enter` puts here
 
     def __post_init__(self):
-        if self.groups is not None and _are_stages(self.stages):
-            groups = stages_lib.checked_groups(self.groups, num_blocks(self))
-            object.__setattr__(self, 'groups', tuple(sorted(tuple(sorted(g)) for g in groups)))
+        known = self.names is not None or self.groups is not None
+        if known and stages_lib.are_stages(self.stages):
+            names, groups = stages_lib.called(num_blocks(self), self.names, self.groups)
+            object.__setattr__(self, 'names', names)
+            object.__setattr__(self, 'groups', groups)
 
     @property
     def num_blocks(self) -> int:
@@ -330,14 +333,6 @@ def check_gates(stack: ResidualStack, gates):
             'give one gate a block (masks of shape (M, L) go to kernels.lesions.score)'
         )
     return gates
-
-
-def _are_stages(stages) -> bool:
-    """Whether there are stages, not what JAX puts in their place where it looks at forms alone."""
-    if not isinstance(stages, tuple):
-        return False
-    kinds = [kind for s in stages for kind in (s.stages if isinstance(s, Unit) else (s,))]
-    return all(isinstance(kind, Stage) for kind in kinds)
 
 
 def _first_block(stage: Stage | Unit, h):

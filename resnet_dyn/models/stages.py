@@ -87,6 +87,23 @@ class Unit:
         return all(kind.skippable for kind in self.kinds)
 
 
+def are_stages(stages) -> bool:
+    """Whether there are stages, not what JAX puts in their place where it looks at forms alone."""
+    if not isinstance(stages, tuple):
+        return False
+    kinds = [kind for s in stages for kind in (s.stages if isinstance(s, Unit) else (s,))]
+    return all(isinstance(kind, Stage) for kind in kinds)
+
+
+def called(L: int, names, groups) -> tuple[tuple[str, ...] | None, tuple | None]:
+    """Names and groups of L blocks as a stack keeps them, groups in the order of their blocks."""
+    if names is not None and len(names) != L:
+        raise errors.UserError(f'{len(names)} names for L={L} blocks: give each block one')
+    if groups is not None:
+        groups = tuple(sorted(tuple(sorted(group)) for group in checked_groups(groups, L)))
+    return names if names is None else tuple(names), groups
+
+
 def checked_groups(groups: Sequence[Sequence[int]], L: int) -> tuple[tuple[int, ...], ...]:
     """Groups of L blocks, as they are given.
 

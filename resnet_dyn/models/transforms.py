@@ -18,7 +18,7 @@ def with_stages(stack: ResidualStack, stages: Sequence[Stage]) -> ResidualStack:
 
 def headless(stack: ResidualStack) -> ResidualStack:
     """The stack with nothing but its head: what programs that end a pass are given."""
-    return dataclasses.replace(stack, stem_params=(), stages=(), groups=None)
+    return dataclasses.replace(stack, stem_params=(), stages=(), names=None, groups=None)
 
 
 def without_stem(stack: ResidualStack) -> ResidualStack:

@@ -68,7 +68,8 @@ def analyze(
     """
     what = tuple(word.strip() for word in what.split(',')) if isinstance(what, str) else tuple(what)
     selection_lib.check(what)
-    given = {'examples_at_once': examples_at_once, 'memory': memory}
+    given = {'memory': memory}
+    given |= {} if examples_at_once is None else {'examples_at_once': examples_at_once}
     settings = effort_lib.Settings(**fields.given(effort_lib.Settings, given, 'analyze', ''))
     effort = effort_lib.of_settings(settings, how, mesh=mesh)
     subject = subjects.of_networks(net, inputs, labels, names=names, seed=seed, mask=mask)

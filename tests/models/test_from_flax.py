@@ -1,5 +1,6 @@
 """Somebody else's Flax modules as stacks: not one line of theirs is changed."""
 
+import dataclasses
 import functools
 from typing import Any
 
@@ -10,9 +11,10 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from resnet_dyn import errors
+from resnet_dyn import errors, reports
 from resnet_dyn.kernels import lesions, masks, path_gradients
 from resnet_dyn.models import foreign_check, likeness, stack
+from resnet_dyn.reports import measures
 
 WIDTH, CLASSES = 8, 3
 TOKENS = jnp.arange(20).reshape(4, 5) % 7
@@ -438,3 +440,36 @@ def test_masks_and_what_the_head_takes_of_the_inputs_are_the_context():
         for at_once in (None, 3)
     ]
     np.testing.assert_allclose(scores[0]['loss'], scores[1]['loss'], rtol=1e-5)
+
+
+def masked():
+    """(net, inputs, labels) of a module whose blocks know the inputs, with names and a group."""
+    inputs = {'tokens': TOKENS, 'mask': np.tri(4, 5, 1, dtype=np.float32)}
+    variables = drawn(Masked(), 0, *inputs.values())
+    named = {'names': ['first', 'second'], 'groups': [[0, 1]], 'call': {'train': False}}
+    net = stack.from_flax(Masked(), variables, ['layer_0', 'layer_1'], inputs, **named)
+    return net, inputs, np.arange(4) % 3
+
+
+def test_names_and_groups_are_those_given_and_are_checked():
+    net, *_ = masked()
+    assert (net.names, net.groups) == (('first', 'second'), ((0, 1),))
+    for wrong in ({'names': ['one']}, {'groups': [[0, 2]]}):
+        with pytest.raises(errors.UserError, match='L=2 blocks'):
+            dataclasses.replace(net, **wrong)
+
+
+@pytest.mark.slow
+def test_every_measure_takes_a_module_with_names_groups_and_a_context(sketched, tmp_path):
+    net, inputs, labels = masked()
+    options = {'random': {'draws': 2}, 'reorder': {'draws': 2}, 'greedy': {'of': 'layers'}}
+    said = []
+    found = reports.analyze(
+        net, inputs, labels, tuple(measures.MEASURES), tmp_path, options=options, report=said.append
+    )
+    assert set(found) == set(measures.MEASURES) - {'gammas', 'gamma_depth'}
+    scores = lesions.score(net, inputs, labels, [[0, 1], [1, 0], [0, 0]])['loss']
+    np.testing.assert_allclose(found['singles'].loss_SL[0], scores[:2], rtol=1e-5)
+    np.testing.assert_allclose(found['layer_swaps'].deleted_loss_SU[0], scores[2:], rtol=1e-5)
+    assert found['greedy'].deleted_SL.shape == found['effective_depth'].cosine_SU.shape == (1, 1)
+    assert 'second' in '\n'.join(said)
