@@ -162,8 +162,9 @@ def checked(examples: Examples, subject: Subject) -> np.ndarray:
         )
     if labels.dtype.kind not in 'iu':
         raise errors.DataError(
-            f'labels have dtype {labels.dtype}: classes are whole numbers (labels.astype(int), '
-            'if these are)'
+            f'labels have dtype {labels.dtype}: classes are whole numbers, which one-hot labels '
+            'become by .argmax(-1), whole numbers of another dtype by .astype(int), names by '
+            'np.unique(names, return_inverse=True)[1]'
         )
     classes = subject.outputs
     if at := metrics.outside(labels, classes):
