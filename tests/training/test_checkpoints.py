@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 import optax
+import orbax.checkpoint as ocp
 import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
@@ -277,3 +278,10 @@ def test_a_save_that_fails_in_the_background_is_raised_by_wait(tmp_path):
     writer.save(2, trees_of(2), META)
     writer.close()
     assert checkpoints.steps(tmp_path) == [2]
+
+
+def test_orbax_alone_opens_the_trees_of_a_checkpoint(tmp_path):
+    save(tmp_path, 3)
+    for name, tree in trees_of(3).items():
+        found = ocp.StandardCheckpointer().restore(tmp_path / 'checkpoints' / '3' / name)
+        jax.tree.map(np.testing.assert_array_equal, found, tree)
