@@ -32,6 +32,7 @@ class Reproduction(NamedTuple):
     paper: str
     place: str  # where it stands
     network: str  # what the folder has to be
+    kind: str  # its model_type
     published: str  # the number, in words
     rule: str  # when ours is passed
     measure: str
@@ -96,6 +97,7 @@ def _shortgpt(size: str, layers: int, first: int, last: int) -> Reproduction:
         paper='Men et al. 2024, ShortGPT (arXiv 2403.03853)',
         place='the layers that are removed by block influence',
         network=f'Llama-2-{size} (meta-llama/Llama-2-{size}-hf)',
+        kind='llama',
         published=f'layers {first} to {last}',
         rule='the same layers have the least influence',
         measure='influence',
@@ -111,6 +113,7 @@ def _effective(dataset: str, depths: Depths) -> Reproduction:
         paper='Hu et al. 2025 (arXiv 2512.14064)',
         place=f'the table of effective depths, {dataset}',
         network='Qwen2.5-1.5B-Instruct (Qwen/Qwen2.5-1.5B-Instruct)',
+        kind='qwen2',
         published=', '.join(f'{by} {n}' for by, n in depths._asdict().items()),
         rule='each lies within the 95 % interval over sequences',
         measure='effective_depth',
@@ -124,11 +127,12 @@ def _effective(dataset: str, depths: Depths) -> Reproduction:
     )
 
 
-def _lad(network: str) -> Reproduction:
+def _lad(network: str, kind: str) -> Reproduction:
     return Reproduction(
         paper='Lad et al. 2024 (arXiv 2406.19384)',
         place='the abstract, deletion and swap of adjacent layers',
         network=network,
+        kind=kind,
         published='72 to 95 % of the first guesses are kept',
         rule='both means, over all layers but the first and the last, lie between these',
         measure='layer_swaps',
@@ -144,8 +148,8 @@ REPRODUCTIONS: dict[str, Reproduction] = {
     'effective_depth_hellaswag': _effective('hellaswag', Depths(16, 21, 23)),
     'effective_depth_gsm8k': _effective('gsm8k', Depths(20, 22, 23)),
     'effective_depth_aime24': _effective('aime24', Depths(19, 23, 23)),
-    'lad_gpt2': _lad('GPT-2 of any size (openai-community/gpt2, -medium, -large, -xl)'),
-    'lad_pythia': _lad('Pythia of 410M to 6.9B (EleutherAI/pythia-410m, ...)'),
+    'lad_gpt2': _lad('GPT-2 of any size (openai-community/gpt2, -medium, -large, -xl)', 'gpt2'),
+    'lad_pythia': _lad('Pythia of 410M to 6.9B (EleutherAI/pythia-410m, ...)', 'gpt_neox'),
 }
 
 

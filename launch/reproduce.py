@@ -61,6 +61,7 @@ def _reproduce(name: str, row, workdir: pathlib.Path, stop: main.Stop) -> int:
     from resnet_dyn.analysis import archive, dealing
     from resnet_dyn.analysis import effort as effort_lib
     from resnet_dyn.models import placement
+    from resnet_dyn.pretrained import layouts
     from resnet_dyn.reports import measures, selection
 
     source = published.source(
@@ -69,7 +70,7 @@ def _reproduce(name: str, row, workdir: pathlib.Path, stop: main.Stop) -> int:
     if len(source.steps) > 1:
         raise flags.ValidationError('--pretrained names several folders: a number is of one')
     first = source.first(source.steps)
-    _check_layers(row, first)
+    _check_network(row, first, layouts.kind(source.config))
     main.say(f'{row.paper}, {row.place}; {row.network}. Text: {row.text}')
     main.say(source.source)
     mesh = placement.kernel_mesh(sizes=meshes.given(placement.KERNELS))
@@ -98,8 +99,8 @@ def _reproduce(name: str, row, workdir: pathlib.Path, stop: main.Stop) -> int:
     return status if verdict.passed else main.FAILED
 
 
-def _check_layers(row, subject) -> None:
-    """Refuses a network of another depth than that of the paper."""
+def _check_network(row, subject, kind: str) -> None:
+    """Refuses a network of another depth than that of the paper, or of another layout."""
     from resnet_dyn import errors
 
     groups = subject.stacks[0].groups
@@ -108,6 +109,11 @@ def _check_layers(row, subject) -> None:
         raise errors.AnalysisError(
             f'{subject.names.networks[0]} has {layers} layers, and {row.network} has {row.layers}: '
             'give the folder of that network'
+        )
+    if kind != row.kind:
+        raise errors.AnalysisError(
+            f'{subject.names.networks[0]} is a {kind}, and {row.network} is a {row.kind}: give the '
+            'folder of that network'
         )
 
 

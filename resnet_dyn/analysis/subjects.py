@@ -74,11 +74,15 @@ class Subject(NamedTuple):
         return any(stack.couples_examples for stack in self.stacks)
 
     @property
+    def output(self):
+        """Shape and dtype of the head's output."""
+        gates_L = jnp.ones(self.blocks)
+        return jax.eval_shape(stack_lib.apply, self.stacks[0], self.examples.inputs, gates_L)
+
+    @property
     def outputs(self) -> int:
         """K, the length of the last axis of the head's output."""
-        gates_L = jnp.ones(self.blocks)
-        inputs = self.examples.inputs
-        return jax.eval_shape(stack_lib.apply, self.stacks[0], inputs, gates_L).shape[-1]
+        return self.output.shape[-1]
 
     def some(self, networks: Sequence[int]) -> 'Subject':
         """The subject of the networks at these indices alone."""
@@ -105,7 +109,8 @@ def of_networks(
 
     Raises TypeError for what is no stack; ValueError for no network, for networks that differ in
     more than parameters, for names of other numbers, and DataError for labels that are not whole
-    numbers in 0..K-1, one an example or a token, and for a mask of another form.
+    numbers in 0..K-1, one an example or a token of the output, for an example of which no token
+    counts, and for a mask of another form.
     """
     if isinstance(networks, stack_lib.ResidualStack):
         networks = (networks,)
@@ -125,8 +130,10 @@ def of_networks(
                 f'network {number} is not of the model of network 0: their blocks or functions '
                 'differ. Give networks that differ in their parameters alone'
             )
-    S, L = len(networks), stack_lib.num_blocks(networks[0])
+    S, L = len(networks), stack_lib.check_blocks(networks[0])
     names = names or numbered(S, L, networks[0].names)
+    if not isinstance(names, Names):
+        raise TypeError(f'names={names!r}: give analysis.subjects.Names(networks, blocks)')
     if (len(names.networks), len(names.blocks)) != (S, L):
         raise ValueError(
             f'{len(names.networks)} names for {S} networks and {len(names.blocks)} for {L} blocks: '
@@ -160,12 +167,17 @@ def checked(examples: Examples, subject: Subject) -> np.ndarray:
             f'the mask has shape {mask.shape}: it says of each token of the {len(labels)} examples '
             'whether it counts, (B, T)'
         )
-    if labels.dtype.kind not in 'iu':
+    h = jax.eval_shape(stack_lib.stem, subject.stacks[0], examples.inputs)
+    if mask is not None and (h.ndim < 3 or h.shape[:2] != mask.shape):
         raise errors.DataError(
-            f'labels have dtype {labels.dtype}: classes are whole numbers, which one-hot labels '
-            'become by .argmax(-1), whole numbers of another dtype by .astype(int), names by '
-            'np.unique(names, return_inverse=True)[1]'
+            f'the mask has shape {mask.shape} and hidden states {h.shape}: there is no token for '
+            'each of its places; leave it out, or give one that says of the tokens (B, T) of '
+            'hidden states (B, T, ...) whether they count'
         )
+    if labels.dtype.kind not in 'iu':
+        raise errors.DataError(metrics.no_classes(labels.dtype))
+    if reason := metrics.misfit(labels, subject.output) or metrics.uncounted(labels):
+        raise errors.DataError(reason)
     classes = subject.outputs
     if at := metrics.outside(labels, classes):
         raise errors.DataError(

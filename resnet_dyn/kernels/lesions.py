@@ -74,7 +74,7 @@ def score(
       BudgetError: for what does not fit into the budget.
       NotFiniteError: for logits or metrics that are NaN, naming the mask.
     """
-    masks_ML = masks_lib.check(masks, stack_lib.num_blocks(stack))
+    masks_ML = masks_lib.check(masks, stack_lib.check_blocks(stack))
     if not len(masks_ML):
         raise ValueError('no masks to score: masks have shape (0, L)')
     check_deletable(stack, masks_ML)
@@ -130,7 +130,7 @@ def greedy(
     what is deleted is their indices then. Raises UserError for groups that are empty, overlap, or
     name blocks that are not there; blocks of no group are kept.
     """
-    L = stack_lib.num_blocks(stack)
+    L = stack_lib.check_blocks(stack)
     groups = [[block] for block in range(L)] if groups is None else groups
     groups = stack_lib.checked_groups(groups, L)
     blocks = len(groups)
@@ -183,15 +183,22 @@ def random_curve(
     }
 
 
-@functools.partial(jax.jit, static_argnames='loss')
 def first_order(stack, inputs, labels, loss: Callable = metrics_lib.mean_loss):
     """The first-order estimate of loss(without block l) - loss(full): -d loss / d g_l, (L,).
 
     One backward pass for all blocks (Molchanov et al. 2017, for gates); `loss` is a function of
     (output, labels) to a scalar, or to (B,), whose mean is taken. The true value is
-    `score(..., masks.single(L))['loss']` less the full loss.
+    `score(..., masks.single(L))['loss']` less the full loss. ValueError as for `score`, where the
+    loss is that of classes.
     """
+    if loss in metrics_lib.OF_CLASSES + metrics_lib.MEANS:
+        labels, inputs = jnp.asarray(labels), stack_lib.arrays(inputs)
+        metrics_lib.check_labels(labels, stack_lib.output_shape(stack, inputs))
+    return _first_order(stack, inputs, labels, loss)
 
+
+@functools.partial(jax.jit, static_argnames='loss')
+def _first_order(stack, inputs, labels, loss: Callable):
     def of_gates(gates_L):
         return metrics_lib.Reduced(loss)(stack_lib.apply(stack, inputs, gates_L), labels)
 

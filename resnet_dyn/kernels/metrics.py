@@ -28,8 +28,10 @@ UNCOUNTED = -1  # the label of a token that does not count
 def cross_entropy(logits_BK, labels_B):
     """The cross-entropy of each example in nats, (B,); of tokens (B, T) the mean of what counts.
 
-    An example of which no token counts has 0.
+    An example of which no token counts has 0. ValueError where labels and logits do
+    not go together.
     """
+    check_form(labels_B, logits_BK)
     known = jnp.maximum(labels_B, 0)
     losses = optax.softmax_cross_entropy_with_integer_labels(stack_lib.precise(logits_BK), known)
     return _by_example(losses, labels_B)
@@ -37,6 +39,7 @@ def cross_entropy(logits_BK, labels_B):
 
 def wrong(logits_BK, labels_B):
     """1 for each example whose largest logit is not the label's, else 0, (B,); of tokens a mean."""
+    check_form(labels_B, logits_BK)
     found = logits_BK.argmax(-1) != labels_B
     return _by_example(found.astype(stack_lib.precise(logits_BK).dtype), labels_B)
 
@@ -58,6 +61,7 @@ def mean_error(logits_BK, labels_B):
 
 METRICS = {'loss': cross_entropy, 'error': wrong, 'logits': whole_output}
 OF_CLASSES = (cross_entropy, wrong)  # whose labels are places on the output's last axis
+MEANS = (mean_loss, mean_error)  # of these
 
 
 def functions_of(metrics: Metrics) -> tuple[tuple[str, Callable], ...]:
@@ -110,8 +114,9 @@ class Reduced(NamedTuple):
         value = self.function(output, labels)
         shapes = {jnp.shape(part) for part in jax.tree.leaves(value)}
         if len(shapes) != 1 or isinstance(value, Mapping):
+            name = getattr(self.function, '__name__', repr(self.function))
             raise ValueError(
-                f'a metric ({self.function!r}) gives {type(value).__name__}, parts of shapes '
+                f'a metric ({name}) gives {type(value).__name__}, parts of shapes '
                 f'{sorted(shapes)}: it must give one array; take a metric for each part'
             )
         value = jnp.asarray(value)
@@ -120,18 +125,70 @@ class Reduced(NamedTuple):
         return stack_lib.precise(value).mean()
 
 
-def check_labels(labels, shape: tuple[int, ...]) -> None:
-    """Raises ValueError for a label that is no class of an output of this shape, if it can be seen.
+def check_form(labels, output) -> None:
+    """Raises ValueError where labels (B, ...) and an output, or its shape, are no (B, ..., K)."""
+    if reason := misfit(labels, output):
+        raise ValueError(reason)
 
-    Labels that are traced, or no whole numbers, pass.
-    """
-    if isinstance(labels, jax.core.Tracer) or not jnp.issubdtype(labels.dtype, jnp.integer):
-        return
-    if at := outside(seen := np.asarray(labels), shape[-1]):
-        raise ValueError(
-            f'label {seen[at]} of example {at[0]} is no class: the output has {shape[-1]} classes, '
-            f'numbered 0..{shape[-1] - 1}'
+
+def misfit(labels, output) -> str:
+    """Why labels are no classes (B, ...) of an output (B, ..., K), or of its shape; else ''."""
+    if not hasattr(output, 'shape'):
+        shapes = [leaf.shape for leaf in jax.tree.leaves(output)]
+        return (
+            f'the output is a {type(output).__name__} of arrays of shapes {shapes}: loss and error '
+            'are of one array of logits. Let the head give that alone, or give metrics of your own'
         )
+    if not hasattr(labels, 'dtype') or labels.dtype.kind not in 'iub':
+        return no_classes(getattr(labels, 'dtype', type(labels).__name__))
+    if output.shape[:-1] != labels.shape or not output.ndim:
+        wanted = ', '.join(map(str, (*labels.shape, 'K')))
+        return (
+            f'the output has shape {output.shape} and labels {labels.shape}: logits of K classes '
+            f'for them are ({wanted}). Give one label an example, or one a token where logits are '
+            'of tokens; for what is no class, metrics of your own'
+        )
+    return ''
+
+
+def no_classes(dtype) -> str:
+    """Why labels of this dtype are no classes, and what makes them so."""
+    return (
+        f'labels have dtype {dtype}: classes are whole numbers, which one-hot labels become by '
+        '.argmax(-1), whole numbers of another dtype by .astype(int), names by '
+        'np.unique(names, return_inverse=True)[1]'
+    )
+
+
+def check_labels(labels, output) -> None:
+    """Raises ValueError for labels that are no classes of an output of this shape.
+
+    So does an example of which no token counts. Labels that are traced pass by what they are.
+    """
+    check_form(labels, output)
+    if isinstance(labels, jax.core.Tracer):
+        return
+    seen, classes = np.asarray(labels).astype(int), output.shape[-1]
+    if at := outside(seen, classes):
+        raise ValueError(
+            f'label {seen[at]} of example {at[0]} is no class: the output has {classes} classes, '
+            f'numbered 0..{classes - 1}'
+        )
+    if reason := uncounted(seen):
+        raise ValueError(reason)
+
+
+def uncounted(labels: np.ndarray) -> str:
+    """Which example has no token that counts, as a reason to leave it out; '' where all have."""
+    if labels.ndim < 2:
+        return ''
+    empty = np.flatnonzero((labels == UNCOUNTED).reshape(len(labels), -1).all(1))
+    if not empty.size:
+        return ''
+    return (
+        f'no token of example {empty[0]} counts (its labels are all {UNCOUNTED}), so that it has '
+        'no loss: leave it out'
+    )
 
 
 def outside(labels: np.ndarray, classes: int) -> tuple[int, ...]:

@@ -26,6 +26,7 @@ def score(
     that the head does not take, and blocks in parallel that have no identity as their skip or
     whose merges differ.
     """
+    stack_lib.check_blocks(stack)
     orders = [_check_order(stack, number, order) for number, order in enumerate(orders)]
     if not orders:
         raise ValueError('no orders to score')

@@ -37,15 +37,21 @@ def score_tree(
     `seeds` S: the stack is one of S networks (`seed_axis.over_seeds`), and what comes back (M, S).
     """
     functions = metrics_lib.functions_of(metrics)
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((stack, inputs, labels))):
+        raise ValueError(
+            'a walk over sub-networks steers many programs from the host, and is none within jit, '
+            'vmap or grad: call it outside, or take stack.apply with gates, which is'
+        )
     stack, inputs = stack_lib.on_device(stack), stack_lib.arrays(inputs)
     examples = stack_lib.examples(inputs)
     if labels is None and any(f is not metrics_lib.whole_output for _, f in functions):
         raise ValueError("labels are None: that goes with metrics=('logits',) alone")
     labels = jnp.zeros(examples, int) if labels is None else jnp.asarray(labels)
-    if examples != len(labels):
-        raise ValueError(f'{examples} inputs and {len(labels)} labels: give one label an input')
+    if labels.shape[:1] != (examples,):
+        number = len(labels) if labels.ndim else 'no axis of'
+        raise ValueError(f'{examples} inputs and {number} labels: give one label an input')
     if any(f in metrics_lib.OF_CLASSES for _, f in functions):
-        metrics_lib.check_labels(labels, stack_lib.output_shape(stack, inputs).shape)
+        metrics_lib.check_labels(labels, _output(stack, inputs, seeds))
     shards = placement.shards(mesh)
     if examples_at_once is not None and 0 < examples_at_once < examples:
         examples_at_once = max(shards, examples_at_once - examples_at_once % shards)

@@ -78,7 +78,7 @@ def from_flax(
         raise errors.UserError(
             'skip= and act= say what a block does with its branch: name that module by branch= too'
         )
-    if not blocks or isinstance(blocks, str):
+    if not blocks or isinstance(blocks, str) or not all(isinstance(name, str) for name in blocks):
         raise errors.UserError(f'blocks={blocks!r}: give a list of the names of one or more blocks')
     inputs = stack_lib.arrays(inputs)
     root, tree = _runner(module, variables, dict(call or {}))

@@ -138,7 +138,7 @@ def parts(block: Met, branch: str | None, context) -> set[str]:
 
 def check_shapes(block: Met, branch: str | None, has_skip: bool):
     """UserError for a block that changes h's shape and has no skip that does."""
-    if has_skip or block.before == block.after:
+    if has_skip or block.before.shape == block.after.shape:
         return
     remedy = 'the module of its projection by skip=' if branch else 'by branch= and skip= those'
     raise errors.UserError(

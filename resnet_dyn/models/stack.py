@@ -147,6 +147,13 @@ def num_blocks(stack: ResidualStack) -> int:
     return sum(stage.length for stage in stack.stages)
 
 
+def check_blocks(stack: ResidualStack) -> int:
+    """L, the number of blocks; ValueError where there are none to measure."""
+    if not num_blocks(stack):
+        raise ValueError('a network of 0 blocks has nothing to measure: give it one or more')
+    return num_blocks(stack)
+
+
 def apply(stack: ResidualStack, x, gates):
     """The head's output for inputs x, (B, ...) or a tree, under gates (L,), 1 keeps a block.
 
@@ -185,7 +192,14 @@ def spans(stack: ResidualStack, examples: int, at_once: int | None) -> list[tupl
 
 
 def arrays(inputs):
-    """Inputs as JAX's arrays: one array, or a tree of them; lists of numbers are an array."""
+    """Inputs as JAX's arrays: one array, or a tree of them; lists of numbers are an array.
+
+    ValueError for arrays of what is no number.
+    """
+    for leaf in jax.tree.leaves(inputs):
+        kind = getattr(getattr(leaf, 'dtype', None), 'kind', None)
+        if kind in ('O', 'S', 'U') or isinstance(leaf, str):
+            raise ValueError('inputs are no numbers: give arrays of them, such as token ids')
     if any(not hasattr(leaf, 'shape') for leaf in jax.tree.leaves(inputs)):
         return jnp.asarray(inputs)
     return jax.tree.map(jnp.asarray, inputs)
@@ -216,9 +230,22 @@ def enter(stack: ResidualStack, x) -> tuple[ResidualStack, Any]:
             f"a batch of {number} has no statistics of its own: statistics='batch' needs at "
             'least 2 examples; give more, or take the running statistics'
         )
+    for stage in stack.stages:
+        stages_lib.check_rows(stage)
     if stack.make_context is not None:
-        stack = with_context(stack, stack.make_context(x))
+        stack = with_context(stack, _led(stack.make_context(x), number))
     return stack, stack.stem(stack.stem_params, x, *stages_lib.last_of(stack))
+
+
+def _led(context, number: int):
+    """The context, if each of its arrays is led by the examples, else ValueError."""
+    for leaf in jax.tree.leaves(context):
+        if jnp.shape(leaf)[:1] != (number,):
+            raise ValueError(
+                f'make_context gives an array of shape {jnp.shape(leaf)} for {number} examples: '
+                'every array of the context is led by them, for it is cut where they are cut'
+            )
+    return context
 
 
 def with_context(stack: ResidualStack, context) -> ResidualStack:
@@ -299,7 +326,7 @@ def second_moments(stack: ResidualStack, x, gates=None, mask=None) -> Moments:
     ratio branch / skip is the power gain b_l^2 of the virtual ensemble's depth law
     (`theory.path_weights.log_path_weights_from_gains`).
     """
-    gates = check_gates(stack, jnp.ones(num_blocks(stack)) if gates is None else gates)
+    gates = check_gates(stack, jnp.ones(check_blocks(stack)) if gates is None else gates)
 
     def body(stage, params, h, gate):
         branch, skip = addends(stage, params, h, gate)

@@ -190,6 +190,19 @@ def block_params(stage: Stage, index):
     return jax.tree.map(lambda a: a[index], stage.params)
 
 
+def check_rows(stage: Stage | Unit) -> None:
+    """ValueError where an array of the parameters is not led by the blocks of its stage."""
+    for kind in stage.kinds:
+        for path, leaf in jax.tree_util.tree_flatten_with_path(kind.params)[0]:
+            if jnp.shape(leaf)[:1] != (kind.length,):
+                name = 'params' + jax.tree_util.keystr(path)
+                raise ValueError(
+                    f'{name} of a stage of length={kind.length} has shape {jnp.shape(leaf)}: every '
+                    'array of its parameters is led by its blocks, a row each; what all of them '
+                    'share is repeated, or closed over'
+                )
+
+
 def over_kinds(stage: Stage | Unit, function: Callable[[Stage], Stage]) -> Stage | Unit:
     """The stage, or the unit whose every stage is, as `function` makes it anew."""
     if isinstance(stage, Unit):
@@ -236,10 +249,12 @@ def scan_kinds(stage: Stage | Unit, body: Callable, h, xs: tuple, reverse: bool 
     places = list(range(len(kinds)))[:: -1 if reverse else 1]
 
     def unit(h, own):
-        outputs = [None] * len(kinds)
+        outputs, given = [None] * len(kinds), h
         for k in places:
             params, x = own[k]
             h, outputs[k] = body(kinds[k], params, h, x)
+        if kinds[0].length > 1:
+            _check_kept(given, h)
         return h, tuple(outputs)
 
     every = tuple((kind.params, x) for kind, x in zip(kinds, xs, strict=True))
@@ -258,6 +273,17 @@ def precise(x):
 def last_of(part) -> tuple:
     """What functions take behind all else: the context, if there is one."""
     return () if part.context is None else (part.context,)
+
+
+def _check_kept(before, after) -> None:
+    """ValueError where what a loop carries changes its form from one turn to the next."""
+    for one, other in zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True):
+        if (one.shape, one.dtype) != (other.shape, other.dtype):
+            raise ValueError(
+                f'h is {one.dtype}{list(one.shape)} before and {other.dtype}{list(other.shape)} '
+                'behind blocks of one stage, which a loop runs: let them keep its shape and dtype '
+                '(cast in the stem, or what a branch gives), or make each block a stage of length 1'
+            )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -26,7 +26,8 @@ def inputs(array, mask, vocabulary: int, longest: int | None = None) -> dict[str
         )
     if longest is not None and tokens_BT.shape[1] > longest:
         raise errors.PretrainedError(
-            f'texts of {tokens_BT.shape[1]} tokens: the network has {longest} positions; cut them'
+            f'texts of {tokens_BT.shape[1]} tokens: the network has {longest} positions; cut them '
+            f'(length={longest} of encode, --length of a command)'
         )
     mask_BT = np.ones(tokens_BT.shape, bool) if mask is None else np.asarray(mask)
     if mask_BT.shape != tokens_BT.shape or not np.isin(mask_BT, (0, 1)).all():

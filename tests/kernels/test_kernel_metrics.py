@@ -94,3 +94,38 @@ TIMES_2 = stack.from_functions(lambda x: x, [lambda h: h], lambda h: h)
 def test_what_is_no_metric_is_refused_with_what_is(metrics, message):
     with pytest.raises(ValueError, match=message):
         lesions.score(TIMES_2, np.ones((2, 3), np.float32), np.zeros(2, int), [[1]], metrics)
+
+
+def under(head):
+    return stack.from_functions(lambda x: x, [lambda h: 0 * h], head)
+
+
+WHOLE = under(lambda h: h)
+
+
+@pytest.mark.parametrize('kernel', [lesions.score, lesions.first_order])
+@pytest.mark.parametrize(
+    ('net', 'labels', 'message'),
+    [
+        (WHOLE, [0.0, 1.0], 'labels have dtype float32'),
+        (WHOLE, [[0, 1], [1, 1]], r'\(2, 3\) and labels \(2, 2\): .* are \(2, 2, K\)'),
+        (WHOLE, 1, 'label'),
+        (WHOLE, [0, 3], 'label 3 of example 1'),
+        (WHOLE, [-1, 0], 'label -1 of example 0'),
+        (under(lambda h: h[:, 0]), [0, 1], r'output has shape \(2,\)'),
+        (under(lambda h: {'a': h, 'b': h[0]}), [0, 1], r'a dict of arrays .* \[\(2, 3\), \(3,\)\]'),
+        (under(lambda h: h[:, None] + h[..., None]), [[0, 1, 1], [-1] * 3], 'token of example 1'),
+    ],
+)
+def test_labels_and_outputs_that_do_not_go_together_are_refused(kernel, net, labels, message):
+    own = (masks.single(1),) if kernel is lesions.score else ()
+    with pytest.raises(ValueError, match=message):
+        kernel(net, np.ones((2, 3), np.float32), labels, *own)
+
+
+def test_a_walk_within_jit_is_refused_with_what_goes_there():
+    def score(x):
+        return lesions.score(WHOLE, x, [0, 1], masks.single(1))
+
+    with pytest.raises(ValueError, match='is none within jit'):
+        jax.jit(score)(np.ones((2, 3)))

@@ -4,11 +4,13 @@ import json
 import re
 import shutil
 
+import jax
 import numpy as np
 import pytest
 from published import write
 from safetensors.numpy import load_file, save_file
 
+from launch import signals
 from resnet_dyn import errors, pretrained
 from resnet_dyn.analysis import archive, effort
 from resnet_dyn.analysis import published as published_networks
@@ -72,6 +74,26 @@ def test_what_is_there_is_not_made_again_and_other_weights_are(trajectory, calle
     assert out.count('measured singles') == out.count('there already: singles') == 1
     _, out, _ = called('analyze', both, *given, '--places=1')  # other places in the text
     assert out.count('measured singles') == 2
+
+
+def test_what_a_signal_stopped_goes_on_to_the_same_numbers(
+    trajectory, called, tmp_path, monkeypatch
+):
+    folders, whole, _ = trajectory
+    flags = (f'--pretrained={folders[0]},{folders[1]}', '--what=singles', f'--workdir={tmp_path}')
+
+    def records(workdir):
+        found = archive.read(workdir, 'singles', measures.MEASURES['singles'].record)
+        return [(one.record.step, one.record.full_loss_S, one.record.loss_SL) for one in found]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(signals.Signals, '__call__', lambda self: bool(records(tmp_path)))
+        status, out, _ = called('analyze', *flags, *FEW)
+    assert status == signals.STOPPED and 'stopped after 1 of 2 checkpoints' in out
+    assert len(records(tmp_path)) == 1
+    status, out, _ = called('analyze', *flags, *FEW)
+    assert status == 0 and out.count('there already: singles') == out.count('measured singles') == 1
+    jax.tree.map(np.testing.assert_array_equal, records(tmp_path), records(whole))
 
 
 def test_an_encoder_tells_sequences_apart(called, published, tmp_path):

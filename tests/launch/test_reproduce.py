@@ -43,6 +43,7 @@ def anything(record):
     ('given', 'message'),
     [
         (['--name=shortgpt_llama2_7b'], 'has 3 layers, and Llama-2-7b .* has 32'),
+        (['--name=lad_pythia'], 'is a gpt2, and Pythia .* is a gpt_neox'),
         (['--name=lad_gpt'], "did you mean 'lad_gpt2'"),
         (['--name=lad_gpt2', '--blocks=layers'], 'leave the flag out'),
     ],

@@ -291,6 +291,26 @@ class Chain(nn.Module):
 
 
 @pytest.mark.slow
+class Widened(nn.Module):
+    """h in bfloat16 before the first of two blocks, and in float32 behind it."""
+
+    @nn.compact
+    def __call__(self, x):
+        h = x.astype(jnp.bfloat16)
+        for name in ('first', 'second'):
+            h = nn.Dense(4, name=name)(h)
+        return h
+
+
+def test_a_block_may_give_another_dtype_than_it_takes():
+    module = Widened()
+    variables = drawn(module, 0, INPUTS)
+    net = stack.from_flax(module, variables, ('first', 'second'), INPUTS)
+    assert [stage.length for stage in net.stages] == [1, 1]
+    found = stack.apply(net, INPUTS, np.ones(2))
+    np.testing.assert_allclose(found, module.apply(variables, INPUTS), rtol=1e-5, atol=1e-5)
+
+
 def test_path_parts_of_a_foreign_module_sum_to_its_gradient():
     module = Chain()
     variables = drawn(module, 0, INPUTS)
@@ -357,6 +377,8 @@ def test_what_is_no_module_or_has_the_wrong_variables_or_inputs_is_refused():
         linen(INPUTS[:1])
     with pytest.raises(errors.UserError, match='not finite'):
         linen(INPUTS * jnp.nan)
+    with pytest.raises(errors.UserError, match='list of the names'):
+        stack.from_flax(module, variables, [0, 1], INPUTS)
     with pytest.raises(errors.UserError, match='a Linen module has none of its own'):
         stack.from_flax(module, None, FIRST_SECOND, INPUTS)
     with pytest.raises(errors.UserError, match='give variables=None'):

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from jax import lax
 
+from resnet_dyn.analysis import subjects
 from resnet_dyn.kernels import influence, interactions, lesions, masks, path_gradients, reorder
 from resnet_dyn.models import seed_axis, stack
 
@@ -315,3 +316,57 @@ def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match='label -2 of example 0'):
         lesions.score(net, INPUTS, LABELS - 2 * (LABELS == 1) - (LABELS == 1), np.ones(L))
     assert seed_axis.over_seeds([net, unit_net(1)]).stages[0].length == L
+
+
+def plain(params, length, context=None):
+    def branch(p, h, *context):
+        return h
+
+    stages = (stack.Stage(params, branch, length),) if length is not None else ()
+    return stack.ResidualStack((), stages, (), branch, branch, make_context=context)
+
+
+@pytest.mark.parametrize('kernel', ['apply', 'score'])
+@pytest.mark.parametrize(
+    ('net', 'message'),
+    [
+        (plain({'w': np.ones((3, 2))}, 4), r"params\['w'\] of a stage of length=4 .* \(3, 2\)"),
+        (plain({'w': np.ones((5, 2))}, 4), r'led by its blocks'),
+        (plain(np.ones(()), 1), r'has shape \(\)'),
+        (plain((), 2, lambda x: {'mean': x.mean(0)}), r'of shape \(2,\) for 4 examples'),
+    ],
+)
+def test_parameters_are_led_by_blocks_and_contexts_by_examples(net, message, kernel):
+    masks_ML, x = np.ones((1, net.num_blocks), np.float32), np.ones((4, 2), np.float32)
+    with pytest.raises(ValueError, match=message):
+        if kernel == 'apply':
+            stack.apply(net, x, masks_ML[0])
+        else:
+            lesions.score(net, x, np.zeros(4, int), masks_ML)
+
+
+@pytest.mark.parametrize('net', [plain((), None), plain((), 0)])
+def test_a_network_without_blocks_has_outputs_and_no_measures(net):
+    x, labels = np.ones((4, 2), np.float32), np.zeros(4, int)
+    np.testing.assert_array_equal(stack.apply(net, x, np.ones(0)), x)
+    for measure in (
+        lambda: stack.second_moments(net, x),
+        lambda: lesions.score(net, x, labels, np.ones((1, 0))),
+        lambda: reorder.score(net, x, labels, [()]),
+        lambda: subjects.of_networks(net, x, labels),
+    ):
+        with pytest.raises(ValueError, match='0 blocks has nothing to measure'):
+            measure()
+
+
+def test_blocks_of_a_loop_that_change_the_dtype_of_h_are_refused_by_it():
+    wide = stack.Stage(np.ones((2, 1, 1), np.float32), lambda w, h: w * h, 2)
+    net = stack.ResidualStack((), (wide,), (), lambda p, x: x.astype(jnp.float16), lambda p, h: h)
+    with pytest.raises(ValueError, match=r'h is float16\[4, 2\] before and float32\[4, 2\] behind'):
+        stack.apply(net, np.ones((4, 2), np.float32), np.ones(2))
+
+
+@pytest.mark.parametrize('inputs', [np.array(['to be', 'or not']), ['to be', 'or not']])
+def test_inputs_that_are_no_numbers_are_refused(inputs):
+    with pytest.raises(ValueError, match='token ids'):
+        lesions.score(plain((), 2), inputs, np.zeros(2, int), np.ones(2))

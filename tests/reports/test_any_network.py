@@ -195,6 +195,7 @@ def test_a_measure_that_fails_for_every_network_leaves_the_others_alone():
         ((network(), INPUTS, LABELS - 5), 'is none of the 3 classes'),
         ((network(), INPUTS, LABELS.astype(float)), 'classes are whole numbers.*argmax'),
         ((network(), INPUTS, LABELS.astype(str)), 'classes are whole numbers.*names by np.unique'),
+        ((network(), INPUTS, LABELS[:, None]), r'labels \(\d+, 1\): logits of K classes'),
         (([network(), network(blocks=2)], INPUTS, LABELS), 'network 1 is not of the model'),
         (([], INPUTS, LABELS), 'at least one stack'),
         ((network(), INPUTS, LABELS, ('single',)), "did you mean 'singles'"),
@@ -204,6 +205,14 @@ def test_a_measure_that_fails_for_every_network_leaves_the_others_alone():
 def test_what_cannot_be_analysed_is_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         reports.analyze(*arguments, report=lambda line: None)
+
+
+def test_a_mask_without_tokens_and_names_of_another_form_are_refused():
+    mask = np.ones(INPUTS.shape[:2])
+    with pytest.raises(ValueError, match='no token for each of its places'):
+        reports.analyze(network(), INPUTS, LABELS, ('depth',), mask=mask)
+    with pytest.raises(TypeError, match='give analysis'):
+        reports.analyze(network(), INPUTS, LABELS, ('depth',), names=('one',))
 
 
 def test_what_is_no_stack_is_refused_by_its_type():
