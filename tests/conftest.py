@@ -53,6 +53,14 @@ LONGEST = (
     'test_initial_depth',
     'test_lesions',
     'test_stack',
+    # of `make slow`
+    'test_killed_anywhere',
+    'test_fuzz',
+    'test_killed_analysis',
+    'test_scaled_kernels',
+    'test_text_runs',
+    'test_units',
+    'test_left_anywhere',
 )
 
 
