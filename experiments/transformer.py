@@ -211,10 +211,13 @@ def numbers(record: Transformer) -> Iterator[tuple[str, str]]:
 
 
 def _difference(values_NS) -> str:
-    """What the second training has more, paired by seed, with its interval."""
+    """What the second training has more, paired by seed, with its interval; one pair has none."""
     seeds = range(values_NS.shape[1])
     found = intervals.difference(values_NS[1], values_NS[0], seeds, seeds)
-    return f'{found.estimate:+.3g} [{found.low:+.3g}, {found.high:+.3g}]'
+    if not found.n:
+        return 'not finite'
+    interval = f'[{found.low:+.3g}, {found.high:+.3g}]' if found.known else '(n = 1, no interval)'
+    return f'{found.estimate:+.3g} {interval}'
 
 
 def _steps(folder, fast: bool) -> tuple[int, ...]:

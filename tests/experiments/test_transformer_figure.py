@@ -43,3 +43,9 @@ def test_other_networks_are_refused_and_a_stop_is_heard(tmp_path):
     with pytest.raises(errors.ConfigError, match='does not go with'):
         transformer.trainings(changes={'model.family': 'fully_connected'})
     assert not transformer.run(tmp_path, True, stop=lambda: True, report=lambda line: None).finished
+
+
+def test_one_pair_of_networks_has_a_difference_without_an_interval():
+    assert transformer._difference(np.array([[1.0], [3.0]])) == '+2 (n = 1, no interval)'
+    assert transformer._difference(np.array([[np.nan], [3.0]])) == 'not finite'
+    assert transformer._difference(np.array([[1.0, 2.0], [3.0, 4.0]])) == '+2 [+2, +2]'
