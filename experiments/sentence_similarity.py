@@ -12,7 +12,8 @@ all, is chosen on one half of the pairs and measured on the other.
 To be expected of all-MiniLM-L6-v2, 12 sublayers: the last attention alone shows when it is deleted
 by itself, and none is better absent beyond its interval (a trial on other text had two early
 attentions better absent).
-Device: 2 CPU cores, half an hour (96 pairs of 16 tokens).
+Device: 2 CPU cores beside other work, half an hour for all that there is (`--pairs=152
+--length=32`).
 """
 
 import contextlib

@@ -50,7 +50,7 @@ _WHAT = flags.DEFINE_list(
     'published networks effective_depth, influence and singles',
 )
 _STEPS = flags.DEFINE_string(
-    'steps', 'all', 'checkpoints to look at: all, last, or steps with commas between them'
+    'steps', 'all', 'checkpoints to look at: all, last, or steps (and last) with commas between'
 )
 _NETWORK = flags.DEFINE_integer(
     'network', None, 'index, from 0, of the one network to look at; unset: all', lower_bound=0

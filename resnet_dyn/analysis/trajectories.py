@@ -46,20 +46,21 @@ class Stages(NamedTuple):
 
 
 def choose(there: Sequence[int], which: str = 'all') -> list[int]:
-    """The steps that `which` names: 'all', 'last', or whole numbers with commas between them.
+    """The steps that `which` names: 'all', or 'last' and whole numbers with commas between them.
 
     Raises AnalysisError, with the steps that are there, for others.
     """
     if which in ('all', 'last'):
         return list(there) if which == 'all' else list(there[-1:])
     names = {str(step): step for step in there}
+    named = names | {'last': step for step in there[-1:]}
     wanted = [word.strip().replace('_', '') for word in which.split(',')]
-    if missing := [word for word in wanted if word not in names]:
+    if missing := [word for word in wanted if word not in named]:
         raise errors.AnalysisError(
             f'there is no step {missing[0]!r}: take all, last, or some of {",".join(names)}, with '
             'commas between them'
         )
-    return sorted({names[word] for word in wanted})
+    return sorted({named[word] for word in wanted})
 
 
 def follow(

@@ -151,6 +151,7 @@ def test_what_cannot_be_missing_for_one_network_is_refused():
 def test_the_steps_that_are_asked_for_are_visited_alone(source):
     assert trajectories.choose(source.steps, 'last') == [6]
     assert trajectories.choose(source.steps, '4,0') == [0, 4]
+    assert trajectories.choose(source.steps, '0, last') == [0, 6]
     assert [visit.step for visit in follow(source, request([]), at=[4])] == [4]
     assert [int(record.step) for record in read(source)] == [4]
 
