@@ -53,7 +53,7 @@ def choose(there: Sequence[int], which: str = 'all') -> list[int]:
     if which in ('all', 'last'):
         return list(there) if which == 'all' else list(there[-1:])
     names = {str(step): step for step in there}
-    named = names | dict(zip(['last'], there[-1:], strict=False))
+    named = names | {'last': there[-1]} if there else names
     wanted = [word.strip().replace('_', '') for word in which.split(',')]
     if missing := [word for word in wanted if word not in named]:
         raise errors.AnalysisError(
