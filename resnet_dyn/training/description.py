@@ -77,11 +77,11 @@ def starts(workdir: pathlib.Path) -> list[Start]:
     stored = read(workdir)
     found = []
     for segment in [] if stored is None else stored.everything.get('segments', []):
-        steps = segment.get('steps')
-        if not _is_counts(steps) or len(steps) != 2:
+        steps, planned = segment.get('steps'), segment.get('config', {})
+        if not (_is_counts(steps) and len(steps) == 2 and isinstance(planned, dict)):
             continue
         with contextlib.suppress(ValueError):
-            found.append(Start(config.from_dict(segment.get('config', {})), *steps))
+            found.append(Start(config.from_dict(planned), *steps))
     return found
 
 

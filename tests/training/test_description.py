@@ -73,8 +73,9 @@ def test_early_checkpoints_stay_whatever_the_cadence_of_a_later_start_is(tmp_pat
     assert start(0, 40, early=True) == {1, 2}  # anew: a tenth of the run is 4
     found = json.loads((tmp_path / 'config.json').read_text())
     found['segments'][-1]['config']['checkpoint']['early'] = 'no word'
+    found['segments'].append({'steps': [0, 40], 'config': 'none'})
     put(tmp_path, found)
-    assert recorder.early_steps(tmp_path) == {1, 2, 4, 8}  # it says nothing
+    assert recorder.early_steps(tmp_path) == {1, 2, 4, 8}  # they say nothing
 
 
 def _leaves(cfg):
