@@ -192,7 +192,7 @@ def first_order(stack, inputs, labels, loss: Callable = metrics_lib.mean_loss):
     loss is that of classes.
     """
     if loss in metrics_lib.OF_CLASSES + metrics_lib.MEANS:
-        labels, inputs = jnp.asarray(labels), stack_lib.arrays(inputs)
+        labels, inputs = metrics_lib.labels_of(labels), stack_lib.arrays(inputs)
         metrics_lib.check_labels(labels, stack_lib.output_shape(stack, inputs))
     return _first_order(stack, inputs, labels, loss)
 
@@ -215,7 +215,8 @@ def mean_ablated(stack, inputs, mask=None) -> stack_lib.ResidualStack:
     with h as it is in the full network; m keeps the shape of one example. `mask` (B, T) says which
     tokens of h (B, T, ...) count: m is, at each place, over the examples whose token there does,
     and 0 where none does; None: all. Gate 1 is the network as it was (up to rounding). Ablate first
-    where seeds are to be put together (`over_seeds`). Raises ValueError for blocks without a skip.
+    where seeds are to be put together (`over_seeds`). Raises ValueError for blocks without a skip,
+    and for a mask that is not of the tokens of a branch.
     """
     (known, h), stages = stack_lib.enter(stack, inputs), []
 
@@ -242,8 +243,13 @@ def check_deletable(stack: stack_lib.ResidualStack, masks_ML: np.ndarray) -> Non
 
 def _mean_of_counted(branch, mask):
     """The mean over the examples, at each token over those that count there. (1, ...)"""
-    if mask is None or branch.shape[:2] != mask.shape:
+    if mask is None:
         return branch.mean(0, keepdims=True)
+    if branch.ndim < 3 or branch.shape[:2] != mask.shape:
+        raise ValueError(
+            f'a mask of shape {mask.shape} and a branch that gives {branch.shape}: give a mask '
+            '(B, T) of the tokens of h (B, T, D)'
+        )
     where = jnp.asarray(mask, bool).reshape(*mask.shape, *[1] * (branch.ndim - 2))
     there = where.any(0, keepdims=True)
     mean = branch.mean(0, keepdims=True, where=where | ~there)

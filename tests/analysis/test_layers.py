@@ -141,6 +141,8 @@ def test_the_mean_in_place_of_a_block_is_over_the_tokens_that_count():
     found = lesions.score(ablated, {'tokens': tokens}, None, gates, 'logits')['logits'][0]
     np.testing.assert_allclose(found[:, :4], expected, rtol=1e-4, atol=1e-5)
     assert np.isfinite(found).all()
+    with pytest.raises(ValueError, match=r'mask of shape \(5, 6\) .* gives \(6, 5, '):
+        lesions.mean_ablated(NET, {'tokens': tokens}, mask.T)
 
 
 @pytest.mark.parametrize(
