@@ -28,8 +28,8 @@ UNCOUNTED = -1  # the label of a token that does not count
 def cross_entropy(logits_BK, labels_B):
     """The cross-entropy of each example in nats, (B,); of tokens (B, T) the mean of what counts.
 
-    An example of which no token counts has 0. ValueError where labels and logits do
-    not go together.
+    An example of which no token counts has 0. ValueError where labels and logits do not go
+    together.
     """
     check_form(labels_B, logits_BK)
     known = jnp.maximum(labels_B, 0)
@@ -149,6 +149,14 @@ def misfit(labels, output) -> str:
             'of tokens; for what is no class, metrics of your own'
         )
     return ''
+
+
+def labels_of(labels) -> jax.Array:
+    """Labels as JAX's arrays; ValueError for those that it has not: names."""
+    try:
+        return jnp.asarray(labels)
+    except TypeError as error:
+        raise ValueError(no_classes(np.asarray(labels).dtype)) from error
 
 
 def no_classes(dtype) -> str:

@@ -108,6 +108,7 @@ WHOLE = under(lambda h: h)
     ('net', 'labels', 'message'),
     [
         (WHOLE, [0.0, 1.0], 'labels have dtype float32'),
+        (WHOLE, ['cat', 'dog'], 'dtype <U3: .* names by np.unique'),
         (WHOLE, [[0, 1], [1, 1]], r'\(2, 3\) and labels \(2, 2\): .* are \(2, 2, K\)'),
         (WHOLE, 1, 'label'),
         (WHOLE, [0, 3], 'label 3 of example 1'),
