@@ -134,11 +134,14 @@ def last_step(run: series.RunSeries) -> int:
 
 def place(run: series.RunSeries) -> str:
     """The last step, and of how many where the run is not at its end."""
-    step = last_step(run)
-    return f'{step:,} of {run.total_steps:,}' if step < run.total_steps else f'{step:,}'
+    step = f'{last_step(run):,}'
+    return step if _is_at_its_end(run) else f'{step} of {run.total_steps:,}'
 
 
 def unfinished(runs: Runs) -> list[str]:
     """Runs that train, were stopped or have no network left, and the step that each is at."""
-    places = {name: place(run) for name, run in runs.items()}
-    return [f'{name} at step {place}' for name, place in places.items() if ' of ' in place]
+    return [f'{name} at step {place(run)}' for name, run in runs.items() if not _is_at_its_end(run)]
+
+
+def _is_at_its_end(run: series.RunSeries) -> bool:
+    return last_step(run) >= run.total_steps
