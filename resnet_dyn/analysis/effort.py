@@ -62,8 +62,8 @@ class Cost(NamedTuple):
     """What a measure costs for one network, in passes over all examples.
 
     A forward pass is L block evaluations; a backward one, L block VJPs from the head to h_0. In a
-    large vocabulary the head is as dear as several blocks: `heads` says how often it is taken of
-    hidden states at other depths than the last.
+    large vocabulary the head is as dear as several blocks: `heads` says how often it is taken
+    beside those passes, of hidden states at each depth.
     """
 
     forward: float = 0

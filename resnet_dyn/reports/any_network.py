@@ -69,13 +69,13 @@ def analyze(
     what = tuple(word.strip() for word in what.split(',')) if isinstance(what, str) else tuple(what)
     selection_lib.check(what)
     given = {'memory': memory}
-    given |= {} if examples_at_once is None else {'examples_at_once': examples_at_once}
+    if examples_at_once is not None:
+        given['examples_at_once'] = examples_at_once
     settings = effort_lib.Settings(**fields.given(effort_lib.Settings, given, 'analyze', ''))
     effort = effort_lib.of_settings(settings, how, mesh=mesh)
     subject = subjects.of_networks(net, inputs, labels, names=names, seed=seed, mask=mask)
     if examples_at_once is None:
-        output = stack_lib.output_shape(subject.stacks[0], subject.examples.inputs)
-        outputs = output.size // subject.examples.number
+        outputs = subject.output.size // subject.examples.number
         effort = effort._replace(at_once=effort_lib.examples_for(outputs))
     selection = selection_lib.choose(what, subject, effort, options)
     report(notes.costs(selection))
