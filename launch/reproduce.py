@@ -44,7 +44,7 @@ def reproduce(stop: main.Stop) -> int:
     known, name = reproductions.REPRODUCTIONS, _NAME.value
     if name not in known:
         hint = fields.nearest(name or '', known)
-        said = '--name is not given' if name is None else f'--name={name} is no number'
+        said = '--name is not given' if name is None else f'--name={name} is no number of a paper'
         raise flags.ValidationError(f'{said}: take one of {", ".join(known)}{hint}')
     if not published.asked():
         raise flags.ValidationError(
