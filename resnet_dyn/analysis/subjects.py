@@ -175,14 +175,8 @@ def checked(examples: Examples, subject: Subject) -> np.ndarray:
         )
     if labels.dtype.kind not in 'iu':
         raise errors.DataError(metrics.no_classes(labels.dtype))
-    if reason := metrics.misfit(labels, subject.output) or metrics.uncounted(labels):
-        raise errors.DataError(reason)
-    classes = subject.outputs
-    if at := metrics.outside(labels, classes):
-        raise errors.DataError(
-            f'label {labels[at]} of example {at[0]} is none of the {classes} classes '
-            f'0..{classes - 1} of the output'
-        )
+    if why := metrics.reason(labels, subject.output):
+        raise errors.DataError(why)
     return labels
 
 

@@ -127,28 +127,8 @@ class Reduced(NamedTuple):
 
 def check_form(labels, output) -> None:
     """Raises ValueError where labels (B, ...) and an output, or its shape, are no (B, ..., K)."""
-    if reason := misfit(labels, output):
-        raise ValueError(reason)
-
-
-def misfit(labels, output) -> str:
-    """Why labels are no classes (B, ...) of an output (B, ..., K), or of its shape; else ''."""
-    if not hasattr(output, 'shape'):
-        shapes = [leaf.shape for leaf in jax.tree.leaves(output)]
-        return (
-            f'the output is a {type(output).__name__} of arrays of shapes {shapes}: loss and error '
-            'are of one array of logits. Let the head give that alone, or give metrics of your own'
-        )
-    if not hasattr(labels, 'dtype') or labels.dtype.kind not in 'iub':
-        return no_classes(getattr(labels, 'dtype', type(labels).__name__))
-    if output.shape[:-1] != labels.shape or not output.ndim:
-        wanted = ', '.join(map(str, (*labels.shape, 'K')))
-        return (
-            f'the output has shape {output.shape} and labels {labels.shape}: logits of K classes '
-            f'for them are ({wanted}). Give one label an example, or one a token where logits are '
-            'of tokens; for what is no class, metrics of your own'
-        )
-    return ''
+    if why := _misfit(labels, output):
+        raise ValueError(why)
 
 
 def labels_of(labels) -> jax.Array:
@@ -173,40 +153,23 @@ def check_labels(labels, output) -> None:
 
     So does an example of which no token counts. Labels that are traced pass by what they are.
     """
-    check_form(labels, output)
     if isinstance(labels, jax.core.Tracer):
-        return
-    seen, classes = np.asarray(labels).astype(int), output.shape[-1]
-    if at := outside(seen, classes):
-        raise ValueError(
-            f'label {seen[at]} of example {at[0]} is no class: the output has {classes} classes, '
-            f'numbered 0..{classes - 1}'
+        check_form(labels, output)
+    elif why := reason(np.asarray(labels), output):
+        raise ValueError(why)
+
+
+def reason(labels: np.ndarray, output) -> str:
+    """Why labels are no classes of an output, or of its shape, or leave an example out; else ''."""
+    if why := _misfit(labels, output):
+        return why
+    seen, classes = labels.astype(int), output.shape[-1]
+    if at := _outside(seen, classes):
+        return (
+            f'label {seen[at]} of example {at[0]} is none of the {classes} classes '
+            f'0..{classes - 1} of the output'
         )
-    if reason := uncounted(seen):
-        raise ValueError(reason)
-
-
-def uncounted(labels: np.ndarray) -> str:
-    """Which example has no token that counts, as a reason to leave it out; '' where all have."""
-    if labels.ndim < 2:
-        return ''
-    empty = np.flatnonzero((labels == UNCOUNTED).reshape(len(labels), -1).all(1))
-    if not empty.size:
-        return ''
-    return (
-        f'no token of example {empty[0]} counts (its labels are all {UNCOUNTED}), so that it has '
-        'no loss: leave it out'
-    )
-
-
-def outside(labels: np.ndarray, classes: int) -> tuple[int, ...]:
-    """The place of the first label that is none of 0..classes - 1; () where all are.
-
-    Labels of tokens, of two axes or more, may be `UNCOUNTED` too.
-    """
-    lowest = 0 if labels.ndim < 2 else UNCOUNTED
-    bad = np.argwhere((labels < lowest) | (labels >= classes))
-    return tuple(map(int, bad[0])) if bad.size else ()
+    return _uncounted(seen)
 
 
 def check_cut(functions, output, labels) -> None:
@@ -228,6 +191,49 @@ def can_be_cut(functions, output, labels) -> bool:
     """Whether all metrics are means over examples, or the output itself (`check_cut`)."""
     shapes = ((f, _shape(f, output, labels)) for _, f in functions)
     return all(_of_each(function, shape, labels) for function, shape in shapes)
+
+
+def _misfit(labels, output) -> str:
+    """Why labels are no classes (B, ...) of an output (B, ..., K), or of its shape; else ''."""
+    if not hasattr(output, 'shape'):
+        shapes = [leaf.shape for leaf in jax.tree.leaves(output)]
+        return (
+            f'the output is a {type(output).__name__} of arrays of shapes {shapes}: loss and error '
+            'are of one array of logits. Let the head give that alone, or give metrics of your own'
+        )
+    if not hasattr(labels, 'dtype') or labels.dtype.kind not in 'iub':
+        return no_classes(getattr(labels, 'dtype', type(labels).__name__))
+    if output.shape[:-1] != labels.shape or not output.ndim:
+        wanted = ', '.join(map(str, (*labels.shape, 'K')))
+        return (
+            f'the output has shape {output.shape} and labels {labels.shape}: logits of K classes '
+            f'for them are ({wanted}). Give one label an example, or one a token where logits are '
+            'of tokens; for what is no class, metrics of your own'
+        )
+    return ''
+
+
+def _outside(labels: np.ndarray, classes: int) -> tuple[int, ...]:
+    """The place of the first label that is none of 0..classes - 1; () where all are.
+
+    Labels of tokens, of two axes or more, may be `UNCOUNTED` too.
+    """
+    lowest = 0 if labels.ndim < 2 else UNCOUNTED
+    bad = np.argwhere((labels < lowest) | (labels >= classes))
+    return tuple(map(int, bad[0])) if bad.size else ()
+
+
+def _uncounted(labels: np.ndarray) -> str:
+    """Which example has no token that counts, as a reason to leave it out; '' where all have."""
+    if labels.ndim < 2:
+        return ''
+    empty = np.flatnonzero((labels == UNCOUNTED).reshape(len(labels), -1).all(1))
+    if not empty.size:
+        return ''
+    return (
+        f'no token of example {empty[0]} counts (its labels are all {UNCOUNTED}), so that it has '
+        'no loss: leave it out'
+    )
 
 
 def _shape(function, output, labels) -> tuple[int, ...] | None:
