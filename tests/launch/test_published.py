@@ -63,8 +63,11 @@ def test_numbers_are_those_of_the_kernels_on_the_same_tokens(trajectory, called,
     np.testing.assert_allclose(found.record.loss_SL[0], scores['loss'], rtol=1e-5)
 
 
-def test_what_is_there_is_not_made_again_and_other_weights_are(trajectory, called, published):
-    folders, workdir, _ = trajectory
+def test_what_is_there_is_not_made_again_and_other_weights_are(
+    trajectory, called, published, tmp_path
+):
+    folders, whole, _ = trajectory
+    workdir = shutil.copytree(whole, tmp_path / 'w')
     given = ('--what=singles', f'--workdir={workdir}', *FEW)
     both = f'--pretrained={folders[1]},{folders[0]}'
     _, out, _ = called('analyze', both, *given)
