@@ -8,6 +8,7 @@ import sys
 import pytest
 
 TOP = pathlib.Path(__file__).parent.parent
+ALL = ('-m', 'slow or not slow')
 TRAINING, ANALYSIS = (
     'tests/training/test_devices.py::test',
     'tests/analysis/test_on_a_mesh.py::test',
@@ -34,7 +35,7 @@ def test_training_resuming_lesions_and_paths_on_eight_devices_are_those_of_one()
 
 def passes(*chosen, tests):
     found = subprocess.run(
-        [sys.executable, '-m', 'pytest', '-q', '-p', 'no:cacheprovider', *chosen],
+        [sys.executable, '-m', 'pytest', '-q', '-p', 'no:cacheprovider', *ALL, *chosen],
         cwd=TOP,
         env=os.environ | {'JAX_NUM_CPU_DEVICES': '8'},
         capture_output=True,

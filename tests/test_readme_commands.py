@@ -20,6 +20,7 @@ REASONS = {
     r'^make ': 'makes an environment from the network, and takes minutes to hours',
     r'=DATA\b': 'needs data that are not in the repository',
     r'^pip install': 'installs from the network',
+    r'--pretrained=': 'needs folders of published networks',
     r'runs/another': 'compares runs that its reader has',
 }
 
