@@ -27,6 +27,7 @@ from resnet_dyn import commit, errors, unsaved
 
 _BY_NETWORK = re.compile(r'_S[A-Z0-9]*$')
 _HEADER = 'record_json'
+_OWN = uuid.uuid4().hex[:8]  # of this process and those that it forks
 
 
 def save(path, record: NamedTuple, provenance: Mapping[str, Any]) -> pathlib.Path:
@@ -190,8 +191,8 @@ def _absolute(path) -> pathlib.Path:
 
 
 def _beside(path: pathlib.Path) -> pathlib.Path:
-    """A name of its own for each write: machines that share a disk have processes of one number."""
-    return path.with_name(f'.{path.name}.{uuid.uuid4().hex[:8]}.tmp')
+    """A name of this process alone: machines that share a disk have processes of one number."""
+    return path.with_name(f'.{path.name}.{os.getpid()}-{_OWN}.tmp')
 
 
 def _try_to_remove(path: pathlib.Path) -> None:

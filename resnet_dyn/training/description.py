@@ -72,13 +72,17 @@ def read(workdir: pathlib.Path) -> Description | None:
     return Description(cfg, everything['total_steps'], everything['data'], everything, stamp)
 
 
-def starts(workdir: pathlib.Path) -> list[Start]:
-    """The plans of all starts of a run; without those that cannot be read."""
-    stored = read(workdir)
-    found = []
-    for segment in [] if stored is None else stored.everything.get('segments', []):
+def starts(stored: Description | None) -> list[Start]:
+    """The plans of all starts that a file tells of; without those that cannot be read."""
+    if stored is None:
+        return []
+    found, whole = [], {'steps': [0, stored.total_steps], 'config': stored.everything['config']}
+    for segment in stored.everything.get('segments', [whole]):
         steps, planned = segment.get('steps'), segment.get('config', {})
         if not (_is_counts(steps) and len(steps) == 2 and isinstance(planned, dict)):
+            continue
+        if planned == stored.everything['config']:  # it is parsed already
+            found.append(Start(stored.config, *steps))
             continue
         with contextlib.suppress(ValueError):
             found.append(Start(config.from_dict(planned), *steps))

@@ -112,7 +112,7 @@ def _train(run: runs.Run, model, values, dataset, report, stop, bar, mesh, where
     with (
         contextlib.closing(programs),
         progress.Progress(report, step, run.total_steps, bar, examples) as said,
-        recorder.Recorder(run, dataset, programs, said) as record,
+        recorder.Recorder(run, dataset, programs, said, step) as record,
     ):
         networks = record.begin(networks, restored, meta)
         if step < run.total_steps and not stop():

@@ -21,6 +21,7 @@ that went into training alone: neither compiling nor evaluating, recording and s
 import contextlib
 import shutil
 import sys
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -84,13 +85,13 @@ def cadence(cfg: config.Config, total_steps: int) -> Cadence:
     )
 
 
-def early_steps(workdir) -> set[int]:
+def early_steps(starts: Sequence[description.Start]) -> set[int]:
     """Those of all starts of a run, each up to where a later one began.
 
     They stay, whatever the cadence of a later start is.
     """
     found: set[int] = set()
-    for start in description.starts(workdir):
+    for start in starts:
         found = {step for step in found if step <= start.first}
         found.update(cadence(start.config, start.planned).early)
     return found
@@ -119,7 +120,10 @@ def keep_lost_lines(run: runs.Run, report: progress.Report) -> None:
 
 
 class Recorder:
-    """Writes what is due at a step; `with` it, or close it, so that all is on disk."""
+    """Writes what is due at a step; `with` it, or close it, so that all is on disk.
+
+    `step` is where this start of the run begins.
+    """
 
     def __init__(
         self,
@@ -127,6 +131,7 @@ class Recorder:
         dataset: datasets.Dataset,
         programs: program.Program,
         said: progress.Progress,
+        step: int,
     ):
         cfg = run.config
         self.every = cadence(cfg, run.total_steps)
@@ -141,7 +146,8 @@ class Recorder:
         self._saved: int | None = None
         self._metrics = self._dynamics = self._checkpoints = together.Unwritten()
         if processes.is_lead():
-            keep, early = cfg.checkpoint.keep, {*self.every.early, *early_steps(run.workdir)}
+            now = description.Start(cfg, step, run.total_steps)
+            keep, early = cfg.checkpoint.keep, early_steps([*description.starts(run.stored), now])
             self._metrics = metrics.JsonLines(run.workdir / runs.METRICS, run.check)
             with contextlib.ExitStack() as opened:
                 opened.callback(self._metrics.close)

@@ -75,4 +75,4 @@ def test_norms_are_summed_in_float32_whatever_the_dtype_of_the_compute():
 
 def test_the_cost_is_half_of_the_blocks_in_passes_for_the_sums_and_for_each_probe():
     cost = path_spectra.cost(9, path_spectra.Options(3))
-    assert cost == (5 + 1, 4 * 5 + 1)
+    assert cost == (5 + 1, 4 * 5 + 1, 0)
