@@ -25,6 +25,7 @@ SETTINGS = {
     'JAX_COMPILATION_CACHE_DIR': str(pathlib.Path(__file__).parent.parent / '.jax_cache'),
     'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0.05',  # others take as long to read
     'JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES': '0',
+    'JAX_TRACEBACK_IN_LOCATIONS_LIMIT': '0',  # where an operation was written is not kept
 }
 os.environ.update({name: os.environ.get(name, value) for name, value in SETTINGS.items()})
 backend.configure_cpu()
