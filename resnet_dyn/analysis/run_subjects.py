@@ -123,7 +123,7 @@ class Run:
             self._load(meta)
         indices = [self._indices[row] for row in self._rows]
         networks = [
-            jax.tree.map(lambda leaf, s=s: jnp.asarray(leaf[s]), variables) for s in indices
+            jax.tree.map(lambda leaf, s=s: stack.array(leaf[s]), variables) for s in indices
         ]
         if looks and 'batch_stats' in variables and self._estimates(step):
             networks = [statistics.estimated(self._model, v, self._batches_IB) for v in networks]

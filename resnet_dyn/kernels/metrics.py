@@ -134,7 +134,7 @@ def check_form(labels, output) -> None:
 def labels_of(labels) -> jax.Array:
     """Labels as JAX's arrays; ValueError for those that it has not: names."""
     try:
-        return jnp.asarray(labels)
+        return stack_lib.array(labels)
     except TypeError as error:
         raise ValueError(no_classes(np.asarray(labels).dtype)) from error
 

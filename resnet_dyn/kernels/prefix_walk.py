@@ -121,7 +121,7 @@ def run(
     inputs, stack = stack_lib.arrays(inputs), stack_lib.on_device(stack)
     examples, shards = stack_lib.examples(inputs), placement.shards(mesh)
     shards = 1 if examples % shards else shards
-    mine = stack_lib.take(inputs, slice(examples // shards))
+    mine = stack_lib.shapes_of(inputs, examples // shards)
     chosen = fit(stack, mine, tree, width, budget)
     places = _places(stack, inputs, finish, mesh, shards)
     parts = prefix_tree.split(tree, len(places))

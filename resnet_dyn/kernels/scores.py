@@ -57,14 +57,14 @@ def score_tree(
         examples_at_once = max(shards, examples_at_once - examples_at_once % shards)
     spans = stack_lib.spans(stack, examples, examples_at_once)
     if len(spans) > 1:  # of two sizes, where the last part is smaller
-        for start, stop in {stop - start: (start, stop) for start, stop in spans}.values():
-            output = _output(stack, stack_lib.take(inputs, slice(start, stop)), seeds)
-            metrics_lib.check_cut(functions, output, labels[start:stop])
+        for size in {stop - start for start, stop in spans}:
+            here, known = stack_lib.shapes_of((inputs, labels), size)
+            metrics_lib.check_cut(functions, _output(stack, here, seeds), known)
     start, stop = spans[-1]
     sizes = dealt(stop - start, shards)
     if len(sizes) > 1 and not stack.couples_examples:
-        output = _output(stack, stack_lib.take(inputs, slice(start, stop)), seeds)
-        if metrics_lib.can_be_cut(functions, output, labels[start:stop]):
+        here, known = stack_lib.shapes_of((inputs, labels), stop - start)
+        if metrics_lib.can_be_cut(functions, _output(stack, here, seeds), known):
             spans[-1:] = [(start, start + sizes[0]), (start + sizes[0], stop)]
     scores, parts = Scores(functions, seeds), []
     for number, (start, stop) in enumerate(spans):

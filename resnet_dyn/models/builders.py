@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from resnet_dyn.models import blocks, transformer
 from resnet_dyn.models import stack as stack_lib
@@ -106,7 +107,7 @@ def from_functions(
     if merge is not None and not own and not stages_lib.takes_one(merge):
         merge = _Closed(merge)  # of the sum and the context
     stages = tuple(
-        Stage(jax.tree.map(lambda a: jnp.asarray(a)[None], tree), branch, 1, skip, merge)
+        Stage(jax.tree.map(_one_row, tree), branch, 1, skip, merge)
         for tree, branch, skip in zip(
             params, [taking(f, own) for f in branches], [taking(f, own) for f in skips], strict=True
         )
@@ -193,6 +194,11 @@ def _stage(length: int, block, train: bool, params, factors_L) -> Stage:
         merge=kind.merge,
         skippable=kind.skippable,
     )
+
+
+def _one_row(leaf):
+    """A block's parameter as that of a stage of one block; NumPy's without a program."""
+    return (leaf if isinstance(leaf, np.ndarray) else jnp.asarray(leaf))[None]
 
 
 def _of(variables, name: str):

@@ -34,6 +34,7 @@ _static = {'static': True}
 # a block and its stage, as kernels call them
 add = stages_lib.add
 addends = stages_lib.addends
+array = stages_lib.array
 block = stages_lib.block
 block_params = stages_lib.block_params
 branch_of = stages_lib.branch_of
@@ -170,7 +171,7 @@ def apply(stack: ResidualStack, x, gates):
 
 def on_device(stack: ResidualStack) -> ResidualStack:
     """The stack with JAX's arrays: NumPy's would be copied to the device at every call."""
-    return jax.tree.map(jnp.asarray, stack)
+    return jax.tree.map(array, stack)
 
 
 def spans(stack: ResidualStack, examples: int, at_once: int | None) -> list[tuple[int, int]]:
@@ -202,7 +203,7 @@ def arrays(inputs):
             raise ValueError('inputs are no numbers: give arrays of them, such as token ids')
     if any(not hasattr(leaf, 'shape') for leaf in jax.tree.leaves(inputs)):
         return jnp.asarray(inputs)
-    return jax.tree.map(jnp.asarray, inputs)
+    return jax.tree.map(array, inputs)
 
 
 def examples(inputs) -> int:
@@ -218,6 +219,15 @@ def examples(inputs) -> int:
 def take(inputs, rows):
     """The inputs of some examples, `rows` a slice or indices."""
     return jax.tree.map(lambda a: a[rows], inputs)
+
+
+def shapes_of(inputs, number: int):
+    """Shape and dtype of so many examples of inputs that `arrays` gives."""
+
+    def shape(a):
+        return jax.ShapeDtypeStruct((number, *a.shape[1:]), a.dtype, weak_type=a.weak_type)
+
+    return jax.tree.map(shape, inputs)
 
 
 def enter(stack: ResidualStack, x) -> tuple[ResidualStack, Any]:

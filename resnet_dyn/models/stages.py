@@ -15,6 +15,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from resnet_dyn import errors
@@ -268,6 +269,15 @@ def precise(x):
     """x in float32 or above, in which sums over many numbers are taken."""
     x = jnp.asarray(x)
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
+def array(leaf):
+    """JAX's array of a leaf: `jnp.asarray`, which compiles a program for each shape of NumPy's.
+
+    They are put on the device without one, as copies: what is done to them later stays with them.
+    """
+    host = type(leaf) is np.ndarray or isinstance(leaf, np.generic)
+    return jax.device_put(np.array(leaf)) if host else jnp.asarray(leaf)
 
 
 def last_of(part) -> tuple:

@@ -171,10 +171,10 @@ class Transformer:
         }
         fixed = {}
         if factors_L is not None:
-            fixed['branch'] = jnp.asarray(factors_L[number::2])
+            fixed['branch'] = stack_lib.array(factors_L[number::2])
         if self.style.scale.of_norm is not None:
             layers = np.arange(1.0, self.depth + 1)
-            fixed['norm'] = jnp.asarray(self.style.scale.of_norm(layers).astype(np.float32))
+            fixed['norm'] = stack_lib.array(self.style.scale.of_norm(layers).astype(np.float32))
         return params | ({_FACTOR: fixed} if fixed else {})
 
 

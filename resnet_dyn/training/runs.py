@@ -20,11 +20,10 @@ from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 
 from resnet_dyn import commands, config, errors, fields, records
 from resnet_dyn.data import datasets
-from resnet_dyn.models import presets, seed_axis
+from resnet_dyn.models import presets, seed_axis, stack
 from resnet_dyn.training import checkpoints, description, formats, locks, metrics
 
 METRICS, DYNAMICS, EVENTS = 'metrics.jsonl', 'dynamics.jsonl', 'events'
@@ -190,7 +189,7 @@ def open_run(
         )
     part, survival = config.part('model', meta['model']), meta.get('survival', 1.0)
     model = presets.from_config(part, meta['classes'], survival)
-    return model, jax.tree.map(lambda leaf: jnp.asarray(leaf[seed]), variables), meta
+    return model, jax.tree.map(lambda leaf: stack.array(leaf[seed]), variables), meta
 
 
 def _changed(cfg: config.Config, changes: Mapping[str, Any]) -> config.Config:

@@ -251,3 +251,12 @@ def test_gates_of_the_wrong_shape_are_refused():
     model, variables, x = network('fully_connected', 'paper', 'batch')
     with pytest.raises(ValueError, match='L=3'):
         stack.apply(stack.from_model(model, variables), x, jnp.ones(4))
+
+
+def test_what_is_done_to_arrays_later_is_not_done_to_their_stack():
+    arrays = [np.ones(64 + i, np.float32) for i in range(30)]  # of which some could be shared
+    net = stack.ResidualStack(arrays, (), (), lambda p, x: x, lambda p, h: h).to_device()
+    inputs = stack.arrays(arrays)
+    for array in arrays:
+        array[:] = 2
+    assert all((np.asarray(leaf) == 1).all() for leaf in (*net.stem_params, *inputs))
