@@ -182,7 +182,7 @@ def _on_radius(points_BD):
     return points_BD * (math.sqrt(points_BD.shape[1]) / lengths_B1)
 
 
-@functools.partial(jax.jit, static_argnames='iterations')
+@jax.jit
 def _newton(points_BD, terms, iterations):
     """Newton from B points of the sphere: (points_BD, energies_B, hessians_BDD, converged_B)."""
     forms = {tensor.ndim: coefficient * symmetric_part(tensor) for tensor, coefficient in terms}

@@ -11,7 +11,6 @@ import json
 
 import golden_folders as folders
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
@@ -21,6 +20,7 @@ from resnet_dyn.kernels import lesions, masks, path_gradients, reorder
 from resnet_dyn.models import stack
 
 SAME = 1e-5  # over the largest number expected
+apply = jax.jit(stack.apply)
 LAYOUTS = ('gpt2', 'llama', 'bert')
 
 
@@ -96,6 +96,21 @@ def test_the_parts_sum_to_the_derivatives_that_pytorch_gives(parts, name):
         assert difference(found.sum(0), expected[whole]) < SAME
 
 
+@pytest.fixture(scope='module')
+def without(opened):
+    """without(name): inputs with a mask, every deletion of up to two blocks, logits of each."""
+
+    @functools.cache
+    def of(name):
+        network, expected = opened(name), folders.expected(name)
+        inputs = network.inputs(expected['tokens'], expected['mask'])
+        masks_ML = masks.up_to(6, 2)
+        found = lesions.score(network.net, inputs, None, masks_ML, ('logits',))['logits']
+        return inputs, masks_ML, found
+
+    return of
+
+
 @functools.partial(jax.jit, static_argnames=('branch', 'merge'))
 def block(branch, merge, params, h, context):
     """A block's output at h and its Jacobians: S_l of the skip, J_l of the branch."""
@@ -107,18 +122,31 @@ def block(branch, merge, params, h, context):
     return add(h, h), jax.jacrev(add, (0, 1))(h, h)
 
 
+@jax.jit
+def begin(net, inputs):
+    """The context, and h_0."""
+    context = net.make_context(inputs)
+    return context, net.stem(net.stem_params, inputs, context)
+
+
+@jax.jit
+def end(net, h, context):
+    """The gradient at h_L."""
+    return jax.grad(lambda h: projected(net.head(net.head_params, h, context)))(h)
+
+
 def by_hand(net, inputs):
     """h_0, the gradient at h_L, and (S_l, J_l) of each block by its name, all in float64."""
-    context, found = net.make_context(inputs), []
-    first = h = net.stem(net.stem_params, inputs, context)
+    context, first = begin(net, inputs)
+    h, found = first, []
     for name in net.names:
         layer, part = name.split('.')
         stage = net.stages[0].stages[('attention', 'mlp').index(part)]
-        params = jax.tree.map(lambda a, layer=layer: a[int(layer)], stage.params)
+        params = jax.tree.map(lambda a, layer=layer: np.asarray(a)[int(layer)], stage.params)
         h, pair = block(stage.branch, stage.merge, params, h, context)
         found.append([np.asarray(a, np.float64).reshape(h.size, h.size) for a in pair])
-    gradient = jax.grad(lambda h: projected(net.head(net.head_params, h, context)))(h)
-    return *(np.asarray(a, np.float64).ravel() for a in (first, gradient)), found
+    ends = first, end(net, h, context)
+    return *(np.asarray(a, np.float64).ravel() for a in ends), found
 
 
 def product(vector, matrices):
@@ -142,18 +170,14 @@ def test_each_part_is_a_coefficient_of_the_product_of_jacobians(opened, parts, n
 
 
 @pytest.mark.parametrize('name', mostly_slow('gpt2', 'llama', now='gpt2'))
-def test_a_deleted_layer_is_one_that_the_folder_does_not_have(opened, name):
-    network, expected = opened(name), folders.expected(name)
-    inputs = network.inputs(expected['tokens'], expected['mask'])
-    masks_ML = np.ones((3, 6), np.float32)
-    for layer in range(3):
-        masks_ML[layer, 2 * layer : 2 * layer + 2] = 0
-    found = lesions.score(network.net, inputs, None, masks_ML, ('logits',))['logits']
+def test_a_deleted_layer_is_one_that_the_folder_does_not_have(opened, without, name):
+    (inputs, masks_ML, found), seen = without(name), folders.expected(name)['mask']
     for layer, order in enumerate([(1, 2), (0, 2), (0, 1)]):
-        cut = opened(name, order).net
-        wanted = np.asarray(stack.apply(cut, inputs, jnp.ones(4)))
-        seen = expected['mask']
-        assert difference(found[layer][seen], wanted[seen]) < SAME
+        cut, mask_L = opened(name, order).net, np.ones(6)
+        mask_L[2 * layer : 2 * layer + 2] = 0
+        (row,) = np.flatnonzero((masks_ML == mask_L).all(1))
+        wanted = np.asarray(apply(cut, inputs, np.ones(4, np.float32)))
+        assert difference(found[row][seen], wanted[seen]) < SAME
 
 
 def test_a_deleted_block_of_bert_adds_nothing_and_its_norm_stays(tmp_path):
@@ -169,7 +193,7 @@ def test_a_deleted_block_of_bert_adds_nothing_and_its_norm_stays(tmp_path):
     mask_L = masks.from_names(whole.names, [('1.attention', '2.mlp')])
     found = lesions.score(whole.net, inputs, None, mask_L, ('logits',))['logits'][0]
     seen = expected['mask']
-    wanted = np.asarray(stack.apply(cut.net, inputs, jnp.ones(6)))
+    wanted = np.asarray(apply(cut.net, inputs, np.ones(6, np.float32)))
     assert difference(found[seen], wanted[seen]) < SAME
 
 
@@ -180,14 +204,11 @@ def test_swapped_layers_are_swapped_in_the_folder(opened, name):
     found = reorder.score(network.net, inputs, None, orders, ('logits',))['logits']
     for logits, order in zip(found, [(0, 2, 1), (1, 0, 2)], strict=True):
         other = opened(name, order).net
-        assert difference(logits, stack.apply(other, inputs, jnp.ones(6))) < SAME
+        assert difference(logits, apply(other, inputs, np.ones(6, np.float32))) < SAME
 
 
 @pytest.mark.parametrize('name', mostly_slow(*LAYOUTS, now='gpt2'))
-def test_lesions_are_plain_gates(opened, name):
-    network, expected = opened(name), folders.expected(name)
-    inputs = network.inputs(expected['tokens'], expected['mask'])
-    masks_ML = masks.up_to(6, 2)
-    found = lesions.score(network.net, inputs, None, masks_ML, ('logits',))['logits']
-    plain = jax.vmap(stack.apply, (None, None, 0))(network.net, inputs, masks_ML)
+def test_lesions_are_plain_gates(opened, without, name):
+    inputs, masks_ML, found = without(name)
+    plain = jax.jit(jax.vmap(stack.apply, (None, None, 0)))(opened(name).net, inputs, masks_ML)
     assert difference(found, plain) < SAME
