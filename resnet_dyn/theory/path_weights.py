@@ -269,7 +269,7 @@ def _checked_beta(beta):
     beta = jnp.asarray(beta)
     if beta.ndim:
         raise ValueError(f'beta of shape {beta.shape}: expected a scalar; use jax.vmap for many')
-    if not _is_traced(beta) and not (0 < beta < math.inf):
+    if not _is_traced(beta) and not (0 < np.asarray(beta) < math.inf):
         raise ValueError(f'beta = {beta}: expected a finite number > 0')
     return beta.astype(jnp.result_type(beta, float))
 

@@ -75,7 +75,7 @@ def test_slopes_in_log_scale_are_those_of_the_normalised_weights(equal):
     gains = np.full(11, 0.6) if equal else np.geomspace(0.05, 4, 11)
 
     def law(log_scale):
-        return path_weights.log_path_weights_from_gains(gains * math.exp(log_scale))
+        return np.asarray(path_weights.log_path_weights_from_gains(gains * math.exp(log_scale)))
 
     step = 1e-4
     numeric = (law(step) - law(-step)) / (2 * step)
@@ -109,7 +109,7 @@ def test_theorem_1_the_argmax_is_within_one_layer_of_q_p(beta, p):
 @pytest.mark.parametrize('beta', [0.2, 0.5, 1.0, 3.0])
 def test_theorem_2_the_moments_approach_their_expansion_like_1_over_p(beta):
     gaps = []
-    for p in (200, 800):
+    for p in (250, 1000):
         exact = path_weights.depth_moments(path_weights.log_path_weights(beta, p))
         expansion = effective_depth.asymptotic_moments(beta, p)
         gaps.append([abs(float(a) - b) for a, b in zip(exact, expansion, strict=True)])
@@ -118,7 +118,7 @@ def test_theorem_2_the_moments_approach_their_expansion_like_1_over_p(beta):
 
 
 def test_the_moments_at_beta_1_are_exact():
-    for p in (2, 3, 10, 1000):
+    for p in (2, 55, 100, 1000):
         mean, variance = path_weights.depth_moments(path_weights.log_path_weights(1, p))
         assert float(mean) == pytest.approx((p + 1) / 2, rel=1e-13)
         assert float(variance) == pytest.approx((p - 1) ** 2 / (4 * (2 * p - 3)), rel=1e-11)
@@ -154,7 +154,7 @@ def test_theorem_2_the_rate_is_twice_the_relative_entropy():
     rate = -2 * float(effective_depth.relative_entropy(alpha, beta / (1 + beta)))
     gaps = []
     for p in (1000, 10_000):
-        log_weights = path_weights.log_path_weights(beta, p)
+        log_weights = np.asarray(path_weights.log_path_weights(beta, p))
         gaps.append(abs(2 * float(log_weights[round(alpha * p) - 1]) / p - rate))
     assert gaps[1] < gaps[0] / 5
     assert gaps[1] < 1e-3

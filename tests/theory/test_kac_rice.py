@@ -228,6 +228,7 @@ def test_counts_rise_with_the_level_to_the_unrestricted_count(mixture, index):
     assert counts[-2:] == pytest.approx([free, free], rel=1e-14)
 
 
+@pytest.mark.slow_but('3')
 @pytest.mark.parametrize('index', [2, 3, 4])
 def test_a_level_far_above_the_points_of_a_pure_model_changes_nothing(index):
     free = expected_critical_points({3: 1.0}, 22, index)
@@ -236,6 +237,7 @@ def test_a_level_far_above_the_points_of_a_pure_model_changes_nothing(index):
     )
 
 
+@pytest.mark.slow_but('mixture0', 'mixture1')
 @pytest.mark.parametrize('mixture', [{4: 1.0}, {2: 0.5, 3: 0.5}, {1: 0.9, 2: 0.1}])
 def test_turning_the_loss_upside_down_turns_the_indices_around(mixture):
     for index, below in ((0, -0.9), (1, 0.3), (3, -0.2)):
@@ -263,6 +265,7 @@ def test_the_logarithm_does_not_overflow():
     assert math.exp(expected_critical_points({3: 1.0}, 30, 2, log=True)) == count
 
 
+@pytest.mark.slow_but('mixture0')
 @pytest.mark.parametrize('mixture', [{3: 1.0}, {10: 1.0}, {2: 0.5, 6: 0.5}])
 def test_minima_grow_like_theta_with_a_correction_of_order_root_lambda(mixture):
     slope, curvature, _ = complexity.moments(mixture)

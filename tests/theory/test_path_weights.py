@@ -32,7 +32,7 @@ few = hypothesis.settings(max_examples=25, deadline=None, derandomize=True)
 @pytest.mark.parametrize(('p', 'beta'), EQUAL_GAIN_SETTINGS)
 def test_published_values_of_eq_16(p, beta):
     key = f'eps.p{p}.beta{beta}'
-    log_weights = path_weights.log_path_weights(beta, p)
+    log_weights = np.asarray(path_weights.log_path_weights(beta, p))
     mean, variance = path_weights.depth_moments(log_weights)
     assert path_weights.argmax_set(beta, p) == VALUES[f'{key}.argmax']
     assert math.exp(log_weights.max()) == pytest.approx(VALUES[f'{key}.eps_max'], rel=1e-12)
@@ -95,26 +95,29 @@ def test_a_million_layers(dtype):
 
 
 def test_python_numbers_take_the_default_dtype():
+    def dtype(function, *arguments):
+        return jax.eval_shape(lambda: function(*arguments)).dtype
+
     with jax.enable_x64(False):
         for beta in (0.5, np.float64(0.5), 2):
-            assert path_weights.log_path_weights(beta, 5).dtype == jnp.float32
-        assert path_weights.log_path_weights_from_gains([1, 2]).dtype == jnp.float32
-    assert path_weights.log_path_weights(2, 5).dtype == jnp.float64
+            assert dtype(path_weights.log_path_weights, beta, 5) == jnp.float32
+        assert dtype(path_weights.log_path_weights_from_gains, [1, 2]) == jnp.float32
+    assert path_weights.log_path_weights(2, 10).dtype == jnp.float64
 
 
 # --- equal gains: identities
 
 
 @few
-@hypothesis.given(strategies.floats(1e-6, 1e6), strategies.sampled_from([1, 7, 200]))
+@hypothesis.given(strategies.floats(1e-6, 1e6), strategies.sampled_from([1, 10, 100]))
 def test_reversing_the_lengths_inverts_beta(beta, p):
     forward = path_weights.log_path_weights(beta, p)
-    backward = path_weights.log_path_weights(1 / beta, p)[::-1]
+    backward = np.asarray(path_weights.log_path_weights(1 / beta, p))[::-1]
     np.testing.assert_allclose(forward, backward, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize('beta', [0.05, 0.5, 0.9, 1.5, 20.0])
-@pytest.mark.parametrize('p', [1, 2, 10, 40])
+@pytest.mark.parametrize('p', [1, 2, 10, 54])
 def test_z_is_legendres_polynomial(p, beta):
     """(1 - b^2)^N P_N((1 + b^2) / (1 - b^2)); for b > 1 by z(b) = b^(p+1) z(1/b)."""
     small, N = min(beta, 1 / beta), p - 1
@@ -171,9 +174,9 @@ def test_derivatives_in_log_beta_are_r_minus_the_mean_and_minus_twice_the_varian
 
 def test_vmapped_and_jitted_calls_equal_a_loop():
     betas = np.geomspace(1e-3, 1e3, 7)
-    loop = np.stack([path_weights.log_path_weights(beta, 50) for beta in betas])
-    vmapped = jax.vmap(path_weights.log_path_weights, in_axes=(0, None))(betas, 50)
-    jitted = jax.jit(path_weights.log_path_weights, static_argnums=1)(betas[3], 50)
+    loop = np.stack([path_weights.log_path_weights(beta, 10) for beta in betas])
+    vmapped = jax.jit(jax.vmap(lambda beta: path_weights.log_path_weights(beta, 10)))(betas)
+    jitted = jax.jit(path_weights.log_path_weights, static_argnums=1)(betas[3], 10)
     np.testing.assert_allclose(vmapped, loop, rtol=1e-13)
     np.testing.assert_allclose(jitted, loop[3], rtol=1e-13)
 
@@ -188,8 +191,8 @@ def test_vmapped_and_jitted_calls_equal_a_loop():
 
 
 def test_bands_that_partition_the_lengths_have_mass_one():
-    log_weights = path_weights.log_path_weights(0.7, 20)
-    bands = ((1, 5), (6, 6), (7, 20))
+    log_weights = path_weights.log_path_weights(0.7, 100)
+    bands = ((1, 35), (36, 36), (37, 100))
     assert sum(float(path_weights.band_mass(log_weights, *band)) for band in bands) == (
         pytest.approx(1, rel=1e-14)
     )
@@ -218,7 +221,7 @@ def test_a_depth_out_of_range_is_named(p):
 
 
 def test_bad_shapes_gains_and_bands_are_named():
-    log_weights = path_weights.log_path_weights(0.5, 5)
+    log_weights = np.zeros(5)
     with pytest.raises(ValueError, match=r'gains contain -2\.0'):
         path_weights.log_path_weights_from_gains([1.0, -2.0])
     with pytest.raises(ValueError, match='gains contain nan'):
