@@ -155,9 +155,7 @@ def test_searches_of_equal_shapes_share_one_compilation():
 def test_a_search_in_float32_finds_the_same_points():
     points, tensors = _search({3: 1.0}, 4, 5)
     single = jax.tree.map(lambda x: x.astype(np.float32), tensors)
-    found = critical_points.find_critical_points(
-        jax.random.key(0), single, {3: 1.0}, starts=512
-    )
+    found = critical_points.find_critical_points(jax.random.key(0), single, {3: 1.0}, starts=512)
     np.testing.assert_allclose(found.energies_N, points.energies_N, rtol=1e-4)
     np.testing.assert_array_equal(found.indices_N, points.indices_N)
 
