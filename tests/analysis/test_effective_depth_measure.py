@@ -10,7 +10,6 @@ from resnet_dyn.analysis import curve_depths, effective_depth, effort, subjects
 from resnet_dyn.models import stack
 
 NAN = np.nan
-OPTIONS = effective_depth.Options(resamples=200)
 
 
 @pytest.mark.parametrize(
@@ -36,13 +35,16 @@ def test_a_curve_is_below_its_threshold_from_a_depth_on(curve, expected):
     np.testing.assert_equal(curve_depths.from_on(np.array(curve), 2.0, between=False), expected)
 
 
-def scaled(factor, h):
-    return factor * h
+def scaled(factors, h):
+    return jnp.where(h[:, :1] < 0, factors[0], factors[1]) * h
 
 
 def turning(*factors):
-    """h + f h: against h where f < 0, and no order of classes ever changes."""
-    params = np.array(factors, np.float32)
+    """h + f h: against h where f < 0, and no order of classes ever changes.
+
+    Of a pair the first is for examples whose first number is negative.
+    """
+    params = np.array([np.broadcast_to(f, 2) for f in factors], np.float32)
     stage = stack.Stage(params, scaled, len(factors))
     return stack.ResidualStack((), (stage,), HEAD, stem, head)
 
@@ -59,8 +61,8 @@ HEAD = np.random.default_rng(1).normal(size=(4, 40)).astype(np.float32)
 INPUTS = np.random.default_rng(0).normal(size=(12, 4)).astype(np.float32)
 
 
-def measured(net, at_once=5, **given):
-    subject = subjects.of_networks(net, INPUTS, np.zeros(12, int))
+def measured(net, at_once=6, inputs=INPUTS, **given):
+    subject = subjects.of_networks(net, inputs, np.zeros(12, int))
     options = effective_depth.Options(resamples=200, **given)
     return effective_depth.measure(subject, effort.Effort(at_once), options)
 
@@ -75,17 +77,10 @@ def test_where_all_examples_agree_the_interval_is_the_depth():
 def test_half_of_the_examples_against_the_others_make_an_interval():
     signs = np.where(np.arange(12) % 2, 1.0, -1.0)[:, None].astype(np.float32)
     inputs = np.concatenate([signs, np.ones((12, 3), np.float32)], 1)
-
-    def first(h):  # against h where the first number is negative, a little stronger
-        return jnp.where(h[:, :1] < 0, -1.1, 1.0) * 0.1 * h
-
-    net = stack.from_functions(
-        lambda x: x, [lambda h: -0.1 * h, first, lambda h: 0.1 * h], lambda h: h @ HEAD
-    )
-    subject = subjects.of_networks(net, inputs, np.zeros(12, int))
-    record = effective_depth.measure(subject, effort.Effort(), OPTIONS)
+    net = turning(-0.1, (-0.11, 0.1), 0.1, 0.1, 0.1)
+    record = measured(net, inputs=inputs)
     assert record.low_SQ[0, 0] == 0 and record.high_SQ[0, 0] == 1
-    again = effective_depth.measure(subject, effort.Effort(7), OPTIONS)
+    again = measured(net, at_once=7, inputs=inputs)
     np.testing.assert_array_equal(again.low_SQ, record.low_SQ)  # whatever goes at once
 
 

@@ -3,7 +3,6 @@
 import dataclasses
 import itertools
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -18,7 +17,7 @@ from resnet_dyn.analysis import (
     requirements,
     subjects,
 )
-from resnet_dyn.kernels import influence, interactions, lesions, masks
+from resnet_dyn.kernels import interactions, lesions, masks
 from resnet_dyn.models import stack
 from resnet_dyn.reports import measures, said
 
@@ -47,6 +46,7 @@ NET = stack.ResidualStack(
     EMBEDDING, (stack.Stage(KERNELS, branch, 6),), EMBEDDING, stem, head, groups=LAYERS
 )
 SUBJECT = subjects.of_networks(NET, {'tokens': TOKENS}, LABELS, mask=MASK)
+EFFORT = effort.Effort(at_once=3)  # two parts of one shape
 
 
 def logits(order):
@@ -78,7 +78,7 @@ def without(*layers):
 
 
 def test_layers_are_deleted_and_swapped_as_wholes_part_by_part():
-    record = layer_swaps.measure(SUBJECT, effort.Effort(at_once=4))
+    record = layer_swaps.measure(SUBJECT, EFFORT)
     np.testing.assert_allclose(record.full_loss_S, loss(range(6)), rtol=1e-5)
     deleted = [without(u) for u in range(3)]
     np.testing.assert_allclose(record.deleted_kept_SU[0], list(map(kept, deleted)), atol=1e-6)
@@ -91,7 +91,7 @@ def test_layers_are_deleted_and_swapped_as_wholes_part_by_part():
 
 def test_greedy_leaves_out_whole_layers():
     options = lesion_curves.GreedyOptions(of='layers')
-    record = lesion_curves.greedy(SUBJECT, effort.Effort(), options)
+    record = lesion_curves.greedy(SUBJECT, EFFORT, options)
     first = min(range(3), key=lambda u: loss(without(u)))
     second = min({0, 1, 2} - {first}, key=lambda u: loss(without(first, u)))
     assert list(record.deleted_SL[0][:2]) == [first, second]
@@ -105,11 +105,11 @@ def test_blocks_of_no_layer_stay_where_they_are():
     net = dataclasses.replace(NET, groups=((4, 5), (2, 1)))  # in any order
     assert net.groups == ((1, 2), (4, 5))
     subject = subjects.of_networks(net, {'tokens': TOKENS}, LABELS, mask=MASK)
-    record = layer_swaps.measure(subject, effort.Effort())
+    record = layer_swaps.measure(subject, EFFORT)
     deleted = [loss([0, 3, 4, 5]), loss([0, 1, 2, 3])]
     np.testing.assert_allclose(record.deleted_loss_SU[0], deleted, rtol=1e-5)
     np.testing.assert_allclose(record.swapped_loss_SW[0], [loss([0, 4, 5, 3, 1, 2])], rtol=1e-5)
-    found = lesion_curves.greedy(subject, effort.Effort(), lesion_curves.GreedyOptions(of='layers'))
+    found = lesion_curves.greedy(subject, EFFORT, lesion_curves.GreedyOptions(of='layers'))
     np.testing.assert_allclose(found.loss_SJ[0][-1], loss([0, 3]), rtol=1e-5)
     assert 'leave blocks out' in requirements.layers_in_a_row(subject, None, None)
     assert requirements.layers_in_a_row(SUBJECT, None, None) == ''
@@ -118,7 +118,7 @@ def test_blocks_of_no_layer_stay_where_they_are():
 def test_layers_within_each_other_are_deleted_and_not_swapped():
     net = dataclasses.replace(NET, groups=((0, 2), (1, 3), (4,), (5,)))
     subject = subjects.of_networks(net, {'tokens': TOKENS}, LABELS, mask=MASK)
-    record = layer_swaps.measure(subject, effort.Effort())
+    record = layer_swaps.measure(subject, EFFORT)
     assert np.isnan(record.swapped_loss_SW[0]).tolist() == [True, True, False]
     np.testing.assert_allclose(record.swapped_loss_SW[0, 2], loss([0, 1, 2, 3, 5, 4]), rtol=1e-5)
     np.testing.assert_allclose(record.deleted_loss_SU[0, 1], loss([0, 2, 4, 5]), rtol=1e-5)
@@ -173,24 +173,23 @@ def test_layers_are_asked_for_where_there_are_some():
 @pytest.mark.parametrize('over', ['auto', 'last'])
 def test_influence_is_of_the_tokens_that_count_whatever_goes_at_once(over):
     options = block_influence.Options(over)
-    found = block_influence.measure(SUBJECT, effort.Effort(at_once=3), options)
-
-    def of_nothing(output):
-        return output.sum()
-
-    word = 'token' if over == 'auto' else over
-    whole = influence.measure(NET, {'tokens': jnp.asarray(TOKENS)}, of_nothing, word, MASK)
-    np.testing.assert_allclose(
-        found.angular_distance_SNN[0], whole.angular_distance_NN, rtol=1e-4, atol=1e-6
-    )
-    np.testing.assert_allclose(
-        found.block_influence_SL[0], whole.block_influence_L, rtol=1e-4, atol=1e-6
-    )
+    found = block_influence.measure(SUBJECT, EFFORT, options)
+    hidden = [EMBEDDING[TOKENS].astype(float)]
+    for kernel in KERNELS:
+        hidden.append(hidden[-1] + np.tanh(hidden[-1] @ kernel))
+    units_NBTD = np.stack([h / np.linalg.norm(h, axis=-1, keepdims=True) for h in hidden])
+    counted = MASK if over == 'auto' else np.arange(4) == MASK.sum(1, keepdims=True) - 1
+    units_NCD = units_NBTD[:, counted]
+    cosines_NNC = np.einsum('icd,jcd->ijc', units_NCD, units_NCD).clip(-1, 1)
+    angles_NN = np.arccos(cosines_NNC).mean(-1) / np.pi
+    np.testing.assert_allclose(found.angular_distance_SNN[0], angles_NN, rtol=1e-4, atol=1e-6)
+    influence_L = 1 - cosines_NNC[range(6), range(1, 7)].mean(-1)
+    np.testing.assert_allclose(found.block_influence_SL[0], influence_L, rtol=1e-4, atol=1e-6)
 
 
 def test_spectra_of_tokens_are_of_the_loss_of_each_example():
     options = interaction_spectra.Options()
-    record = interaction_spectra.measure(SUBJECT, effort.Effort(at_once=4), options)
+    record = interaction_spectra.measure(SUBJECT, EFFORT, options)
     losses_MB = np.array(
         [
             losses([l for l in range(6) if kept_L[5 - l]])
@@ -221,6 +220,5 @@ def test_orders_and_spans_are_said_by_name():
 def test_every_measure_that_says_lines_has_them_of_its_record():
     for name in ('layer_swaps', 'effective_depth'):
         row = measures.MEASURES[name]
-        with jax.default_matmul_precision('highest'):
-            record = row.function(SUBJECT, effort.Effort(), row.options())
+        record = row.function(SUBJECT, EFFORT, row.options())
         assert all(isinstance(line, str) for line in row.lines(record, SUBJECT.names))

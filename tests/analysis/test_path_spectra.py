@@ -1,6 +1,6 @@
 """Path spectra of blocks that scale, whose paths multiply factors: e_k(f) and e_k(f^2)."""
 
-import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -8,8 +8,9 @@ from resnet_dyn.analysis import effort, path_spectra, subjects
 from resnet_dyn.models import stack
 
 FACTORS = np.array([0.5, -2.0, 0.9])
-HEAD = np.array(jax.random.normal(jax.random.key(1), (4, 3)))
-INPUTS = np.array(jax.random.normal(jax.random.key(0), (4, 4)))
+RANDOM = np.random.default_rng(0)
+HEAD = RANDOM.normal(size=(4, 3)).astype(np.float32)
+INPUTS = RANDOM.normal(size=(4, 4)).astype(np.float32)
 LABELS = np.array([0, 2, 1, 1])
 
 
@@ -66,7 +67,7 @@ def test_norms_are_summed_in_float32_whatever_the_dtype_of_the_compute():
         return h / 2
 
     net = stack.from_functions(lambda x: x, [halves, halves], lambda h: h)
-    x = np.asarray(jax.numpy.asarray(np.random.default_rng(0).normal(size=(3, 257)), 'bfloat16'))
+    x = np.random.default_rng(0).normal(size=(3, 257)).astype(jnp.bfloat16)
     subject = subjects.of_networks(net, x, np.zeros(3, int))
     found_R = path_spectra.measure(subject, effort.Effort(), path_spectra.Options(2))
     size = root_mean_square(x.astype(np.float64))

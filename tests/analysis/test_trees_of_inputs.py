@@ -63,14 +63,15 @@ def test_depth_is_of_the_tokens_that_count():
     net = dataclasses.replace(
         network(), stem=lambda table, inputs: jnp.asarray(table)[inputs['tokens']]
     )
-    subject = subjects.of_networks(net, INPUTS, LABELS, mask=MASK)
-    tokens = {'tokens': TOKENS[MASK][:, None], 'mask': np.ones((MASK.sum(), 1), bool)}
-    alone = subjects.of_networks(net, tokens, np.zeros((MASK.sum(), 1), int))
+    inputs, labels, mask = stack.take((INPUTS, LABELS, MASK), slice(6))  # two parts of one shape
+    subject = subjects.of_networks(net, inputs, labels, mask=mask)
+    tokens = {'tokens': TOKENS[:6][mask][:, None], 'mask': np.ones((mask.sum(), 1), bool)}
+    alone = subjects.of_networks(net, tokens, np.zeros((mask.sum(), 1), int))
     found, each = (depth_measures.measure(s, effort.Effort(3)) for s in (subject, alone))
     np.testing.assert_allclose(found.gains_SL, each.gains_SL, rtol=1e-5)
     padded = depth_use.measure(subject, effort.Effort(3))
-    other = INPUTS | {'tokens': np.where(MASK, TOKENS, (TOKENS + 1) % 6)}
-    again = depth_use.measure(subjects.of_networks(net, other, LABELS, mask=MASK), effort.Effort(3))
+    other = inputs | {'tokens': np.where(mask, TOKENS[:6], (TOKENS[:6] + 1) % 6)}
+    again = depth_use.measure(subjects.of_networks(net, other, labels, mask=mask), effort.Effort(3))
     for one, two in zip(padded, again, strict=True):
         np.testing.assert_allclose(one, two, rtol=1e-5)
     single = MASK.sum(1) == 1  # an example of one token is that token by itself

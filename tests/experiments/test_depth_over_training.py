@@ -15,6 +15,8 @@ from resnet_dyn.reports import claims, series
 TINY = {path: value for path, value in tiny.VALUES.items() if path != 'log.tensorboard'}
 CHEAP = ('gammas', 'depth')
 
+pytestmark = pytest.mark.usefixtures('shared_programs')
+
 
 @pytest.mark.parametrize('task', trainings.TASKS)
 def test_every_training_can_be_and_shares_seeds_and_length_with_main(task):

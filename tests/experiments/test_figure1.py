@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures('shared_programs')
 
 LEFT_OUT = {'checkpoint.every', 'log.record', 'log.tensorboard'}
 TINY: dict[str, Any] = {path: v for path, v in tiny.VALUES.items() if path not in LEFT_OUT}
-TINY['train.steps'] = 8
+TINY |= {'train.steps': 8, 'checkpoint.every': 4}
 
 
 class Cut(BaseException):

@@ -75,7 +75,7 @@ def test_the_gains_of_linear_branches_are_norms_of_their_matrices():
     branches = [lambda h, w=w: h @ w for w in weights]
     net = stack.from_functions(lambda x: x, branches, lambda h: h)
     x = random.normal(size=(4000, 6)).astype(np.float32)
-    signal_L, gradient_L = initial_depth.power_gains(net, x, jax.random.key(0))
+    signal_L, gradient_L = jax.jit(initial_depth.power_gains)(net, x, jax.random.key(0))
     h, expected = x, []
     for w in weights:
         expected.append(((h @ w) ** 2).mean() / (h**2).mean())
