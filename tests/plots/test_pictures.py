@@ -334,9 +334,7 @@ def test_networks_of_which_none_is_finite_have_an_empty_picture_that_says_so(nam
     assert '3 of 3 networks are left out: not finite.' in footnote(fig)
 
 
-@pytest.mark.slow_but(
-    'gammas', 'depth', 'singles', 'random', 'reorder', 'interactions', 'influence'
-)
+@pytest.mark.slow_but('gammas', 'depth', 'random', 'reorder', 'influence')
 @pytest.mark.parametrize('name', PICTURES)
 def test_nothing_lies_on_anything_or_leaves_the_picture_and_the_last_step_is_named(name):
     """Of 54 blocks and 13 steps, with numbers that invite an offset at the end of an axis."""
