@@ -157,12 +157,12 @@ def measure(
         )
     net = dataclasses.replace(opened.net, head=Embedding(opened.net.head))
     topics_N = np.array(_column(chosen, 0))
-    whole = _similarities(jax.jit(_output)(net, inputs))
-    score = Retrieval(len(chosen), _ranks(whole), _candidates(topics_N))
+    whole = jax.jit(_ranks_of)(jax.jit(_output)(net, inputs))
+    score = Retrieval(len(chosen), whole, _candidates(topics_N))
     found = lesions.score(
         net,
         inputs,
-        jnp.zeros(2 * len(chosen), int),
+        np.zeros(2 * len(chosen), int),
         masks.all_masks(L),
         {'wrong': score.wrong, 'rank': score.rank_correlation},
         progress=_said(report, f'{2**L:,} sub-networks'),
@@ -205,7 +205,7 @@ class Retrieval:
 
     def rank_correlation(self, output, labels):
         """Spearman's, of all N N similarities with those of the whole network."""
-        return (_ranks(_similarities(output)) * self.ranks).mean()
+        return (_ranks_of(output) * self.ranks).mean()
 
 
 def read(record: SentenceSimilarity) -> Found:
@@ -279,7 +279,7 @@ def _listed(names, values, halves, chosen) -> str:
 
 
 def _output(net, inputs):
-    return stack.apply(net, inputs, jnp.ones(net.num_blocks))
+    return stack.apply(net, inputs, np.ones(net.num_blocks, np.float32))
 
 
 def _similarities(embeddings):
@@ -288,9 +288,9 @@ def _similarities(embeddings):
     return first @ second.T
 
 
-def _ranks(similarities):
+def _ranks_of(embeddings):
     """Ranks of all similarities, with mean 0 and variance 1."""
-    flat = similarities.reshape(-1)
+    flat = _similarities(embeddings).reshape(-1)
     ranks = jnp.argsort(jnp.argsort(flat)).astype(jnp.float32)
     return (ranks - ranks.mean()) / ranks.std()
 

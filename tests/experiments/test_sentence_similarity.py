@@ -121,9 +121,9 @@ def test_the_rows_of_the_readme_say_how_many_pairs_and_what_was_found(tmp_path):
 
 def test_a_run_writes_its_record_and_its_picture(folder, tmp_path, sketched):
     said = []
-    result = study.run(folder, tmp_path, 6, LENGTH, 'layers', said.append)
+    result = study.run(folder, tmp_path, NUMBER, LENGTH, 'layers', said.append)
     record, _ = records.load(tmp_path / 'similarity.npz', study.SentenceSimilarity)
-    assert record.wrong_MN.shape == (2, 6) and list(record.names_L) == ['0.layer']
+    assert record.wrong_MN.shape == (2, NUMBER) and list(record.names_L) == ['0.layer']
     assert {path.name for path in result.files} == {
         f'similarity.{e}' for e in ('npz', 'png', 'pdf')
     }

@@ -4,7 +4,6 @@ import json
 import zlib
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
@@ -64,7 +63,7 @@ run = jax.jit(stack.apply)
 
 
 def output(network, inputs, gates=None):
-    gates = jnp.ones(network.net.num_blocks) if gates is None else jnp.asarray(gates, jnp.float32)
+    gates = np.asarray(np.ones(network.net.num_blocks) if gates is None else gates, np.float32)
     return np.asarray(run(network.net, inputs, gates))
 
 
@@ -113,16 +112,22 @@ def test_a_vit_without_a_classifier_gives_its_last_hidden_states(opened):
 def test_patches_of_a_vit_are_those_of_a_convolution(opened):
     network = opened('vit')
     p = network.net.stem_params
-    found = jax.jit(network.net.stem)(p, IMAGES)[:, 1:] - p['place'][None, 1:]
-    wanted = jax.lax.conv(jnp.asarray(IMAGES), p['patch']['w'], (2, 2), 'VALID')
-    wanted = wanted.reshape(2, 8, -1).swapaxes(1, 2) + p['patch']['b'][None, None]
-    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+    found = np.asarray(jax.jit(network.net.stem)(p, IMAGES))[:, 1:] - np.asarray(p['place'])[1:]
+    patches = IMAGES.reshape(2, 3, 2, 2, 3, 2)  # by image, channel, row, within it, column, within
+    wanted = np.einsum('bcyixj,dcij->byxd', patches, p['patch']['w']).reshape(2, 6, 8)
+    np.testing.assert_allclose(found, wanted + np.asarray(p['patch']['b']), rtol=1e-4, atol=1e-5)
 
 
 @pytest.fixture(scope='module')
 def torchvision18():
     """A ResNet-18 in the names of torchvision: (config, weights)."""
     return CONFIGS['resnet18'], drawn(CONFIGS['resnet18'])
+
+
+@pytest.fixture(scope='module')
+def opened18(torchvision18, tmp_path_factory):
+    """The network of these."""
+    return pretrained.open(saved(tmp_path_factory.mktemp('torchvision') / 'net', *torchvision18))
 
 
 TRANSFORMERS18 = {
@@ -134,8 +139,10 @@ TRANSFORMERS18 = {
 }
 
 
-def test_a_resnet_by_its_names_in_transformers_is_that_of_torchvision(torchvision18, tmp_path):
-    config, arrays = torchvision18
+def test_a_resnet_by_its_names_in_transformers_is_that_of_torchvision(
+    torchvision18, opened18, tmp_path
+):
+    _, arrays = torchvision18
     pairs = [
         ('fc.', 'classifier.1.'),
         ('conv1.', 'embedder.embedder.convolution.'),
@@ -156,8 +163,7 @@ def test_a_resnet_by_its_names_in_transformers_is_that_of_torchvision(torchvisio
         return f'{prefix}{theirs}{name.removeprefix(ours)}'
 
     other = {renamed(name): array for name, array in arrays.items()}
-    one = pretrained.open(saved(tmp_path / 'torchvision', config, arrays))
-    two = pretrained.open(saved(tmp_path / 'transformers', TRANSFORMERS18, other))
+    one, two = opened18, pretrained.open(saved(tmp_path / 'transformers', TRANSFORMERS18, other))
     assert one.names == two.names == tuple(f'layer{l}.{b}' for l in (1, 2, 3, 4) for b in (0, 1))
     assert jax.tree.all(jax.tree.map(np.array_equal, one.net, two.net))
     image = np.random.default_rng(3).normal(size=(1, 3, 8, 10)).astype(np.float32)
@@ -165,10 +171,9 @@ def test_a_resnet_by_its_names_in_transformers_is_that_of_torchvision(torchvisio
     np.testing.assert_array_equal(one.inputs(image)[0, 1, 2], image[0, :, 1, 2])
 
 
-def test_gammas_of_a_resnet_are_gammas(torchvision18, tmp_path):
-    config, arrays = torchvision18
-    net = pretrained.open(saved(tmp_path / 'net', config, arrays)).net
-    found = net.stages[1].params['gammas']['norm_1']['gamma']  # the first block of layer2
+def test_gammas_of_a_resnet_are_gammas(torchvision18, opened18):
+    _, arrays = torchvision18
+    found = opened18.net.stages[1].params['gammas']['norm_1']['gamma']  # the first block of layer2
     np.testing.assert_array_equal(found, arrays['layer2.0.bn2.weight'][None])
 
 
