@@ -1,5 +1,7 @@
 """Variables of a network with random values that no program has to be compiled for."""
 
+import functools
+
 import jax
 import numpy as np
 
@@ -22,5 +24,10 @@ def of(model, x, seed: int = 0):
             values = rng.uniform(0.7, 1.3, shape)
         return values.astype(leaf.dtype)
 
-    shapes = jax.eval_shape(model.init, jax.random.key(0), x)
-    return jax.tree_util.tree_map_with_path(draw, dict(shapes))
+    return jax.tree_util.tree_map_with_path(draw, dict(_shapes(model, x.shape, x.dtype)))
+
+
+@functools.cache
+def _shapes(model, shape, dtype):
+    """Those of the variables, for equal models of equal inputs looked up once."""
+    return jax.eval_shape(model.init, jax.random.key(0), jax.ShapeDtypeStruct(shape, dtype))

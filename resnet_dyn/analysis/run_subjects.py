@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
@@ -186,7 +185,7 @@ class Run:
         number = min(self._settings.examples, len(dataset.test.labels))
         test = splits.subset(dataset.test, number, seed)
         self._examples = subjects.Examples(
-            batches.normalise(test.inputs, *moments), jnp.asarray(test.labels), seed=seed
+            batches.normalise(test.inputs, *moments), stack.array(test.labels), seed=seed
         )
         inputs_IB = training_batches(dataset.train, self.config.train.batch_size, seed)
         self._batches_IB = batches.normalise(inputs_IB, *moments)

@@ -17,7 +17,6 @@ from typing import NamedTuple
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 from flax import nnx
 from jax.extend import core
 
@@ -132,13 +131,12 @@ class Plan(NamedTuple):
         blocks = [modules.form_of(self.root.own(tree, path))[1] for path in self.paths]
         blocks = [_only(own, used) for own, used in zip(blocks, self.needed[1:-1], strict=True)]
         alike = list(zip(self.branches, self.skips, self.shapes, strict=True))
-        stages, start = [], 0
-        for _, group in itertools.groupby(range(len(alike)), lambda i: self._stage(alike, i)):
-            length = len(list(group))
-            params = jax.tree.map(lambda *a: jnp.stack(a), *blocks[start : start + length])
-            branch, skip, _ = alike[start]
-            stages.append(stack_lib.Stage(params, branch, length, skip, self.act))
-            start += length
+        groups = itertools.groupby(range(len(alike)), lambda i: self._stage(alike, i))
+        stages = []
+        for group in (list(group) for _, group in groups):
+            branch, skip, _ = alike[group[0]]
+            params = stack_lib.stacked([blocks[i] for i in group])
+            stages.append(stack_lib.Stage(params, branch, len(group), skip, self.act))
         return stack_lib.ResidualStack(
             _only(leaves, self.needed[0]),
             tuple(stages),

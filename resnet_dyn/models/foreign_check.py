@@ -15,6 +15,9 @@ _TOLERANCES = {'float64': 1e-10, 'float32': 1e-5, 'float16': 1e-2, 'bfloat16': 5
 
 _GIVEN = 'given'
 
+# products of low precision differ from program to program
+_PRECISELY = functools.partial(jax.default_matmul_precision, 'highest')
+
 _apply = jax.jit(stack_lib.apply)
 
 
@@ -25,18 +28,18 @@ def tolerance_for(shapes) -> float:
 
 def check(plan, tree, inputs, tolerance: float):
     """UserError where stack and module differ, with these variables or with the constant moved."""
-    # products of low precision differ from program to program
-    with jax.default_matmul_precision('highest'):
+    with _PRECISELY():
         _check(plan, tree, inputs, tolerance, _GIVEN)
         _check(plan, _shaken(tree), inputs, tolerance, 'moved where they are constant')
 
 
 def couples(net, inputs, tolerance: float) -> bool:
     """Whether the first example's output changes where all others are made equal to it."""
-    ones = jnp.ones(net.num_blocks)
-    alike = jax.tree.map(lambda a: jnp.broadcast_to(a[:1], a.shape), inputs)
-    first, alone = (jax.tree.map(lambda a: a[:1], _apply(net, x, ones)) for x in (inputs, alike))
-    return not _close(first, alone, tolerance)
+    ones, inputs = np.ones(net.num_blocks), jax.tree.map(np.asarray, inputs)
+    alike = jax.tree.map(lambda a: np.broadcast_to(a[:1], a.shape), inputs)
+    with _PRECISELY():  # the program of the check
+        outputs = [_apply(net, x, ones) for x in (inputs, alike)]
+    return not _close(*jax.tree.map(lambda a: np.asarray(a)[:1], outputs), tolerance)
 
 
 def _check(plan, tree, inputs, tolerance: float, which: str):
@@ -46,7 +49,7 @@ def _check(plan, tree, inputs, tolerance: float, which: str):
         if which == _GIVEN:
             raise errors.UserError('the output of the module is not finite on these inputs')
         return
-    found = _apply(net, inputs, jnp.ones(net.num_blocks))
+    found = _apply(net, inputs, np.ones(net.num_blocks))
     if not _close(found, expected, tolerance):
         raise errors.UserError(
             f'{_reason(plan, net, leaves, inputs, tolerance)} (variables {which}; the stack as a '
@@ -110,12 +113,12 @@ def _shaken(tree):
     random = np.random.default_rng(0)
 
     def move(leaf):
-        leaf = jnp.asarray(leaf)
-        if not jnp.issubdtype(leaf.dtype, jnp.floating) or not leaf.size:
+        if not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
             return leaf
-        if not (leaf == leaf.ravel()[0]).all():
+        values = np.asarray(leaf)
+        if not values.size or (values != values.flat[0]).any():
             return leaf
-        return leaf + random.uniform(0, 0.1, leaf.shape).astype(np.float32).astype(leaf.dtype)
+        return values + random.uniform(0, 0.1, values.shape).astype(np.float32).astype(values.dtype)
 
     return jax.tree.map(move, tree)
 
@@ -130,7 +133,7 @@ def _difference(found, expected) -> float:
     def of(a, b):
         if a.shape != b.shape:
             return np.inf
-        a, b = (np.asarray(v.astype(jnp.promote_types(v.dtype, jnp.float32))) for v in (a, b))
+        a, b = (np.asarray(v).astype(jnp.promote_types(v.dtype, jnp.float32)) for v in (a, b))
         largest = np.abs(b).max(initial=0)
         return np.abs(a - b).max(initial=0) / (largest if largest else 1)
 
@@ -138,4 +141,4 @@ def _difference(found, expected) -> float:
 
 
 def _finite(outputs) -> bool:
-    return all(bool(jnp.isfinite(a).all()) for a in jax.tree.leaves(outputs))
+    return all(np.isfinite(np.asarray(a)).all() for a in jax.tree.leaves(outputs))

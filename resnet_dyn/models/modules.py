@@ -22,6 +22,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from resnet_dyn.models import likeness
+from resnet_dyn.models import stages as stages_lib
 
 _RNGS = 'rngs'
 
@@ -176,7 +177,7 @@ def form_of(tree) -> tuple[Form, dict]:
         jax.tree_util.keystr(path, simple=True, separator='/').removesuffix('/value')
         for path, _ in leaves
     ]
-    arrays = [jnp.asarray(leaf) for _, leaf in leaves]
+    arrays = [stages_lib.array(leaf) for _, leaf in leaves]
     shapes = tuple(jax.ShapeDtypeStruct(a.shape, a.dtype) for a in arrays)
     keys = {
         name: jax.random.key_impl(array)

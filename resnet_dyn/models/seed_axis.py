@@ -82,7 +82,7 @@ def of_stacks(function: Callable, stacks: Sequence, how: str, *shared):
     if check(how) == 'vmap':
         return each(function, how)(joined(stacks), *shared)
     results = [function(stack, *shared) for stack in stacks]
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *results)
+    return stack_lib.stacked(results)
 
 
 def over_seeds(stacks: Sequence[stack_lib.ResidualStack]) -> stack_lib.ResidualStack:
@@ -101,7 +101,7 @@ def over_seeds(stacks: Sequence[stack_lib.ResidualStack]) -> stack_lib.ResidualS
         return dataclasses.replace(
             kind,
             # the block axis stays in front, where a scan looks for it
-            params=jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), kind.params),
+            params=_blocks_first(kind.params),
             branch=mapped(kind.branch, 0, 0),
             skip=mapped(kind.skip, 0, 0),
             merge=mapped(merge, 0, 0),
@@ -139,7 +139,12 @@ def joined(stacks: Sequence[stack_lib.ResidualStack]) -> stack_lib.ResidualStack
     first, *others = stacks
     if any(jax.tree.structure(other) != jax.tree.structure(first) for other in others):
         raise ValueError('the stacks are not of one model: their blocks or functions differ')
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *stacks)
+    return stack_lib.stacked(stacks)
+
+
+@jax.jit
+def _blocks_first(params):
+    return jax.tree.map(lambda a: jnp.swapaxes(a, 0, 1), params)
 
 
 def check(how: str) -> str:

@@ -50,6 +50,7 @@ precise = stages_lib.precise
 scan_kinds = stages_lib.scan_kinds
 scan_stage = stages_lib.scan_stage
 skip_of = stages_lib.skip_of
+stacked = stages_lib.stacked
 times = stages_lib.times
 
 

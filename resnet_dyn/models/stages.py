@@ -280,6 +280,17 @@ def array(leaf):
     return jax.device_put(np.array(leaf)) if host else jnp.asarray(leaf)
 
 
+def stacked(trees: Sequence):
+    """Trees of one form as one, every leaf led by them: one program, not one for each shape."""
+    leaves, structures = zip(*map(jax.tree.flatten, trees), strict=True)
+    return structures[0].unflatten(_stacked(list(zip(*leaves, strict=True))))
+
+
+@jax.jit
+def _stacked(columns: list) -> list:
+    return [jnp.stack(column) for column in columns]
+
+
 def last_of(part) -> tuple:
     """What functions take behind all else: the context, if there is one."""
     return () if part.context is None else (part.context,)

@@ -131,7 +131,7 @@ def test_statistics_are_estimated_of_the_network_that_survival_scales():
     variables = random_variables.of(model, x)
     found = statistics.estimated(model, variables, x[None])
     logits, of_stack = both(model, found, x)
-    of_batch = stack.apply(stack.from_model(model, variables, 'batch'), x, np.ones(4))
+    of_batch = jax.jit(stack.apply)(stack.from_model(model, variables, 'batch'), x, np.ones(4))
     np.testing.assert_allclose(logits, of_batch, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(of_stack, of_batch, rtol=1e-4, atol=1e-5)
 
@@ -153,9 +153,14 @@ def test_a_trained_scale_is_the_last_gamma_of_its_branch():
 
 def test_without_norms_a_stack_has_the_trained_scales_for_its_gammas():
     model, x = dense('skipinit', branch_scale_init=2.0), vectors()
-    variables = jax.jit(model.init)(jax.random.key(0), x)
-    assert list(variables['gammas']) == ['stage_0']
-    found = gammas.of_stack(stack.from_model(model, variables))
+
+    @jax.jit
+    def run(key):
+        variables = model.init(key, x)
+        return variables['gammas'], gammas.of_stack(stack.from_model(model, variables))
+
+    own, found = jax.device_get(run(jax.random.key(0)))
+    assert list(own) == ['stage_0']
     np.testing.assert_array_equal(gammas.last(found), np.full((4, 1), 2.0))
 
 
@@ -177,10 +182,10 @@ def equal_blocks(length, layers):
 def test_fixup_begins_with_the_values_of_its_paper(kernels, power):
     model = equal_blocks(5, tuple(blocks.Layer(32, kernel) for kernel in kernels))
     x = images()[:, :2, :2]
-    variables = jax.jit(model.init)(jax.random.key(0), x)
+    variables = jax.device_get(jax.jit(model.init)(jax.random.key(0), x))
     params = variables['params']
     own = params['stage_0']
-    *first, last = (np.asarray(own[f'linear_{j}']['kernel']) for j in range(len(kernels)))
+    *first, last = (own[f'linear_{j}']['kernel'] for j in range(len(kernels)))
     for kernel in first:
         deviation = (2 / np.prod(kernel.shape[1:-1])) ** 0.5 * 5**power
         # five standard errors of a standard deviation
@@ -190,8 +195,12 @@ def test_fixup_begins_with_the_values_of_its_paper(kernels, power):
     assert all((leaf == 0).all() for path, leaf in values if path[-1].key == 'bias')
     assert all((leaf == 1).all() for path, leaf in values if path[0].key == 'gammas')
     whole = stack.from_model(model, variables)
-    assert (stack.second_moments(whole, x).branch == 0).all()
-    assert (stack.apply(whole, x, np.ones(5)) == 0).all()
+
+    @jax.jit
+    def run(whole):
+        return stack.second_moments(whole, x).branch, stack.apply(whole, x, np.ones(5))
+
+    assert all((np.asarray(zeros) == 0).all() for zeros in run(whole))
 
 
 def begun(model, x, seed):
@@ -369,11 +378,12 @@ def test_gains_of_sqrt_depth_are_equal_and_depth_is_the_theorys():
     With a norm gains would be unequal: its branches all have one size, and the skip grows.
     """
     L, networks = 9, 4
-    model = presets.fully_connected(L + 1, 1024, 3, 'preact', 'none', branch_scale='sqrt_depth')
+    model = presets.fully_connected(L + 1, 512, 3, 'preact', 'none', branch_scale='sqrt_depth')
     x = np.random.default_rng(0).normal(size=(64, 256)).astype(np.float32)
     nets = [stack.from_model(model, random_variables.of(model, x, s)) for s in range(networks)]
-    gains_SL = np.stack([depth_measures.gains(stack.second_moments(net, x)) for net in nets])
-    # of one network and block sqrt(7 / 1024) / 2 = 4 % where all examples are alike, 0.7 % of all
+    moments = [jax.device_get(stack.second_moments(net, x)) for net in nets]
+    gains_SL = np.stack([depth_measures.gains(found) for found in moments])
+    # of one network and block sqrt(7 / 512) / 2 = 6 % where all examples are alike, 1 % of all
     np.testing.assert_allclose(np.sqrt((gains_SL**2).mean()), L**-0.5, rtol=0.02)
     record = depth_measures.from_gains(0, gains_SL)
     coherent, _ = path_weights.depth_moments(path_weights.log_path_weights(L**-0.5, L + 1))

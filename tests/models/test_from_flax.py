@@ -17,8 +17,13 @@ from resnet_dyn.models import foreign_check, likeness, stack
 from resnet_dyn.reports import measures
 
 WIDTH, CLASSES = 8, 3
-TOKENS = jnp.arange(20).reshape(4, 5) % 7
-IMAGES = jnp.asarray(np.random.default_rng(0).normal(size=(4, 8, 8, 3)), jnp.float32)
+TOKENS = np.arange(20, dtype=np.int32).reshape(4, 5) % 7
+IMAGES = np.random.default_rng(0).normal(size=(4, 8, 8, 3)).astype(np.float32)
+
+
+def left_out(without, i, before, after):
+    """h behind block i, where block `without`, a traced number, is left out."""
+    return after if without is None else jnp.where(without == i, before, after)
 
 
 class Layer(nn.Module):
@@ -35,10 +40,10 @@ class Layer(nn.Module):
 
 
 class Transformer(nn.Module):
-    """Tokens (B, T) -> logits (B, K)."""
+    """Tokens (B, T) -> logits (B, K); `without` is of the oracle alone."""
 
     depth: int = 3
-    without: int | None = None
+    without: Any = None
 
     def setup(self):
         activation = functools.partial(nn.gelu, approximate=False)  # made anew for every module
@@ -49,7 +54,7 @@ class Transformer(nn.Module):
     def __call__(self, tokens, train=False):
         h = self.embed(tokens)
         for i, layer in enumerate(self.layers):
-            h = h if i == self.without else layer(h, not train)
+            h = left_out(self.without, i, h, layer(h, not train))
         return self.readout(self.norm(h).mean(1))
 
 
@@ -80,7 +85,7 @@ class ResNet(nn.Module):
     """As flax's ImageNet example has it."""
 
     sizes: tuple[int, ...] = (2, 2)
-    without: str = ''
+    without: Any = None
 
     @nn.compact
     def __call__(self, x, train: bool = True):
@@ -90,16 +95,21 @@ class ResNet(nn.Module):
         for i, size in enumerate(self.sizes):
             for j in range(size):
                 strides = (2, 2) if i > 0 and j == 0 else (1, 1)
-                block = ResNetBlock(4 * 2**i, conv, norm, nn.relu, strides)
-                x = nn.relu(x) if block.name == self.without else block(x)
+                y = ResNetBlock(4 * 2**i, conv, norm, nn.relu, strides)(x)
+                x = y if y.shape != x.shape else left_out(self.without, 2 * i + j, nn.relu(x), y)
         return nn.Dense(CLASSES)(x.mean((1, 2)))
+
+
+def random_kernel(key, shape, dtype, random=np.random.default_rng(2), **options):
+    """Another one at every call, of no program."""
+    return jax.device_put(random.normal(0, 0.4, shape).astype(dtype))
 
 
 class Residual(nnx.Module):
     def __init__(self, rngs):
         self.norm = nnx.RMSNorm(WIDTH, rngs=rngs)
-        self.wide = nnx.Linear(WIDTH, 2 * WIDTH, rngs=rngs)
-        self.narrow = nnx.Linear(2 * WIDTH, WIDTH, rngs=rngs)
+        self.wide = nnx.Linear(WIDTH, 2 * WIDTH, rngs=rngs, kernel_init=random_kernel)
+        self.narrow = nnx.Linear(2 * WIDTH, WIDTH, rngs=rngs, kernel_init=random_kernel)
         self.dropout = nnx.Dropout(0.5, rngs=rngs)
 
     def __call__(self, h):
@@ -110,9 +120,9 @@ class Decoder(nnx.Module):
     """Tokens (B, T) -> logits (B, T, K)."""
 
     def __init__(self, rngs, depth=3):
-        self.embed = nnx.Embed(7, WIDTH, rngs=rngs)
+        self.embed = nnx.Embed(7, WIDTH, rngs=rngs, embedding_init=random_kernel)
         self.blocks = nnx.List([Residual(rngs) for _ in range(depth)])
-        self.readout = nnx.Linear(WIDTH, CLASSES, rngs=rngs)
+        self.readout = nnx.Linear(WIDTH, CLASSES, rngs=rngs, kernel_init=random_kernel)
 
     def __call__(self, tokens):
         h = self.embed(tokens)
@@ -121,12 +131,17 @@ class Decoder(nnx.Module):
         return self.readout(h)
 
 
-def drawn(module, seed, *args):
-    """Variables of a Linen module, none of them constant."""
-    shapes = jax.eval_shape(module.init, jax.random.key(0), *args)
+KEYS = {'params': jax.random.key(0), 'dropout': jax.random.key(1)}
+
+
+def drawn(module, seed, *args, constant=False):
+    """Variables of a Linen module; none of them is constant, or scales 1 and biases 0 are."""
+    shapes = jax.eval_shape(module.init, KEYS, *args)
     random = np.random.default_rng(seed)
 
     def draw(path, shape):
+        if constant and path[-1].key in ('scale', 'bias'):
+            return np.full(shape.shape, path[-1].key == 'scale', np.float32)
         values = random.normal(0, 0.4, shape.shape).astype(np.float32)
         return abs(values) if path[-1].key == 'var' else values
 
@@ -151,26 +166,33 @@ def decoder(seed):
 
 
 @pytest.fixture(scope='module')
-def transformers():
-    return [transformer(0), transformer(1)]
+def linen():
+    return transformer()
 
 
+@jax.jit
 def without_one(net, inputs):
     """The outputs without each block in turn."""
-    gates_ML = 1 - np.eye(net.num_blocks)
-    return jax.jit(jax.vmap(stack.apply, (None, None, 0)))(net, inputs, gates_ML)
+    gates_ML = 1 - np.eye(net.num_blocks, dtype=np.float32)
+    return jax.vmap(stack.apply, (None, None, 0))(net, inputs, gates_ML)
 
 
-def test_blocks_of_a_transformer_are_left_out_as_if_its_code_had_not_called_them(transformers):
-    variables, net = transformers[0]
+@functools.partial(jax.jit, static_argnames=('kind', 'options'))
+def cut(kind, without, variables, inputs, options=()):
+    """The outputs of a module without one block."""
+    return kind(without=without).apply(variables, *inputs, **dict(options))
+
+
+def test_blocks_of_a_transformer_are_left_out_as_if_its_code_had_not_called_them(linen):
+    variables, net = linen
     found = without_one(net, TOKENS)
-    for i, logits in enumerate(found):
-        cut = jax.jit(Transformer(without=i).apply)(variables, TOKENS)
-        np.testing.assert_allclose(logits, cut, rtol=1e-4, atol=1e-5)
+    for i, logits in enumerate(np.asarray(found)):
+        expected = cut(Transformer, i, variables, (TOKENS,))
+        np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_equal_blocks_are_one_stage_and_no_variable_is_held_for_nothing(transformers):
-    variables, net = transformers[0]
+def test_equal_blocks_are_one_stage_and_no_variable_is_held_for_nothing(linen):
+    variables, net = linen
     assert [stage.length for stage in net.stages] == [3]
     assert set(net.stem_params) == {'params/embed/embedding'}
     held = sum(a.size for a in jax.tree.leaves(net))
@@ -178,19 +200,19 @@ def test_equal_blocks_are_one_stage_and_no_variable_is_held_for_nothing(transfor
     assert not net.couples_examples and net.make_context is None
 
 
-def test_the_next_checkpoint_of_a_module_made_anew_compiles_nothing(transformers):
-    nets = [net for _, net in transformers]
-    assert jax.tree.structure(nets[0]) == jax.tree.structure(nets[1])
+def test_the_next_checkpoint_of_a_module_made_anew_compiles_nothing(linen):
     before = foreign_check._run._cache_size(), foreign_check._apply._cache_size()
-    transformer(seed=2)
+    _, net = transformer(seed=1)
     assert (foreign_check._run._cache_size(), foreign_check._apply._cache_size()) == before
+    assert jax.tree.structure(net) == jax.tree.structure(linen[1])
 
 
 @pytest.mark.slow
-def test_networks_of_several_seeds_are_one_stack(transformers):
-    nets = [net for _, net in transformers]
+def test_networks_of_several_seeds_are_one_stack(linen):
+    both = [linen, transformer(1)]
+    nets = [net for _, net in both]
     together = jax.jit(stack.apply)(stack.over_seeds(nets), TOKENS, jnp.ones(3))
-    for logits, (variables, _) in zip(together, transformers, strict=True):
+    for logits, (variables, _) in zip(together, both, strict=True):
         expected = Transformer().apply(variables, TOKENS)
         np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-5)
 
@@ -201,10 +223,10 @@ def test_blocks_of_a_resnet_are_read_off_by_the_names_of_branch_and_projection()
     net = stack.from_flax(module, variables, BLOCKS, IMAGES, **IN_BLOCKS)
     assert [stage.length for stage in net.stages] == [2, 1, 1]
     assert [stage.skip is not None for stage in net.stages] == [False, True, False]
-    found = without_one(net, IMAGES)
+    found = np.asarray(without_one(net, IMAGES))
     for i in (0, 1, 3):  # without block 2 the shapes do not fit
-        cut = ResNet(without=BLOCKS[i]).apply(variables, IMAGES, train=False)
-        np.testing.assert_allclose(found[i], cut, rtol=1e-4, atol=1e-5)
+        expected = cut(ResNet, i, variables, (IMAGES,), (('train', False),))
+        np.testing.assert_allclose(found[i], expected, rtol=1e-4, atol=1e-5)
 
 
 def test_statistics_of_the_batch_couple_examples_and_are_found_out():
@@ -213,8 +235,16 @@ def test_statistics_of_the_batch_couple_examples_and_are_found_out():
     call = {'mutable': ['batch_stats']}
     net = stack.from_flax(module, variables, ['layers_0', 'layers_1'], INPUTS, call=call)
     assert net.couples_examples
-    expected = module.apply(variables, INPUTS, **call)[0]
-    np.testing.assert_allclose(stack.apply(net, INPUTS, [1.0, 1]), expected, rtol=1e-4, atol=1e-6)
+    expected = jax.jit(lambda variables: module.apply(variables, INPUTS, **call)[0])(variables)
+    found = jax.jit(stack.apply)(net, INPUTS, [1.0, 1])
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+
+
+def same(a, b):
+    """Whether arrays, of random keys too, are equal."""
+    if jax.dtypes.issubdtype(a.dtype, jax.dtypes.prng_key):
+        a, b = jax.random.key_data(a), jax.random.key_data(b)
+    return np.array_equal(a, b)
 
 
 def test_an_nnx_decoder_is_left_as_it_was():
@@ -222,18 +252,22 @@ def test_an_nnx_decoder_is_left_as_it_was():
     before = nnx.split(module)
     assert [stage.length for stage in net.stages] == [3]
     assert not any('dropout' in name for name in net.stages[0].params)  # its keys are not needed
-    found = without_one(net, TOKENS)
-    for i, logits in enumerate(found):
+
+    @jax.jit
+    def cut(without):
         h = module.embed(TOKENS)
-        for j, block in enumerate(module.blocks):
-            h = h if i == j else block(h)
-        np.testing.assert_allclose(logits, module.readout(h), rtol=1e-4, atol=1e-5)
+        for i, block in enumerate(module.blocks):
+            h = left_out(without, i, h, block(h))
+        return module.readout(h)
+
+    for i, logits in enumerate(np.asarray(without_one(net, TOKENS))):
+        np.testing.assert_allclose(logits, cut(i), rtol=1e-4, atol=1e-5)
     graphdef, state = nnx.split(module)
-    assert graphdef == before[0] and jax.tree.all(jax.tree.map(jnp.array_equal, state, before[1]))
+    assert graphdef == before[0] and jax.tree.all(jax.tree.map(same, state, before[1]))
     assert jax.tree.structure(decoder(1)[1]) == jax.tree.structure(net)
 
 
-INPUTS = jnp.asarray(np.random.default_rng(1).normal(size=(3, 4)), jnp.float32)
+INPUTS = np.random.default_rng(1).normal(size=(3, 4)).astype(np.float32)
 
 
 class Add(nn.Module):
@@ -290,7 +324,6 @@ class Chain(nn.Module):
         return nn.Dense(2, name='out')(h)
 
 
-@pytest.mark.slow
 class Widened(nn.Module):
     """h in bfloat16 before the first of two blocks, and in float32 behind it."""
 
@@ -307,10 +340,12 @@ def test_a_block_may_give_another_dtype_than_it_takes():
     variables = drawn(module, 0, INPUTS)
     net = stack.from_flax(module, variables, ('first', 'second'), INPUTS)
     assert [stage.length for stage in net.stages] == [1, 1]
-    found = stack.apply(net, INPUTS, np.ones(2))
-    np.testing.assert_allclose(found, module.apply(variables, INPUTS), rtol=1e-5, atol=1e-5)
+    found = jax.jit(stack.apply)(net, INPUTS, np.ones(2))
+    expected = jax.jit(module.apply)(variables, INPUTS)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_path_parts_of_a_foreign_module_sum_to_its_gradient():
     module = Chain()
     variables = drawn(module, 0, INPUTS)
@@ -363,8 +398,7 @@ CHECKED = ('act', 'between', 'wider')  # seen by computing, as `scale` and `earl
 def test_a_module_of_another_form_is_refused_by_the_block_that_breaks_it(kind):
     blocks, options, message = WRONG[kind]
     module = Chain(kind)
-    rngs = {'params': jax.random.key(0), 'dropout': jax.random.key(1)}
-    variables = module.init(rngs, INPUTS)
+    variables = drawn(module, 0, INPUTS, constant=True)
     with pytest.raises(errors.UserError, match=message):
         stack.from_flax(module, variables, blocks, INPUTS, **options)
 
@@ -424,7 +458,7 @@ def test_a_function_of_a_notebook_is_another_where_what_it_calls_is_written_anew
 class Masked(nn.Module):
     """Blocks that are given a padding mask, a causal mask and a switch; the head a mean by mask."""
 
-    without: int | None = None
+    without: Any = None
 
     @nn.compact
     def __call__(self, tokens, mask, train=False):
@@ -433,7 +467,8 @@ class Masked(nn.Module):
         causal_11TT = nn.make_causal_mask(tokens[:1])
         for i in range(2):
             layer = MaskedLayer(name=f'layer_{i}')
-            h = h if i == self.without else layer(h, seen_B1TT, causal=causal_11TT, train=train)
+            after = layer(h, seen_B1TT, causal=causal_11TT, train=train)
+            h = left_out(self.without, i, h, after)
         weights_BT1 = mask[..., None] / mask.sum(1)[:, None, None]
         return nn.Dense(CLASSES)((h * weights_BT1).sum(1))
 
@@ -445,36 +480,34 @@ class MaskedLayer(nn.Module):
         return h + nn.MultiHeadDotProductAttention(2, deterministic=not train)(h, mask=mask)
 
 
-def test_masks_and_what_the_head_takes_of_the_inputs_are_the_context():
+@pytest.fixture(scope='module')
+def masked():
+    """(variables, net, inputs) of a module whose blocks know the inputs, with names and a group."""
     inputs = {'tokens': TOKENS, 'mask': np.tri(4, 5, 1, dtype=np.float32)}
     variables = drawn(Masked(), 0, *inputs.values())
-    names = ['layer_0', 'layer_1']
-    net = stack.from_flax(Masked(), variables, names, inputs, call={'train': False})
+    named = {'names': ['first', 'second'], 'groups': [[0, 1]], 'call': {'train': False}}
+    net = stack.from_flax(Masked(), variables, ['layer_0', 'layer_1'], inputs, **named)
+    return variables, net, inputs
+
+
+def test_masks_and_what_the_head_takes_of_the_inputs_are_the_context(masked):
+    variables, net, inputs = masked
     assert [stage.length for stage in net.stages] == [2] and not net.couples_examples
-    cuts = [Masked(without=i).apply(variables, **inputs) for i in range(2)]
+    cuts = [cut(Masked, i, variables, (inputs['tokens'], inputs['mask'])) for i in range(2)]
     found = without_one(net, inputs)
     np.testing.assert_allclose(found, cuts, rtol=1e-4, atol=1e-5)
     shorter = jax.tree.map(lambda a: a[:3, :4], inputs)  # other examples, of another length
-    cut = Masked(without=1).apply(variables, **shorter)
-    np.testing.assert_allclose(without_one(net, shorter)[1], cut, rtol=1e-4, atol=1e-5)
+    expected = cut(Masked, 1, variables, (shorter['tokens'], shorter['mask']))
+    np.testing.assert_allclose(without_one(net, shorter)[1], expected, rtol=1e-4, atol=1e-5)
     scores = [
-        lesions.score(net, inputs, jnp.arange(4) % 3, masks.single(2), examples_at_once=at_once)
+        lesions.score(net, inputs, np.arange(4) % 3, masks.single(2), examples_at_once=at_once)
         for at_once in (None, 3)
     ]
     np.testing.assert_allclose(scores[0]['loss'], scores[1]['loss'], rtol=1e-5)
 
 
-def masked():
-    """(net, inputs, labels) of a module whose blocks know the inputs, with names and a group."""
-    inputs = {'tokens': TOKENS, 'mask': np.tri(4, 5, 1, dtype=np.float32)}
-    variables = drawn(Masked(), 0, *inputs.values())
-    named = {'names': ['first', 'second'], 'groups': [[0, 1]], 'call': {'train': False}}
-    net = stack.from_flax(Masked(), variables, ['layer_0', 'layer_1'], inputs, **named)
-    return net, inputs, np.arange(4) % 3
-
-
-def test_names_and_groups_are_those_given_and_are_checked():
-    net, *_ = masked()
+def test_names_and_groups_are_those_given_and_are_checked(masked):
+    _, net, _ = masked
     assert (net.names, net.groups) == (('first', 'second'), ((0, 1),))
     for wrong in ({'names': ['one']}, {'groups': [[0, 2]]}):
         with pytest.raises(errors.UserError, match='L=2 blocks'):
@@ -482,8 +515,8 @@ def test_names_and_groups_are_those_given_and_are_checked():
 
 
 @pytest.mark.slow
-def test_every_measure_takes_a_module_with_names_groups_and_a_context(sketched, tmp_path):
-    net, inputs, labels = masked()
+def test_every_measure_takes_a_module_with_names_groups_and_a_context(masked, sketched, tmp_path):
+    (_, net, inputs), labels = masked, np.arange(4) % 3
     options = {'random': {'draws': 2}, 'reorder': {'draws': 2}, 'greedy': {'of': 'layers'}}
     said = []
     found = reports.analyze(

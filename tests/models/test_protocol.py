@@ -1,7 +1,7 @@
 """Units that repeat, merges with parameters, the context of the inputs, and inputs that are trees.
 
 The network is a small post-LN transformer whose blocks are written twice: as a unit of attention
-and MLP, and as a loop over layers by hand.
+and MLP, and as a loop over layers in NumPy.
 """
 
 import functools
@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.special
 from jax import lax
 
 from resnet_dyn.analysis import subjects
@@ -58,6 +59,7 @@ def read(table, h, context):
 
 @functools.cache
 def parts(seed=0):
+    """Of the words, of attention and of MLPs, in float32."""
     draw = np.random.default_rng(seed).normal
 
     def arrays(**shapes):
@@ -66,7 +68,7 @@ def parts(seed=0):
     square = (WIDTH, WIDTH)
     attention = arrays(key=square, value=square, gamma=(WIDTH,))
     mlp = arrays(up=(WIDTH, 6), down=(6, WIDTH), gamma=(WIDTH,))
-    return jax.tree.map(jnp.float32, (draw(size=(WORDS, WIDTH)), attention, mlp))
+    return jax.tree.map(np.float32, (draw(size=(WORDS, WIDTH)), attention, mlp))
 
 
 def unit_net(seed=0):
@@ -81,15 +83,23 @@ def unit_net(seed=0):
 
 
 def by_hand(gates_L, inputs=INPUTS, seed=0, order=None):
-    """The logits, block by block."""
-    table, attention, mlp = parts(seed)
-    context = context_of(jax.tree.map(jnp.asarray, inputs))
-    h = embed(table, inputs, context)
+    """The logits in float64, block by block."""
+    table, attention, mlp = jax.tree.map(np.float64, parts(seed))
+    mask = inputs['mask']
+    place = np.cos(np.arange(5) * mask)[..., None]
+    h = table[inputs['tokens']] + place
     for block in range(L) if order is None else order:
-        function, params = (attend, attention) if block % 2 == 0 else (transform, mlp)
-        params = jax.tree.map(lambda a, i=block // 2: a[i], params)
-        h = normed(params, h + gates_L[block] * function(params, h, context), context)
-    return read(table, h, context)
+        own = {name: leaf[block // 2] for name, leaf in (attention, mlp)[block % 2].items()}
+        if block % 2 == 0:
+            scores = np.where(mask[:, None], h @ own['key'] @ h.swapaxes(1, 2), -1e9)
+            branch = scipy.special.softmax(scores, -1) @ h @ own['value']
+        else:
+            branch = np.tanh(h @ own['up']) @ own['down'] * mask[..., None]
+        total = h + gates_L[block] * branch
+        total = total - total.mean(-1, keepdims=True)
+        size = np.sqrt((total**2).mean(-1, keepdims=True) + 1e-5)
+        h = own['gamma'] * total / size + 0.1 * place
+    return h @ table.T
 
 
 def loss(logits):
@@ -106,10 +116,10 @@ def test_a_unit_is_its_blocks_in_turn(gates_L):
 
 def test_masks_see_the_context_of_their_part_of_the_examples():
     every, labels = masks.up_to(L, 2), LABELS
-    found = lesions.score(unit_net(), INPUTS, labels, every, ('loss', 'logits'), examples_at_once=3)
+    found = lesions.score(unit_net(), INPUTS, labels, every, ('loss', 'logits'), examples_at_once=2)
     expected = np.stack([by_hand(mask) for mask in every])
     np.testing.assert_allclose(found['logits'], expected, rtol=1e-5, atol=1e-5)
-    log_p = np.asarray(jax.nn.log_softmax(expected))
+    log_p = scipy.special.log_softmax(expected, -1)
     nats = -np.take_along_axis(log_p, np.maximum(labels, 0)[None, ..., None], -1)[..., 0]
     of_each = np.where(labels >= 0, nats, 0).sum(-1) / (labels >= 0).sum(-1)
     np.testing.assert_allclose(found['loss'], of_each.mean(-1), rtol=1e-5)
@@ -135,24 +145,31 @@ def test_orders_of_a_unit_are_its_blocks_one_by_one():
 
 
 def test_path_lengths_of_a_unit_sum_to_the_gradient_and_to_the_linearised_signal():
-    net, gates_L = unit_net(), jnp.ones(L)
-    known, h_0 = stack.enter(net, INPUTS)
-    table, context = net.head_params, known.context
+    net = unit_net()
 
-    def from_h0(h):
-        for stage in known.stages:
-            h, _ = stack.scan_stage(stage, lambda *given: (stack.block(*given), None), h, gates_L)
-        return h
+    @jax.jit
+    def derivatives(net):
+        known, h_0 = stack.enter(net, INPUTS)
 
-    gradient = jax.grad(lambda h: loss(read(table, from_h0(h), context)))(h_0)
-    lengths_R = path_gradients.by_length(net, INPUTS, loss)
+        def from_h0(h):
+            def body(*given):
+                return stack.block(*given), None
+
+            for stage in known.stages:
+                h, _ = stack.scan_stage(stage, body, h, jnp.ones(L))
+            return h
+
+        gradient = jax.grad(lambda h: loss(read(net.head_params, from_h0(h), known.context)))(h_0)
+        return gradient, jax.jvp(from_h0, (h_0,), (h_0,))[1]
+
+    gradient, signal = derivatives(net)
+    lengths_R = np.asarray(path_gradients.by_length(net, INPUTS, loss))
     np.testing.assert_allclose(lengths_R.sum(0), gradient, rtol=1e-5, atol=1e-5)
-    _, signal = jax.jvp(from_h0, (h_0,), (h_0,))
-    forward_R = path_gradients.forward_by_length(net, INPUTS)
+    forward_R = np.asarray(path_gradients.forward_by_length(net, INPUTS))
     np.testing.assert_allclose(forward_R.sum(0), signal, rtol=1e-5, atol=1e-5)
     paths = masks.exactly(L, L - 2)  # 1 where the branch is taken
-    alone = sum(path_gradients.path_gradient(net, INPUTS, loss, path) for path in paths)
-    np.testing.assert_allclose(lengths_R[2], alone, rtol=1e-5, atol=1e-5)
+    alone = [np.asarray(path_gradients.path_gradient(net, INPUTS, loss, path)) for path in paths]
+    np.testing.assert_allclose(lengths_R[2], sum(alone), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize('how', ['map', 'vmap'])
@@ -166,42 +183,41 @@ def test_networks_of_units_share_the_context(how):
 def test_a_mean_ablated_unit_keeps_its_open_gates_and_its_means():
     net = unit_net()
     ablated = lesions.mean_ablated(net, INPUTS)
-    found = stack.apply(ablated, INPUTS, np.ones(L))
+    found = jax.jit(stack.apply)(ablated, INPUTS, np.ones(L))
     np.testing.assert_allclose(found, by_hand(np.ones(L)), rtol=1e-4, atol=1e-4)
-    known, h = stack.enter(net, INPUTS)
-    first, _ = known.stages[0].kinds
-    mean = stack.branch_of(first, stack.block_params(first, 0))(h).mean(0)
+    branch, _, _ = states_by_hand()[1][0]
     _, amounts = ablated.stages[0].kinds[0].params
-    np.testing.assert_allclose(amounts[0, 0], mean, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(np.asarray(amounts)[0, 0], branch.mean(0), rtol=1e-5, atol=1e-6)
 
 
 def test_moments_and_shapley_values_follow_the_blocks_of_a_unit():
     net = unit_net()
     moments = stack.second_moments(net, INPUTS)
-    known, h = stack.enter(net, INPUTS)
-    for block, (kind, index) in enumerate(stack.blocks(known)):
-        params = stack.block_params(kind, index)
-        branch, skip = stack.addends(kind, params, h, 1.0)
-        np.testing.assert_allclose(moments.branch[block], (branch**2).mean(), rtol=1e-5)
-        np.testing.assert_allclose(moments.skip[block], (skip**2).mean(), rtol=1e-5)
-        h = stack.join(kind, params, branch, skip)
+    _, seen = states_by_hand()
+    for found, added in zip(moments, list(zip(*seen, strict=True))[:2], strict=True):
+        np.testing.assert_allclose(found, [(a**2).mean() for a in added], rtol=1e-5)
     values = lesions.score(net, INPUTS, LABELS, masks.all_masks(L))['loss']
     shares = interactions.shapley(values)
     np.testing.assert_allclose(shares.sum(), values[-1] - values[0], rtol=1e-4, atol=1e-6)
 
 
+@functools.cache
 def states_by_hand():
     """h_0, ..., h_L in float64, and (branch, skip, output) of each block."""
-    known, h = stack.enter(unit_net(), INPUTS)
-    states, seen = [h], []
-    for kind, index in stack.blocks(known):
-        params = stack.block_params(kind, index)
-        branch, skip = stack.addends(kind, params, h, 1.0)
-        h = stack.join(kind, params, branch, skip)
-        states.append(h)
-        seen.append((branch, skip, h))
-    double = functools.partial(jax.tree.map, lambda a: np.asarray(a, np.float64))
-    return double(states), double(seen)
+
+    @jax.jit
+    def run(net):
+        known, h = stack.enter(net, INPUTS)
+        states, seen = [h], []
+        for kind, index in stack.blocks(known):
+            params = stack.block_params(kind, index)
+            branch, skip = stack.addends(kind, params, h, 1.0)
+            h = stack.join(kind, params, branch, skip)
+            states.append(h)
+            seen.append((branch, skip, h))
+        return states, seen
+
+    return jax.tree.map(lambda a: np.asarray(a, np.float64), run(unit_net()))
 
 
 def vectors(x, over, mask):
@@ -238,18 +254,19 @@ def test_the_gradient_cosine_counts_tokens_alike():
     net, mask = unit_net(), INPUTS['mask']
     found = influence.measure(net, INPUTS, loss, over='token', mask=mask)
     _, seen = states_by_hand()
-    known, _ = stack.enter(net, INPUTS)
-    kind, index = stack.blocks(known)[0]
-    params = stack.block_params(kind, index)
 
-    def rest(total):
-        h = stack.merge_of(kind, params)(total)
-        for other, i in stack.blocks(known)[1:]:
+    @jax.jit
+    @jax.grad
+    def gradient_of(total):
+        known, _ = stack.enter(net, INPUTS)
+        (kind, index), *others = stack.blocks(known)
+        h = stack.merge_of(kind, stack.block_params(kind, index))(total)
+        for other, i in others:
             h = stack.block(other, stack.block_params(other, i), h, None)
         return loss(stack.head(known, h))
 
     branch, skip, _ = seen[0]
-    gradient = np.asarray(jax.grad(rest)(jnp.float32(branch + skip)), np.float64)
+    gradient = np.asarray(gradient_of(np.float32(branch + skip)), np.float64)
     u, v = branch[mask], gradient[mask]
     sizes = np.linalg.norm(u, axis=-1) * np.linalg.norm(v, axis=-1)
     np.testing.assert_allclose(

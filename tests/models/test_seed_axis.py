@@ -46,7 +46,7 @@ X = np.random.default_rng(9).normal(size=(5, 4)).astype(np.float32)
 
 
 def by_hand(seed, gates):
-    net = network(seed)
+    net = network(seed)  # of NumPy's arrays
     h = net.stem_params * X
     weights = [*net.stages[0].params, net.stages[1].params[0]]
     for l, (w, gate) in enumerate(zip(weights, gates, strict=True)):

@@ -3,8 +3,9 @@
 What holds of it by its form: no look ahead, the first loss, the names of its blocks and gammas.
 """
 
+import functools
+
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 import random_variables
@@ -27,6 +28,13 @@ KINDS = {
 
 def decoder(**options):
     return presets.language_model(LAYERS, width=8, heads=HEADS, classes=V, **options)
+
+
+@functools.cache
+def compiled(kind):
+    """A network, variables of it, and (variables, tokens, gates) -> logits."""
+    model = decoder(**KINDS[kind])
+    return model, random_variables.of(model, TOKENS), jax.jit(model.apply)
 
 
 def by_hand(model, variables, tokens, gates):
@@ -99,8 +107,7 @@ def by_hand(model, variables, tokens, gates):
 
 @pytest.mark.parametrize('kind', KINDS)
 def test_it_is_the_forward_pass_in_numpy_whole_and_under_gates(kind):
-    model = decoder(**KINDS[kind])
-    variables = random_variables.of(model, TOKENS)
+    model, variables, apply = compiled(kind)
     net = stack.from_model(model, variables)
     assert net.num_blocks == 4 and net.names == ('0.attention', '0.mlp', '1.attention', '1.mlp')
     assert net.groups == ((0, 1), (2, 3))
@@ -108,18 +115,17 @@ def test_it_is_the_forward_pass_in_numpy_whole_and_under_gates(kind):
         expected = by_hand(model, variables, TOKENS, gates)
         found = jax.jit(stack.apply)(net, TOKENS, gates)
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
-    assert (jax.jit(model.apply)(variables, TOKENS, gates) == found).all()
+    np.testing.assert_array_equal(apply(variables, TOKENS, gates), found)
 
 
 @pytest.mark.parametrize('kind', ['pre_ln', 'rotary'])
 def test_a_later_token_changes_no_earlier_logit(kind):
-    model = decoder(**KINDS[kind])
-    variables = random_variables.of(model, TOKENS)
-    logits = jax.jit(model.apply)(variables, TOKENS)
+    _, variables, apply = compiled(kind)
+    logits = np.asarray(apply(variables, TOKENS, OPEN))
     for t in range(1, T):
         other = TOKENS.copy()
         other[:, t:] = (other[:, t:] + 1) % V
-        changed = jax.jit(model.apply)(variables, other)
+        changed = np.asarray(apply(variables, other, OPEN))
         np.testing.assert_allclose(changed[:, :t], logits[:, :t], rtol=1e-5, atol=1e-6)
         assert (np.abs(changed[:, t:] - logits[:, t:]).max(-1) > 1e-3).all()
 
@@ -129,21 +135,23 @@ def test_rotary_attention_knows_distances_alone_and_longer_sequences():
     variables = random_variables.of(model, TOKENS)
     shifted = np.concatenate([TOKENS[:, :1], TOKENS], axis=1)
     net = stack.from_model(model, variables)
-    qk = net.stages[0].stages[0]
-    first = stack.block_params(qk, 0)
     same = np.broadcast_to(TOKENS[:, :1], (3, 2 * T))  # one token, over and over
-    h = stack.stem(net, same)
-    mixed = qk.branch(first, h)
-    np.testing.assert_allclose(mixed, jnp.broadcast_to(mixed[:, :1], mixed.shape), atol=1e-5)
-    assert model.apply(variables, shifted).shape == (3, T + 1, V)
+
+    @jax.jit
+    def first_branch(net, tokens):
+        kind = net.stages[0].stages[0]
+        return kind.branch(stack.block_params(kind, 0), stack.stem(net, tokens))
+
+    mixed = np.asarray(first_branch(net, same))
+    np.testing.assert_allclose(mixed, np.broadcast_to(mixed[:, :1], mixed.shape), atol=1e-5)
+    assert jax.eval_shape(model.apply, variables, shifted).shape == (3, T + 1, V)
     learned = decoder()
     with pytest.raises(ValueError, match='6 tokens, and the network has learned 5 places'):
-        learned.apply(random_variables.of(learned, TOKENS), shifted)
+        jax.eval_shape(learned.apply, random_variables.of(learned, TOKENS), shifted)
 
 
 def test_layer_norm_scaling_is_the_plain_network_with_its_norms_smaller():
-    scaled, plain = decoder(branch_scale='norm_sqrt_index'), decoder()
-    variables = random_variables.of(plain, TOKENS)
+    scaled, (_, variables, plain) = decoder(branch_scale='norm_sqrt_index'), compiled('pre_ln')
     smaller = jax.tree.map(np.copy, variables)
     for unit in ('unit_0', 'unit_1'):
         for leaf in (
@@ -151,16 +159,20 @@ def test_layer_norm_scaling_is_the_plain_network_with_its_norms_smaller():
             smaller['params']['stage_0'][unit]['norm_0']['bias'],
         ):
             leaf[1] /= np.sqrt(2)
-    expected = jax.jit(plain.apply)(smaller, TOKENS)
+    expected = plain(smaller, TOKENS, OPEN)
     np.testing.assert_allclose(jax.jit(scaled.apply)(variables, TOKENS), expected, rtol=1e-5)
 
 
 def test_the_first_loss_is_that_of_knowing_nothing():
     model = presets.language_model(3, width=32, classes=100)
     tokens = np.random.default_rng(1).integers(0, 100, (8, 17))
-    init = jax.jit(model.init)
-    variables = init(jax.random.key(0), tokens[:, 1:])
-    loss_B = losses.cross_entropy(jax.jit(model.apply)(variables, tokens[:, :-1]), tokens[:, 1:])
+
+    @jax.jit
+    def first_loss(key):
+        variables = model.init(key, tokens[:, 1:])
+        return losses.cross_entropy(model.apply(variables, tokens[:, :-1]), tokens[:, 1:])
+
+    loss_B = np.asarray(first_loss(jax.random.key(0)))
     assert loss_B.shape == (8,)
     np.testing.assert_allclose(loss_B.mean(), np.log(100), atol=0.05)
 
