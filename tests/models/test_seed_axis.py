@@ -71,6 +71,7 @@ def test_networks_as_one_stack_are_each_of_them_in_every_part():
 def test_stacks_go_through_a_function_together_or_in_turn(how):
     stacks = [network(s) for s in range(2)]
 
+    @jax.jit
     def run(net, x, factor):
         return {'out': factor * stack.apply(net, x, jnp.ones(3))}
 
