@@ -125,9 +125,13 @@ def torchvision18():
 
 
 @pytest.fixture(scope='module')
-def opened18(torchvision18, tmp_path_factory):
-    """The network of these."""
-    return pretrained.open(saved(tmp_path_factory.mktemp('torchvision') / 'net', *torchvision18))
+def folder18(torchvision18, tmp_path_factory):
+    return saved(tmp_path_factory.mktemp('torchvision') / 'net', *torchvision18)
+
+
+@pytest.fixture(scope='module')
+def opened18(folder18):
+    return pretrained.open(folder18)
 
 
 TRANSFORMERS18 = {
@@ -199,12 +203,16 @@ def test_gammas_of_a_resnet_are_gammas(torchvision18, opened18):
     ],
 )
 def test_what_would_be_another_network_is_refused_by_its_name(
-    kind, changes, words, torchvision18, tmp_path
+    kind, changes, words, folder18, tmp_path
 ):
-    arrays = torchvision18[1] if kind == 'resnet18' else drawn(CONFIGS[kind])
-    folder = saved(tmp_path / 'net', CONFIGS[kind] | changes, arrays)
+    config = CONFIGS[kind] | changes
+    if kind == 'resnet18':
+        (tmp_path / 'model.safetensors').symlink_to(folder18 / 'model.safetensors')
+        (tmp_path / 'config.json').write_text(json.dumps(config))
+    else:
+        saved(tmp_path, config, drawn(CONFIGS[kind]))
     with pytest.raises(errors.PretrainedError, match=words):
-        pretrained.open(folder)
+        pretrained.open(tmp_path)
 
 
 def test_a_deep_stem_is_refused_by_its_tensors(torchvision18, tmp_path):

@@ -49,6 +49,7 @@ def test_two_eigenvalues_have_their_closed_form_in_every_tail(t):
     assert goe.log_ordered_density([-t], 2, 1)[0] == expected
 
 
+@pytest.mark.slow_but('2', '3', '4', '7', '12')
 @pytest.mark.parametrize('N', [2, 3, 4, 7, 12, 25])
 def test_ordered_densities_add_up_to_the_summed_density(N):
     t = spread(N)
@@ -56,6 +57,7 @@ def test_ordered_densities_add_up_to_the_summed_density(N):
     assert np.sum(parts, axis=0) == pytest.approx(1, rel=2e-13)
 
 
+@pytest.mark.slow_but('3-1', '10-0', '10-7', '40-3')
 @pytest.mark.parametrize(('N', 'k'), [(3, 1), (10, 0), (10, 7), (40, 3), (41, 20)])
 def test_each_ordered_density_has_mass_one(N, k):
     center = -math.sqrt(2 * N) * math.cos(math.pi * (k + 0.5) / N)
