@@ -109,22 +109,30 @@ def dense(dtype=jnp.float32, merge=None):
     random = np.random.default_rng(1)
 
     def weights(*shape):
-        return jnp.asarray(random.normal(size=shape) / np.sqrt(shape[-2]), dtype)
-
-    def branch(w, h):
-        return jnp.tanh(h @ w)
-
-    def wider(w, h):
-        return jnp.concatenate([h, h[:, :2]], axis=1)
+        return (random.normal(size=shape) / np.sqrt(shape[-2])).astype(dtype)
 
     stages = (
         stack.Stage(weights(3, 4, 4), branch, 3, merge=merge),
         stack.Stage(weights(1, 4, 6), branch, 1, skip=wider, merge=merge),
         stack.Stage(weights(2, 6, 6), branch, 2, merge=merge),
     )
-    return stack.ResidualStack(
-        weights(5, 4), stages, weights(6, 3), lambda w, x: x @ w, lambda w, h: h @ w
-    )
+    return stack.ResidualStack(weights(5, 4), stages, weights(6, 3), linear, linear)
+
+
+def branch(w, h):
+    return jnp.tanh(h @ w)
+
+
+def wider(w, h):
+    return jnp.concatenate([h, h[:, :2]], axis=1)
+
+
+def linear(w, h):
+    return h @ w
+
+
+def same(params, h):
+    return h
 
 
 def mesh(**axes):
@@ -147,7 +155,7 @@ WALKS = {
     'width 1': {'width': 1},
     'width 7': {'width': 7},
     'its own width': {},
-    'examples in threes': {'examples_at_once': 3, 'width': 4},
+    'examples in threes': {'examples_at_once': 3, 'width': 1},
     '2 devices of masks': {'mesh': mesh(mask=2), 'width': 3},
     '4 devices of masks and data': {'mesh': mesh(data=2, mask=2), 'width': 4},
     '4 devices of masks': {'mesh': mesh(mask=4), 'width': 1},
@@ -161,7 +169,7 @@ def looped():
     """(net, x, {name: (masks, logits of a loop over them)}) in float64, each set shuffled."""
     with jax.enable_x64(True):
         net, found = dense(jnp.float64, jax.nn.relu), {}
-        x = jnp.asarray(np.random.default_rng(2).normal(size=(8, 5)))
+        x = np.random.default_rng(2).normal(size=(8, 5))
         forward = jax.jit(stack.apply)
         for name, masks_ML in SETS.items():
             masks_ML = np.random.default_rng(0).permutation(masks_ML)
@@ -178,12 +186,12 @@ def test_every_walk_equals_a_loop_over_masks_in_their_order(looped, walk):
     net, x, sets = looped
     with jax.enable_x64(True):
         for name, (masks_ML, expected) in sets.items():
-            found = lesions.score(net, x, jnp.arange(8) % 3, masks_ML, ('logits',), **WALKS[walk])
+            found = lesions.score(net, x, np.arange(8) % 3, masks_ML, ('logits',), **WALKS[walk])
             np.testing.assert_allclose(found['logits'], expected, rtol=1e-12, err_msg=name)
 
 
 def test_results_stream_in_the_order_of_the_masks_and_progress_adds_up():
-    net, x, told = dense(), jnp.ones((2, 5)), []
+    net, x, told = dense(), np.ones((2, 5), np.float32), []
     masks_ML = masks.all_masks(6)
     tree = prefix_tree.from_masks(masks_ML)
     finish = prefix_walk.Finish(lambda output, extra: output.sum())
@@ -197,7 +205,8 @@ def test_results_stream_in_the_order_of_the_masks_and_progress_adds_up():
 
 def test_deleted_blocks_are_not_computed():
     net = stack.from_functions(lambda x: x, [lambda h: h / 0 * jnp.inf] * 3, lambda h: h)
-    scores = lesions.score(net, jnp.ones((2, 3)), jnp.zeros(2, int), np.zeros((1, 3)), ('logits',))
+    x, none = np.ones((2, 3), np.float32), np.zeros((1, 3))
+    scores = lesions.score(net, x, np.zeros(2, int), none, ('logits',))
     np.testing.assert_array_equal(scores['logits'][0], 1.0)
 
 
@@ -209,10 +218,10 @@ def test_programs_are_as_many_for_ten_masks_as_for_thousands():
         return w[0] * h
 
     def net(length):
-        stage = stack.Stage(jnp.ones((length, 1)), branch, length)
-        return stack.ResidualStack((), (stage,), (), lambda p, x: x, lambda p, h: h)
+        stage = stack.Stage(np.ones((length, 1), np.float32), branch, length)
+        return stack.ResidualStack((), (stage,), (), same, same)
 
-    x, labels, counts = jnp.ones((2, 3)), jnp.zeros(2, int), []
+    x, labels, counts = np.ones((2, 3), np.float32), np.zeros(2, int), []
     for chosen in (masks.all_masks(11)[::7], masks.all_masks(11)[:-1], masks.all_masks(11)):
         traced.clear()
         lesions.score(net(11), x, labels, chosen, width=64)
@@ -222,14 +231,14 @@ def test_programs_are_as_many_for_ten_masks_as_for_thousands():
 
 
 def test_what_does_not_fit_says_what_it_needs_and_how_to_raise_the_budget():
-    net, x = dense(), jnp.ones((8, 5))
+    net, x = dense(), np.ones((8, 5), np.float32)
     tree = prefix_tree.from_masks(masks.all_masks(6))
     wide = prefix_walk.fit(net, x, tree, width=16)
     narrow = prefix_walk.fit(net, x, tree, width=16, budget=wide.bytes - 1)
     assert narrow.width < wide.width == 16
     assert narrow.bytes < wide.bytes
     with pytest.raises(errors.BudgetError, match=r'8 examples need about .* GiB .*--memory'):
-        lesions.score(net, x, jnp.zeros(8, int), masks.all_masks(6), budget=100)
+        lesions.score(net, x, np.zeros(8, int), masks.all_masks(6), budget=100)
 
 
 def test_outputs_that_are_larger_than_activations_narrow_the_walk():
@@ -261,7 +270,8 @@ def test_outputs_that_are_larger_than_activations_narrow_the_walk():
 )
 def test_walks_that_cannot_be_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
-        lesions.score(dense(), jnp.ones((6, 5)), jnp.zeros(6, int), masks.single(6), **options)
+        x = np.ones((6, 5), np.float32)
+        lesions.score(dense(), x, np.zeros(6, int), masks.single(6), **options)
 
 
 @pytest.mark.parametrize('parts', [0, -1])
