@@ -88,6 +88,7 @@ def parts(opened):
     return of
 
 
+@pytest.mark.slow_but('gpt2', 'bert')
 @pytest.mark.parametrize('name', LAYOUTS)
 def test_the_parts_sum_to_the_derivatives_that_pytorch_gives(parts, name):
     expected = folders.expected(name)
