@@ -6,6 +6,8 @@ programs that are compiled are those that users have, on whatever device; what c
 bits. `JAX_DISABLE_MOST_OPTIMIZATIONS=0 make test` leaves nothing out, nor does `make slow`.
 """
 
+import contextlib
+import functools
 import gc
 import os
 import pathlib
@@ -14,7 +16,7 @@ import shutil
 import pytest
 import tiny
 
-from resnet_dyn import backend
+from resnet_dyn import backend, commit
 
 # Read by JAX when it is imported, here and in the processes that tests start.
 SETTINGS = {
@@ -79,14 +81,23 @@ def pytest_collection_modifyitems(config, items):
     items.sort(key=lambda item: first.get(item.path.stem, len(first)))
 
 
+@pytest.fixture(scope='session', autouse=True)
+def _one_commit():
+    """The code of a process is of one commit: git is asked for it once, not at every record."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(commit, 'current', functools.cache(commit.current))
+        yield
+
+
 @pytest.fixture(scope='session')
-def tiny_run(tmp_path_factory):
+def tiny_run(_share_programs, tmp_path_factory):
     """A run of 2 networks of 3 blocks, checkpoints at 0, 2, 4, 6; tests that change it copy it."""
     from resnet_dyn import config
     from resnet_dyn.training import loop
 
     workdir = tmp_path_factory.mktemp('tiny') / 'run'
-    loop.train(config.parse(tiny.VALUES), workdir, report=lambda line: None)
+    with _share_programs():
+        loop.train(config.parse(tiny.VALUES), workdir, report=lambda line: None)
     return workdir
 
 
@@ -102,29 +113,38 @@ def optimised():
 
 
 @pytest.fixture(scope='session')
-def _programs():
-    """Those that were made, by all that they are made of."""
-    return {}
-
-
-@pytest.fixture(scope='module')
-def shared_programs(_programs):
-    """Runs that differ in nothing that a program is made of share one, and compile once."""
+def _share_programs():
+    """`with share():` programs of runs are those that were made before, where nothing differs."""
     from resnet_dyn import config, fields
     from resnet_dyn.training import program
 
     neutral = {leaf.path: leaf.default for leaf in config.leaves() if leaf.metadata['neutral']}
-    make = program.Program
+    length = {leaf.path: leaf.default for leaf in config.leaves() if leaf.path in config.LENGTH}
+    programs, make = {}, program.Program
 
     def shared(cfg, model, dataset, total_steps, mesh):
-        alike = fields.replace(cfg, neutral)
-        key = (alike, dataset.source.digest, total_steps, tuple(mesh.devices.flat))
-        if key not in _programs:
-            _programs[key] = make(cfg, model, dataset, total_steps, mesh)
-        return _programs[key]
+        constant = cfg.train.schedule == 'constant'  # a rate that knows no length
+        alike = fields.replace(cfg, neutral | (length if constant else {}))
+        steps = None if constant else total_steps
+        where = tuple(mesh.shape.items()), tuple(mesh.devices.flat)
+        key = (alike, dataset.source.digest, steps, where)
+        if key not in programs:
+            programs[key] = make(cfg, model, dataset, total_steps, mesh)
+        return programs[key]
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(program, 'Program', shared)
+    @contextlib.contextmanager
+    def share():
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(program, 'Program', shared)
+            yield
+
+    return share
+
+
+@pytest.fixture(scope='module')
+def shared_programs(_share_programs):
+    """Runs that differ in nothing that a program is made of share one, and compile once."""
+    with _share_programs():
         yield
 
 

@@ -115,10 +115,11 @@ def short():
 
 
 @pytest.fixture(scope='session')
-def finished(called, short, tmp_path_factory):
+def finished(called, short, _share_programs, tmp_path_factory):
     """The workdir of that run when it is done; to be copied before anything is done to it."""
     workdir = tmp_path_factory.mktemp('finished') / 'run'
-    status, out, err = called('train', f'--workdir={workdir}', *short)
+    with _share_programs():
+        status, out, err = called('train', f'--workdir={workdir}', *short)
     assert (status, err) == (0, '') and 'test accuracy' in out.splitlines()[-1]
     return workdir
 

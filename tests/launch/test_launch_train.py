@@ -74,13 +74,14 @@ def test_bad_flags_are_refused_in_a_paragraph(launched, called, tmp_path):
 def test_vectors_for_a_net_of_convolutions_are_refused_before_anything_is_written(called, tmp_path):
     rng = np.random.default_rng(0)
     arrays = {}
-    for split, size in (('train', 64), ('test', 16)):
+    for split, size in (('train', 64), ('test', 30)):
         arrays[f'{split}_images'] = rng.standard_normal((size, 4)).astype(np.float32)
         arrays[f'{split}_labels'] = np.arange(size) % 3
     np.savez(tmp_path / 'own.npz', **arrays)
     flags = [f'--workdir={tmp_path / "run"}', '--config.data.name=npz', '--config.seeds=2']
     flags += [f'--config.data.dir={tmp_path / "own.npz"}', '--config.log.tensorboard=false']
-    flags += ['--config.train.batch_size=32', '--config.train.steps=2']
+    flags += ['--config.train.batch_size=16', '--config.train.steps=2']
+    flags += ['--config.train.schedule=constant']
     refused = called('train', *flags, '--config.model.family=cifar_resnet')
     _assert_refused(refused, 'cifar_resnet', '(4,)', 'fully_connected')
     assert not (tmp_path / 'run').exists()

@@ -1,7 +1,8 @@
 """Two real processes train a network here: killed, stopped, unharmed; others go on with the run.
 
-Starting them and compiling in each takes long: what one of them does when another is stopped, and
-bits, are looked at by `make slow`, and here by `test_supervisor` and `processes/test_watch`.
+Starting them and compiling in each takes long: what one of them does when another is killed or
+stopped in the middle of the training, and bits, are looked at by `make slow`, and here by
+`test_supervisor` and `processes/test_watch`.
 """
 
 import contextlib
@@ -37,6 +38,7 @@ RUN = (
     '--config.log.record=150',
     '--config.log.tensorboard=false',
 )
+RARELY = '--config.log.every=50'
 LENGTH, LONGER = '--config.train.steps=300', '--config.train.steps=450'
 
 
@@ -60,14 +62,18 @@ class Team:
         return self._out.read_text()
 
     def child(self, number):
-        """The process of this index that is running now."""
+        """The process of this index that is running now, once it is."""
+        self.until(lambda: self._pid(number) is not None)
+        return self._pid(number)
+
+    def _pid(self, number):
         me = pathlib.Path(f'/proc/{self.popen.pid}/task/{self.popen.pid}/children')
         for pid in me.read_text().split():
             with contextlib.suppress(OSError):
                 command = pathlib.Path(f'/proc/{pid}/cmdline').read_bytes().split(b'\0')
                 if f'--process_id={number}'.encode() in command:
                     return int(pid)
-        raise AssertionError(f'no process {number}: {self.said}')
+        return None
 
     def until(self, happened):
         deadline = time.monotonic() + PATIENCE
@@ -103,12 +109,22 @@ def parameters(workdir, step):
 
 
 @pytest.fixture(scope='module')
-def harmed(tmp_path_factory):
-    """The workdir of a run of two, one of which was killed in the middle; what was said."""
-    workdir = tmp_path_factory.mktemp('harmed') / 'run'
-    one = Team(workdir, LENGTH, '--max_restarts=1')
+def alone(called, shared_programs, tmp_path_factory):
+    """The workdir of the run by one process that has two devices."""
+    workdir = tmp_path_factory.mktemp('alone') / 'run'
+    flags = (f'--workdir={workdir}', '--mesh=data:2', *RUN, LENGTH, RARELY)
+    assert called('train', *flags)[::2] == (0, '')
+    return workdir
+
+
+@pytest.fixture(scope='module')
+def harmed(alone, tmp_path_factory):
+    """The workdir of that run, gone on with by two, one of which was killed; what was said."""
+    workdir = shutil.copytree(alone, tmp_path_factory.mktemp('harmed') / 'run')
+    for step in ('200', '250', '300'):
+        shutil.rmtree(workdir / 'checkpoints' / step)
+    one = Team(workdir, LENGTH, RARELY, '--max_restarts=1')
     try:
-        one.until((workdir / 'checkpoints' / '50').exists)
         os.kill(one.child(1), signal.SIGKILL)
         assert one.done() == 0, one.said
     finally:
@@ -116,15 +132,11 @@ def harmed(tmp_path_factory):
     return workdir, one.said
 
 
-def test_a_run_of_two_of_which_one_is_killed_goes_on_and_is_that_of_two_devices(
-    harmed, called, tmp_path
-):
+def test_a_run_of_two_of_which_one_is_killed_goes_on_and_is_that_of_two_devices(harmed, alone):
     workdir, said = harmed
     assert '1 network (fully_connected' in said and '2 cpu devices: data 2' in said
     assert 'process 1 of 2 died (killed by SIGKILL), and the others were ended' in said
-    assert 'restart 1 of 1' in said and 'restored at step' in said
-    alone = tmp_path / 'alone'
-    assert called('train', f'--workdir={alone}', '--mesh=data:2', *RUN, LENGTH)[::2] == (0, '')
+    assert 'restart 1 of 1' in said and 'restored at step 150' in said
     assert_alike(workdir, alone)
     for ours, theirs in zip(parameters(workdir, 300), parameters(alone, 300), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=0.02, atol=2e-3)
@@ -195,7 +207,7 @@ def test_what_two_have_saved_goes_on_with_four_that_are_stopped_and_with_one_aft
 
 def goes_on(called, workdir):
     """Goes on to the end in this process; the line that says how it began."""
-    status, out, err = called('train', f'--workdir={workdir}', *RUN, LONGER)
+    status, out, err = called('train', f'--workdir={workdir}', '--mesh=data:2', *RUN, LONGER)
     assert (status, err) == (0, '')
     (line,) = (line for line in out.splitlines() if 'restored at step' in line)
     return line

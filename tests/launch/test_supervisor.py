@@ -51,7 +51,7 @@ def test_the_status_is_that_of_the_lead_whose_lines_are_on_the_screen(run, tmp_p
     assert run('sys.exit(3)', '') == 3
     assert run('sys.exit(42)', 'sys.exit(42)') == 42
     capsys.readouterr()
-    saves = 'time.sleep(1); print("all saved"); sys.exit(42)'
+    saves = 'time.sleep(0.3); print("all saved"); sys.exit(42)'
     assert run(saves, 'sys.exit(5)') == 42  # whoever went first
     assert capsys.readouterr().out == 'all saved\n'
     assert log(tmp_path, 0).count('\n--- ') == 3  # logs are added to
@@ -68,7 +68,7 @@ def test_one_that_is_killed_is_named_with_its_last_lines_and_ends_the_others(run
 
 
 def test_who_left_for_another_is_not_blamed_where_the_other_shows(run, capsys):
-    assert run('sys.exit(5)', 'time.sleep(0.5); print("my fault"); sys.exit(4)') == main.FAILED
+    assert run('sys.exit(5)', 'time.sleep(0.2); print("my fault"); sys.exit(4)') == main.FAILED
     assert 'process 1 of 2 died (exit status 4)' in capsys.readouterr().err
 
 
@@ -83,13 +83,19 @@ def test_where_all_live_but_the_watch_has_spoken_its_words_are_the_paragraph(
 
 
 def test_all_are_started_again_as_often_as_was_asked(run, tmp_path, capsys):
-    count = f'name = {str(tmp_path / "count")!r}; open(name, "a").write("x"); '
-    twice = count + 'os.path.getsize(name) < 3 and os.kill(os.getpid(), 9)'
-    assert run('time.sleep(1)', twice, max_restarts=2) == 0
+    name = f'name = {str(tmp_path / "count")!r}'
+    twice = f'{name}; open(name, "a").write("x"); '
+    twice += 'os.path.getsize(name) < 3 and os.kill(os.getpid(), 9)'
+    lead = f"""
+        {name}
+        while not os.path.exists(name) or os.path.getsize(name) < 3:
+            time.sleep(0.02)
+    """
+    assert run(lead, twice, max_restarts=2) == 0
     out, err = capsys.readouterr()
     assert '(restart 1 of 2)' in out and '(restart 2 of 2)' in out and err == ''
     (tmp_path / 'count').unlink()
-    assert run('time.sleep(1)', twice, max_restarts=1) == main.FAILED
+    assert run(lead, twice, max_restarts=1) == main.FAILED
     assert (tmp_path / 'count').read_text() == 'xx'
 
 
