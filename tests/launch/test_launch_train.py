@@ -1,14 +1,17 @@
 """launch.train as a user meets it: help, bad starts, damaged workdirs, signals and kills."""
 
+import os
 import pathlib
 import random
 import shutil
+import signal
 import time
 
 import jax
 import numpy as np
 import pytest
 
+from launch import main
 from resnet_dyn import config
 from resnet_dyn.training import checkpoints, loop, metrics
 
@@ -226,27 +229,51 @@ def test_an_empty_checkpoint_folder_is_said_aloud_and_training_starts_over(
     _assert_same_end(copy, finished)
 
 
-def test_a_run_that_is_stopped_and_killed_ends_as_if_it_was_not(start, called, short, tmp_path):
-    _interrupt(start, called, (*short, *LONG), tmp_path, kills=1)
+def test_a_run_that_is_stopped_and_killed_ends_as_if_it_was_not(
+    start, called, short, tmp_path, monkeypatch
+):
+    say = main.say
+
+    def stop(*flags):
+        """Hears a signal at its first step, within this process."""
+        steps = []
+
+        def heard(line):
+            say(line)
+            if line.startswith('step '):
+                steps.append(line)
+                if len(steps) == 1:
+                    os.kill(os.getpid(), signal.SIGTERM)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(main, 'say', heard)
+            return called('train', *flags)
+
+    _interrupt(start, called, stop, (*short, *LONG), tmp_path, kills=1)
 
 
 @pytest.mark.slow
 def test_a_run_killed_at_20_random_moments_ends_as_if_it_was_not(start, called, short, tmp_path):
-    _interrupt(start, called, (*short, *LONG, '--config.train.steps=1500'), tmp_path, kills=20)
+    def stop(*flags):
+        with start('train', *flags) as process:
+            _wait_for_a_line(process)
+            process.terminate()
+            out, err = process.communicate()
+        return process.returncode, out, err
+
+    flags = (*short, *LONG, '--config.train.steps=1500')
+    _interrupt(start, called, stop, flags, tmp_path, kills=20)
 
 
-def _interrupt(start, called, flags, tmp_path, kills):
+def _interrupt(start, called, stop, flags, tmp_path, kills):
     """A run told to stop once, killed -9 so often, and let finish, against one left in peace."""
     peace, disturbed = tmp_path / 'peace', tmp_path / 'disturbed'
     began = time.perf_counter()
     assert called('train', f'--workdir={peace}', *flags)[0] == 0
     length = time.perf_counter() - began
     moments = random.Random(1)  # whose first kill comes after some steps
-    with start('train', f'--workdir={disturbed}', *flags) as process:
-        _wait_for_a_line(process)
-        process.terminate()
-        out, _ = process.communicate()
-    assert process.returncode == 42 and 'all saved' in out
+    status, out, _ = stop(f'--workdir={disturbed}', *flags)
+    assert status == 42 and 'all saved' in out
     assert checkpoints.steps(disturbed)
     for _ in range(kills):
         with start('train', f'--workdir={disturbed}', *flags) as process:
