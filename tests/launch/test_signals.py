@@ -14,7 +14,7 @@ import hashlib, sys
 from launch import main, signals
 from resnet_dyn import errors, unsaved
 
-signals.PATIENCE = 0.3
+signals.PATIENCE = 0.1
 
 def deaf():
     print('deaf', flush=True)
