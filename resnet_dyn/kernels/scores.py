@@ -46,7 +46,7 @@ def score_tree(
     examples = stack_lib.examples(inputs)
     if labels is None and any(f is not metrics_lib.whole_output for _, f in functions):
         raise ValueError("labels are None: that goes with metrics=('logits',) alone")
-    labels = jnp.zeros(examples, int) if labels is None else metrics_lib.labels_of(labels)
+    labels = metrics_lib.labels_of(np.zeros(examples, int) if labels is None else labels)
     if labels.shape[:1] != (examples,):
         number = len(labels) if labels.ndim else 'no axis of'
         raise ValueError(f'{examples} inputs and {number} labels: give one label an input')

@@ -1,5 +1,6 @@
 """Curves by example beside a loop in NumPy: layers of two blocks, tokens, masks."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -49,7 +50,8 @@ def over_tokens(values_BT):
 
 @pytest.fixture(scope='module')
 def found():
-    return depth_curves.curves(NET, INPUTS, MASK, layers=LAYERS, tokens=True)
+    curves = depth_curves.curves(NET, INPUTS, MASK, layers=LAYERS, tokens=True)
+    return jax.tree.map(np.asarray, curves)
 
 
 def test_the_cosine_of_a_layer_is_the_mean_of_its_blocks_and_its_own_over_tokens_that_count(found):
@@ -76,7 +78,8 @@ def test_lenses_stand_at_the_inputs_of_layers_and_at_the_end(found):
 
 
 def test_summed_over_examples_they_are_those_of_depth_use():
-    whole, found = depth_use.sums(NET, INPUTS), depth_curves.curves(NET, INPUTS)
+    both = depth_use.sums(NET, INPUTS), depth_curves.curves(NET, INPUTS)
+    whole, found = jax.tree.map(np.asarray, both)
     for name in ('cosine', 'divergence', 'overlap'):
         ours = getattr(found, f'{name}_B{"U" if name == "cosine" else "V"}').sum(0)
         theirs = getattr(whole, f'{name}_{"L" if name == "cosine" else "N"}')

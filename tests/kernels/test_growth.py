@@ -63,10 +63,9 @@ def found():
         return g, growth.along(net, x, read_out, g)
 
     with jax.enable_x64(True):
-        weights = (jnp.asarray(reference.IN), jnp.asarray(reference.OUT))
-        stages = (stack.Stage(weights, branch, 8),)
+        stages = (stack.Stage((reference.IN, reference.OUT), branch, 8),)
         net = stack.ResidualStack((), stages, (), lambda p, x: x, lambda p, h: h)
-        g, along = both(net, jnp.asarray(reference.STEM)[None])
+        g, along = both(net, reference.STEM[None])
         return np.concatenate([np.ravel(part) for part in g]), jax.tree.map(np.asarray, along)
 
 
@@ -96,8 +95,8 @@ def test_brackets_weigh_paths_by_their_branches_and_by_their_matrices(found, pat
 
 def test_weights_are_the_arrays_of_two_axes_in_a_block_and_no_others():
     def arrays(*shapes):
-        return [jnp.zeros(shape) for shape in shapes]
+        return [np.zeros(shape, np.float32) for shape in shapes]
 
-    stages = (stack.Stage((*arrays((3, 4, 4), (3, 4)), jnp.zeros((3, 2, 2), int)), None, 3),)
+    stages = (stack.Stage((*arrays((3, 4, 4), (3, 4)), np.zeros((3, 2, 2), int)), None, 3),)
     net = stack.ResidualStack(arrays((5, 4), (4,)), stages, arrays((4, 2)), None, None)
     assert [w.shape for w in growth.weights(net)] == [(5, 4), (3, 4, 4), (4, 2)]

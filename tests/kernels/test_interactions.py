@@ -175,7 +175,7 @@ def test_sampled_shapley_values_agree_with_those_of_all_sub_networks_within_thei
     assert found.sum() == pytest.approx(table[-1] - table[0], abs=1e-5)
     twice = {'twice': lambda logits, labels: 2 * metrics.cross_entropy(logits, labels)}
     own, _ = interactions.sampled_shapley(
-        net, x, labels, jax.random.key(2), 200, twice, examples_at_once=4
+        net, x, labels, jax.random.key(2), 200, twice, examples_at_once=3
     )
     np.testing.assert_allclose(own, 2 * found, rtol=1e-3, atol=1e-5)
     with pytest.raises(ValueError, match='num=0'):

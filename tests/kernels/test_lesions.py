@@ -99,10 +99,11 @@ def test_minus_infinity_in_masked_logits_is_no_error_and_logits_need_no_labels()
         return jnp.concatenate([h, jnp.full((2, 1), -jnp.inf)], axis=1)
 
     foreign = stack.from_functions(lambda x: x, [jnp.tanh], head)
-    found = lesions.score(foreign, jnp.ones((2, 3)), None, [[1], [0]], ('logits',))['logits']
+    x = np.ones((2, 3), np.float32)
+    found = lesions.score(foreign, x, None, [[1], [0]], ('logits',))['logits']
     assert (found[..., 3] == -np.inf).all()
     with pytest.raises(ValueError, match='labels are None'):
-        lesions.score(foreign, jnp.ones((2, 3)), None, [[1]])
+        lesions.score(foreign, x, None, [[1]])
 
 
 def test_greedy_tells_its_progress_over_all_turns():
