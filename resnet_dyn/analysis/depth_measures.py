@@ -50,7 +50,7 @@ def measure(subject: subjects.Subject, effort: effort_lib.Effort, options=None) 
     Raises NotFiniteError where a gain is NaN or infinite, as those of blocks without a skip are.
     """
     sums = effort_lib.totals(_moment_sums, subject, effort, masked=True)
-    return from_gains(subject.origin.step, gains(jax.tree.map(jnp.asarray, sums)))
+    return from_gains(subject.origin.step, gains(jax.tree.map(np.float32, sums)))
 
 
 def cost(L: int, options=None) -> effort_lib.Cost:
@@ -81,7 +81,9 @@ def from_gains(step: int, gains_SL) -> DepthLaw:
 
 def gains(moments: stack_lib.Moments):
     """b_l = sqrt(E|branch|^2 / E|skip|^2), (L,), of `models.stack.second_moments`."""
-    return jnp.sqrt(moments.branch / moments.skip)
+    branch, skip = np.asarray(moments.branch), np.asarray(moments.skip)
+    with np.errstate(divide='ignore', invalid='ignore'):  # where a skip carries nothing
+        return np.sqrt(branch / skip)
 
 
 def law(gains_L, coherent: bool = False) -> Law:

@@ -150,12 +150,15 @@ def walks(subject: subjects.Subject, effort: Effort) -> Iterator[Walk]:
     turns = len(firsts) * len(starts)
     for number, (first, start) in enumerate(itertools.product(firsts, starts)):
         rows = slice(start, start + at_once)
+        inputs, labels, mask = stack_lib.take(
+            (examples.inputs, examples.labels, examples.mask), rows
+        )
         yield Walk(
             rows=slice(first, first + group),
             part=start // at_once,
-            inputs=stack_lib.take(examples.inputs, rows),
-            labels=examples.labels[rows],
-            mask=None if examples.mask is None else examples.mask[rows],
+            inputs=inputs,
+            labels=labels,
+            mask=mask,
             progress=prefix_walk.share(effort.progress, number, turns),
         )
 

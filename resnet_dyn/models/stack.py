@@ -218,8 +218,13 @@ def examples(inputs) -> int:
 
 
 def take(inputs, rows):
-    """The inputs of some examples, `rows` a slice or indices."""
-    return jax.tree.map(lambda a: a[rows], inputs)
+    """The inputs of some examples, `rows` a slice or indices; of all of them as they are."""
+
+    def of(a):
+        whole = isinstance(rows, slice) and rows.indices(len(a)) == (0, len(a), 1)
+        return a if whole else a[rows]  # which is a program for each shape
+
+    return jax.tree.map(of, inputs)
 
 
 def shapes_of(inputs, number: int):
