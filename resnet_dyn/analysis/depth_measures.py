@@ -66,7 +66,7 @@ def from_gains(step: int, gains_SL) -> DepthLaw:
             'the power gain of a block is not finite: its branch is NaN or infinite, or its skip '
             'carries nothing'
         )
-    incoherent, coherent = (_laws(gains_SL, coherent) for coherent in (False, True))
+    incoherent, coherent = _laws(gains_SL)
     return DepthLaw(
         step=np.array(step),
         gains_SL=gains_SL,
@@ -100,6 +100,10 @@ def _moment_sums(stack, inputs, labels, mask):
     return jax.tree.map(lambda mean: mean * count, moments)
 
 
-@jax.jit(static_argnums=1)
-def _laws(gains_SL, coherent):
-    return jax.vmap(lambda gains_L: law(gains_L, coherent))(gains_SL)
+@jax.jit
+def _laws(gains_SL):
+    """The incoherent laws of S networks, and the coherent ones."""
+    return [
+        jax.vmap(lambda gains_L, coherent=coherent: law(gains_L, coherent))(gains_SL)
+        for coherent in (False, True)
+    ]

@@ -172,7 +172,7 @@ def deal(trees: Sequence, mesh: Mesh):
     """Trees of one form, one for each device of a mesh of kernels, as one tree of JOBS."""
     sharding, devices = NamedSharding(mesh, JOBS), list(mesh.devices.flat)
     parts = [
-        jax.device_put(jax.tree.map(lambda a: a[None], tree), device)
+        jax.device_put(_led_by_one(tree), device)
         for tree, device in zip(trees, devices, strict=True)
     ]
 
@@ -181,6 +181,12 @@ def deal(trees: Sequence, mesh: Mesh):
         return jax.make_array_from_single_device_arrays(shape, sharding, list(leaves))
 
     return jax.tree.map(one, *parts)
+
+
+@jax.jit
+def _led_by_one(tree):
+    """The tree, every array led by an axis of length 1; one program for all of them."""
+    return jax.tree.map(lambda a: a[None], tree)
 
 
 def places_of_masks(mesh: Mesh, whole: bool = False) -> list[Mesh]:
