@@ -94,7 +94,7 @@ def test_a_cheaper_analysis_harms_no_dearer_one_and_shows_what_was_asked(called,
 
 
 def test_running_statistics_are_a_flag_and_said_beside_the_numbers(called, copied_run):
-    command = ('analyze', f'--workdir={copied_run}', '--what=depth', '--steps=2')
+    command = ('analyze', f'--workdir={copied_run}', '--what=depth', '--steps=2', FEW[0])
     _, estimated, _ = called(*command)
     _, running, _ = called(*command, '--statistics=running')
     assert 'estimated at each step on 64 training examples' in estimated
@@ -173,7 +173,8 @@ def test_a_folder_that_is_a_file_is_said_before_anything_is_measured(called, cop
 
 def test_a_table_that_cannot_be_written_leaves_the_others_and_is_named(called, copied_run):
     (copied_run / 'tables' / 'gammas.csv').mkdir(parents=True)
-    status, out, err = called('analyze', f'--workdir={copied_run}', '--what=gammas,depth')
+    command = ('analyze', f'--workdir={copied_run}', '--what=gammas,depth', '--examples=20')
+    status, out, err = called(*command)
     assert (status, err) == (1, '')
     assert 'WARNING: the table or picture of gammas could not be written' in out
     assert {'depth.png', 'depth.pdf'} <= names(copied_run / 'pictures')

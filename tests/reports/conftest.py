@@ -1,5 +1,7 @@
 """Runs with records of made-up numbers, for reports to be made of: nothing is measured."""
 
+import functools
+import pathlib
 import shutil
 
 import numpy as np
@@ -21,11 +23,17 @@ S, L, M = 2, 3, 4  # of the tiny run; draws
 
 
 @pytest.fixture
-def reported(tiny_run, tmp_path):
+def reported(report_in, tmp_path):
     """reported('batch', seed=1): a copy of the tiny run in tmp_path/batch, with records."""
+    return functools.partial(report_in, tmp_path)
 
-    def make(name: str, seed: int = 0, lost: bool = False):
-        folder = shutil.copytree(tiny_run, tmp_path / name, ignore=_without_records)
+
+@pytest.fixture(scope='session')
+def report_in(tiny_run):
+    """report_in(folder, 'batch', seed=1): a copy of the tiny run in folder/batch, with records."""
+
+    def make(parent: pathlib.Path, name: str, seed: int = 0, lost: bool = False):
+        folder = shutil.copytree(tiny_run, parent / name, ignore=_without_records)
         settings = {'source': runs.read(folder).identity['data.digest'], 'examples': 30}
         for step in STEPS:
             for measure, record in made_up(step, np.random.default_rng([seed, step])).items():

@@ -51,15 +51,21 @@ class Parsed(html.parser.HTMLParser):
         return json.loads(gzip.decompress(base64.b64decode(self.scripts['data'])))
 
 
-@pytest.fixture
-def two(reported):
+@pytest.fixture(scope='module')
+def two(report_in, tmp_path_factory):
     """Two runs of the same folder name in different parents, and one called like an attack."""
-    folders = [reported('a/batch', 1), reported('b/batch', 2), reported(EVIL, 3, lost=True)]
-    return reading.read(comparison.names(folders))
+    parent = tmp_path_factory.mktemp('two')
+    batches = [report_in(parent, 'a/batch', 1), report_in(parent, 'b/batch', 2)]
+    return reading.read(comparison.names([*batches, report_in(parent, EVIL, 3, lost=True)]))
 
 
-def test_the_page_is_one_file_that_asks_for_nothing(two):
-    text = page.render(two, made_by=('python -m launch.report', 'today'))
+@pytest.fixture(scope='module')
+def text(two):
+    """The page of these runs, made by a command that is an attack too."""
+    return page.render(two, made_by=(ENDS, 'today'))
+
+
+def test_the_page_is_one_file_that_asks_for_nothing(text):
     found = Parsed(text)
     assert [address for address in found.addresses if not address.startswith('#')] == []
     assert {address[1:] for address in found.addresses} <= set(found.ids)
@@ -72,8 +78,7 @@ def test_the_page_is_one_file_that_asks_for_nothing(two):
     assert not re.search(r'"\$schema"', found.scripts['specifications'])
 
 
-def test_names_of_folders_and_commands_are_text_wherever_they_stand(two):
-    text = page.render(two, made_by=(ENDS, 'today'))
+def test_names_of_folders_and_commands_are_text_wherever_they_stand(text):
     found = Parsed(text)
     assert 'onerror' not in {name for tag in found.elements for name in (tag,)}
     assert EVIL not in text and ENDS not in text
@@ -140,7 +145,7 @@ def test_every_curve_is_of_a_measure_and_has_a_row_a_network():
         assert y_SX.shape == (1 if curve.fixed else 2, len(x_X)), curve.title
 
 
-def test_a_lost_network_is_null_or_left_out_and_the_others_stay(two):
+def test_a_lost_network_is_null_or_left_out_and_the_others_stay(two, text):
     found = data_lib.of(two.runs)
     law = [title for title, _ in found['curves']].index('predicted, incoherent')
     row = next(row for row in found['bands'] if row[:3] == [2, law, 6])
@@ -148,7 +153,6 @@ def test_a_lost_network_is_null_or_left_out_and_the_others_stay(two):
     assert row[5:] == [None, 1]  # one network: no interval
     np.testing.assert_allclose(row[4], record.incoherent_SR[0], rtol=5e-4)
     assert data_lib.rounded([np.nan, np.inf, 1.0, 0.123456]) == [None, None, 1, 0.1235]
-    text = page.render(two)
     assert 'network 1 (seed 1), not finite from step 0' in text
 
 

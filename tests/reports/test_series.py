@@ -22,7 +22,7 @@ def analysed(workdir, steps, examples):
 
 
 def test_every_column_stands_at_every_step_that_has_a_record(copied_run):
-    visits = analysed(copied_run, [0, 6], 30)
+    visits = analysed(copied_run, [0, 6], 20)
     run = series.read(copied_run)
     for name in SOME:
         for column in measures.MEASURES[name].columns:
