@@ -91,12 +91,13 @@ def test_the_package_knows_the_commit_it_was_built_from(checkout, package, tmp_p
     assert len(head) == 40 and (package / 'resnet_dyn' / commit.FILE).read_text() == f'{head}\n'
     said = _script(package, '--version', cwd=tmp_path)
     assert said[0] == 0 and said[1].endswith(f', commit {head}\n')
-    edited = _copy(tmp_path / 'edited')
-    _build(edited)
+    edited = shutil.copytree(checkout, tmp_path / 'edited')  # with what was built there
+    stale = edited / 'build' / 'lib' / 'resnet_dyn' / '_commands' / 'launch' / 'numbers.py'
+    assert stale.exists()
     (edited / 'launch' / 'numbers.py').unlink()
     built = _build(edited)
     assert (built / 'resnet_dyn' / commit.FILE).read_text().endswith('-dirty\n')
-    assert not (built / 'resnet_dyn' / '_commands' / 'launch' / 'numbers.py').exists()
+    assert not stale.exists()
 
 
 def test_where_no_commit_is_known_none_is_said(tmp_path):

@@ -249,7 +249,8 @@ def test_a_run_that_is_stopped_and_killed_ends_as_if_it_was_not(
             patch.setattr(main, 'say', heard)
             return called('train', *flags)
 
-    _interrupt(start, called, stop, (*short, *LONG), tmp_path, kills=1)
+    flags = (*short, *LONG, '--config.checkpoint.every=100')
+    _interrupt(start, called, stop, flags, tmp_path, kills=1)
 
 
 @pytest.mark.slow
