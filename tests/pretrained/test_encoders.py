@@ -113,8 +113,9 @@ def test_patches_of_a_vit_are_those_of_a_convolution(opened):
     network = opened('vit')
     p = network.net.stem_params
     found = np.asarray(jax.jit(network.net.stem)(p, IMAGES))[:, 1:] - np.asarray(p['place'])[1:]
-    patches = IMAGES.reshape(2, 3, 2, 2, 3, 2)  # by image, channel, row, within it, column, within
-    wanted = np.einsum('bcyixj,dcij->byxd', patches, p['patch']['w']).reshape(2, 6, 8)
+    corners, over = [(y, x) for y in (0, 2) for x in (0, 2, 4)], (1, 2, 3)
+    windows = [IMAGES[:, :, y : y + 2, x : x + 2] for y, x in corners]
+    wanted = np.stack([np.tensordot(part, p['patch']['w'], (over, over)) for part in windows], 1)
     np.testing.assert_allclose(found, wanted + np.asarray(p['patch']['b']), rtol=1e-4, atol=1e-5)
 
 
