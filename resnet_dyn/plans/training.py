@@ -104,7 +104,7 @@ def _compiled(cfg, dataset, mesh, names, report) -> Iterator[tuple[str, programs
     model = presets.from_config(cfg.model, dataset.classes, cfg.train.survival)
     total = config.total_steps(cfg, len(dataset.train.labels))
     with placement.shapes_alone():
-        lowered = program.Program(cfg, model, dataset, total, mesh).lowered()
+        lowered = program.Program(cfg, model, dataset, total, mesh).lowered(names)
     for name in names:
         started = time.monotonic()
         yield name, programs.compiled(name, lowered[name], steps=name == 'advance')

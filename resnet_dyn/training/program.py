@@ -7,7 +7,7 @@ epoch of each network, renewed outside of what is done for each network. The net
 """
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -127,8 +127,10 @@ class Program:
         """`dynamics.record` of each network, S first."""
         return placement.gather(self._record(networks.state.variables, self._probe))
 
-    def lowered(self) -> dict[str, jax.stages.Lowered]:
-        """The functions by name, traced for the shapes of the run; nothing is computed.
+    def lowered(
+        self, names: Collection[str] = ('advance', 'evaluate', 'record')
+    ) -> dict[str, jax.stages.Lowered]:
+        """The functions of these names, traced for the shapes of the run; nothing is computed.
 
         It needs no data, where all was made within `placement.shapes_alone`.
         """
@@ -141,11 +143,12 @@ class Program:
             padded = next(iter(self._test.pieces()))
         shared = (step.Data(examples, *self._norm), np.int32(first), np.int32(last))
         variables = networks.state.variables
-        return {
-            'advance': self._advance.lower(networks, self._keys_S, shared),
-            'evaluate': self._evaluate.lower(variables, step.Data(padded, *self._norm)),
-            'record': self._record.lower(variables, self._probe),
+        functions = {
+            'advance': (self._advance, (networks, self._keys_S, shared)),
+            'evaluate': (self._evaluate, (variables, step.Data(padded, *self._norm))),
+            'record': (self._record, (variables, self._probe)),
         }
+        return {name: functions[name][0].lower(*functions[name][1]) for name in names}
 
     def clear(self, networks: Networks) -> Networks:
         """The networks with the sums of their totals at zero."""

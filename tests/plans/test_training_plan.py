@@ -220,7 +220,7 @@ def test_streams_and_sets_that_are_not_here_have_their_shapes():
         chosen = fields.replace(cfg, {'data.augment': augment})
         with placement.shapes_alone():
             model = presets.from_config(cfg.model, dataset.classes)
-            lowered = program.Program(chosen, model, dataset, 3, mesh).lowered()
+            lowered = program.Program(chosen, model, dataset, 3, mesh).lowered(['advance'])
         texts.append(lowered['advance'].as_text())
     assert texts[0] == texts[1] and '32x8x32x32x3xui8' in texts[0]  # 32 batches a call
 
