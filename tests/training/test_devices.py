@@ -11,8 +11,11 @@ from resnet_dyn.data import datasets, splits
 from resnet_dyn.models import network, placement, presets, seed_axis
 from resnet_dyn.training import checkpoints, loop, program, state, step
 
+pytestmark = pytest.mark.usefixtures('shared_programs')
+
 MANY = jax.device_count()  # 4 in the suite, 8 in one test of it
 STEPS = 10
+NETWORKS = {'seeds': 2, 'train.steps': STEPS}
 
 
 def made(cfg, devices, sizes=None, model=None, dataset=None):
@@ -53,9 +56,9 @@ def on_one_device(tiny):
 @pytest.mark.parametrize(
     ('changes', 'sizes'),
     [
-        ({'seeds': 2}, {'seed': 2, 'data': MANY // 2}),
-        ({'seeds': 3}, {'seed': 1, 'data': MANY}),
-        ({'seeds': 1, 'train.batch_size': 6}, {'seed': 1, 'data': min(6, MANY - 1)}),
+        (NETWORKS, {'seed': 2, 'data': MANY // 2}),
+        (NETWORKS | {'seeds': 3}, {'seed': 1, 'data': MANY}),
+        (NETWORKS | {'seeds': 1, 'train.batch_size': 6}, {'seed': 1, 'data': min(6, MANY - 1)}),
     ],
     ids=['all', '3 networks', 'batches of 6'],
 )
@@ -108,7 +111,7 @@ def test_convolutions_and_their_gradients_are_dealt_out_along_data(tiny):
 
 
 def test_the_state_is_counted_once(tiny):
-    programs, _ = made(tiny({'seeds': 2}), MANY)
+    programs, _ = made(tiny(NETWORKS), MANY)
     begun = programs.begin()
     after = programs.advance(begun, 0, 1)
     assert all(leaf.is_deleted() for leaf in jax.tree.leaves(begun))
@@ -117,7 +120,7 @@ def test_the_state_is_counted_once(tiny):
 
 
 def test_what_came_from_the_host_and_what_went_there_outlives_a_donated_state(tiny):
-    programs, _ = made(tiny({'seeds': 2}), 1)
+    programs, _ = made(tiny(NETWORKS), 1)
     trees = jax.tree.map(np.array, placement.gather(state.to_trees(programs.begin().state)))
     kept = jax.tree.map(np.copy, trees)
     restored = programs.restore(0, trees)
@@ -131,7 +134,7 @@ def test_what_came_from_the_host_and_what_went_there_outlives_a_donated_state(ti
 @pytest.mark.slow_but('4-1')
 @pytest.mark.parametrize(('first', 'then'), [(1, MANY), (MANY, 1)])
 def test_a_run_goes_on_with_another_number_of_devices(tiny, tmp_path, first, then):
-    cfg = tiny({'seeds': 2, 'train.steps': STEPS, 'checkpoint.every': 5})
+    cfg = tiny(NETWORKS | {'checkpoint.every': 5})
     straight, said = tmp_path / 'straight', []
     loop.train(cfg, straight, said.append, devices=jax.devices()[:1])
     half = iter([False, False, True, True])
