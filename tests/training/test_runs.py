@@ -281,14 +281,14 @@ def test_open_run_gives_one_network_ready_to_apply(tmp_path, dataset):
     model = presets.from_config(CONFIG.model, 5, survival=0.5)
     variables = jax.device_get(state.initial_variables(model, state.keys(CONFIG), (7,)))
     finish(run, dataset, variables)
+    apply = jax.jit(model.apply)
+    by_hand = jax.jit(presets.fully_connected(4, width=6, classes=5, survival=0.5).apply)
     for seed in range(2):
         opened_model, opened, meta = runs.open_run(tmp_path, seed=seed)
         assert opened_model == model
         one = jax.tree.map(operator.itemgetter(seed), variables)
-        expected = presets.fully_connected(4, width=6, classes=5, survival=0.5).apply(
-            one, dataset.test.inputs
-        )
-        np.testing.assert_array_equal(model.apply(opened, dataset.test.inputs), expected)
+        expected = by_hand(one, dataset.test.inputs)
+        np.testing.assert_array_equal(apply(opened, dataset.test.inputs), expected)
     assert meta['mean'] == dataset.mean.tolist()
     assert meta['input_shape'] == [7]
     assert meta['provenance']['config']['seed'] == 3
