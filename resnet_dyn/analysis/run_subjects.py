@@ -142,7 +142,8 @@ class Run:
         """The subject of the first of these steps that is whole; CheckpointError for none."""
         for step in steps:
             try:
-                return self.subject(step, looks)
+                with jax.default_matmul_precision('highest'):  # of what is measured, by one program
+                    return self.subject(step, looks)
             except errors.CheckpointError as error:
                 damage = error
         raise damage
