@@ -49,14 +49,14 @@ def initial_variables(model: nn.Module, keys_S, input_shape) -> dict[str, Any]:
 def initial(model: nn.Module, transform, gammas: str, keys_S, input_shape) -> State:
     """The state at step 0, under the optimizer `transform` and `train.gammas`."""
     variables = initial_variables(model, keys_S, input_shape)
-    return State(variables, jax.jit(jax.vmap(transform.init))(trainable(variables, gammas)))
+    return State(variables, _resting(transform.init)(trainable(variables, gammas)))
 
 
 def form(model: nn.Module, transform, gammas: str, keys_S, input_shape) -> State:
     """The shapes and dtypes of `initial`, with nothing computed."""
     variables = jax.eval_shape(_drawing(model, tuple(input_shape)), keys_S)
     moved = trainable(variables, gammas)
-    return State(variables, jax.eval_shape(jax.vmap(transform.init), moved))
+    return State(variables, jax.eval_shape(_resting(transform.init), moved))
 
 
 def trainable_values(model: nn.Module, gammas: str, input_shape) -> int:
@@ -126,6 +126,12 @@ def _drawing(model: nn.Module, input_shape: tuple[int, ...]):
         return dict(model.init(jax.random.fold_in(key, INIT), example))
 
     return jax.jit(lambda keys_S: jax.lax.map(one, keys_S), compiler_options=quick)
+
+
+@functools.lru_cache(maxsize=16)
+def _resting(init):
+    """The initial states of S optimizers, jitted: one for each update rule."""
+    return jax.jit(jax.vmap(init))
 
 
 def _dotted(path) -> str:

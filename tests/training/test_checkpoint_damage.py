@@ -2,6 +2,7 @@
 
 import itertools
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,7 +22,7 @@ def trees_of(step):
     draw = np.random.default_rng(step).standard_normal
     return {
         name: {'stage_0': {'w': draw((2, 5, 8)).astype(np.float32)}, 'v': draw((2, 3))}
-        for name in ('params', 'gammas', 'batch_stats', 'optimizer')
+        for name in ('params', 'gammas', 'optimizer')
     }
 
 
@@ -43,6 +44,12 @@ def workdir(tmp_path_factory):
     folder = tmp_path_factory.mktemp('run')
     save(folder, 10, 20)
     return folder
+
+
+@pytest.fixture
+def copy(workdir, tmp_path):
+    """A copy of it, to be harmed."""
+    return shutil.copytree(workdir, tmp_path / 'run')
 
 
 def files(workdir):
@@ -133,50 +140,46 @@ def test_when_no_step_is_sound_every_loss_is_named(workdir):
         path.write_bytes(data)
 
 
-def test_an_array_other_than_the_one_saved_is_seen_though_every_file_agrees(tmp_path):
-    save(tmp_path, 10)
-    folder = tmp_path / 'checkpoints' / '10'
+def test_an_array_other_than_the_one_saved_is_seen_though_every_file_agrees(copy):
+    folder = copy / 'checkpoints' / '10'
     (folder / 'params').rename(folder / 'aside')
     (folder / 'gammas').rename(folder / 'params')
     (folder / 'aside').rename(folder / 'gammas')
     (folder / manifest.NAME).unlink()
     manifest.write(folder)
     with pytest.raises(errors.CheckpointError, match='/stage_0/w fails its CRC32'):
-        checkpoints.restore(tmp_path, 10)
+        checkpoints.restore(copy, 10)
 
 
-def test_a_damaged_step_is_put_aside_when_it_is_saved_again(tmp_path, capfd):
-    save(tmp_path, 10, 20)
+def test_a_damaged_step_is_put_aside_when_it_is_saved_again(copy, capfd):
     for n in range(2):
-        path = files(tmp_path)[-1]
+        path = files(copy)[-1]
         path.write_bytes(path.read_bytes()[:-1])
-        save(tmp_path, 20)
-        assert checkpoints.steps(tmp_path) == [10, 20]
-        assert same(checkpoints.restore_training(tmp_path)[1], trees_of(20))
+        save(copy, 20)
+        assert checkpoints.steps(copy) == [10, 20]
+        assert same(checkpoints.restore_training(copy)[1], trees_of(20))
         assert f'kept as damaged-20-{n}' in capfd.readouterr().err
-        assert (tmp_path / 'checkpoints' / f'damaged-20-{n}').is_dir()
+        assert (copy / 'checkpoints' / f'damaged-20-{n}').is_dir()
 
 
-def test_what_unfinished_saves_left_is_ignored_and_removed_by_the_next_writer(tmp_path):
-    save(tmp_path, 10)
-    folder = tmp_path / 'checkpoints'
-    rubbish = ['20.orbax-checkpoint-tmp', '.tmp-20', '.tmp-20.orbax-checkpoint-tmp']
+def test_what_unfinished_saves_left_is_ignored_and_removed_by_the_next_writer(copy):
+    folder = copy / 'checkpoints'
+    rubbish = ['30.orbax-checkpoint-tmp', '.tmp-30', '.tmp-30.orbax-checkpoint-tmp']
     for name in rubbish:
         (folder / name / 'params').mkdir(parents=True)
     (folder / 'notes').mkdir()
-    assert checkpoints.steps(tmp_path) == [10]
-    assert checkpoints.restore(tmp_path)[0] == 10
-    checkpoints.Writer(tmp_path).close()
-    assert sorted(path.name for path in folder.iterdir()) == ['10', 'notes']
+    assert checkpoints.steps(copy) == [10, 20]
+    assert checkpoints.restore(copy)[0] == 20
+    checkpoints.Writer(copy).close()
+    assert sorted(path.name for path in folder.iterdir()) == ['10', '20', 'notes']
 
 
 @pytest.mark.parametrize('point', ['Checkpointer.save', 'manifest.write', 'Path.rename'])
-def test_a_save_that_dies_at_any_point_leaves_the_steps_before(tmp_path, monkeypatch, point):
+def test_a_save_that_dies_at_any_point_leaves_the_steps_before(copy, monkeypatch, point):
     class Killed(BaseException):
         pass
 
-    save(tmp_path, 10, 20)
-    path = files(tmp_path)[-1]
+    path = files(copy)[-1]
     path.write_bytes(path.read_bytes()[:-1])
     owner, name = {
         'Checkpointer.save': (items.ocp.Checkpointer, 'save'),
@@ -191,15 +194,15 @@ def test_a_save_that_dies_at_any_point_leaves_the_steps_before(tmp_path, monkeyp
             raise Killed
         return original(*args, **kwargs)
 
-    writer = checkpoints.Writer(tmp_path)
+    writer = checkpoints.Writer(copy)
     with monkeypatch.context() as patch:
         patch.setattr(owner, name, die)
         writer.save(20, trees_of(20), META)
         with pytest.raises(Killed):
             writer.close()
-    assert checkpoints.steps(tmp_path) == [10]
-    save(tmp_path, 20)
-    assert checkpoints.steps(tmp_path) == [10, 20]
+    assert checkpoints.steps(copy) == [10]
+    save(copy, 20)
+    assert checkpoints.steps(copy) == [10, 20]
 
 
 ENDLESS = """

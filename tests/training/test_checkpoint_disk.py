@@ -26,12 +26,19 @@ def save(workdir, *steps, keep=None):
     writer.close()
 
 
+@pytest.fixture(scope='module')
+def saved(tmp_path_factory):
+    """A run with the steps 10 and 20."""
+    folder = tmp_path_factory.mktemp('saved')
+    save(folder, 10, 20)
+    return folder
+
+
 @pytest.fixture
-def workdir(tmp_path, monkeypatch):
-    """A run with the steps 10 and 20, read without long pauses."""
+def workdir(saved, tmp_path, monkeypatch):
+    """A copy of it, read without long pauses."""
     monkeypatch.setattr(soundness, '_PAUSES', (0.0, 0.0, 0.0))
-    save(tmp_path, 10, 20)
-    return tmp_path
+    return shutil.copytree(saved, tmp_path / 'run')
 
 
 def fail(monkeypatch, owner, name, error, times, path=''):
@@ -190,9 +197,7 @@ def archive(workdir, step):
     return place
 
 
-def test_of_an_old_checkpoint_that_is_a_link_only_the_link_goes(tmp_path, capfd):
-    workdir = tmp_path / 'run'
-    save(workdir, 10, 20)
+def test_of_an_old_checkpoint_that_is_a_link_only_the_link_goes(workdir, capfd):
     place = archive(workdir, 10)
     before = sorted(place.rglob('*'))
     save(workdir, 30, keep=1)
@@ -240,7 +245,7 @@ def test_a_reader_beside_a_fast_writer_that_keeps_one_always_finds_one(tmp_path)
     thread.start()
     try:
         newest = 0
-        for _ in range(60):
+        for _ in range(30):
             step, variables, _ = checkpoints.restore(tmp_path, only='params')
             assert step >= newest and (variables['params']['w'] == step).all()
             assert checkpoints.steps(tmp_path)

@@ -26,6 +26,20 @@ def save(workdir, *steps, meta=None, keep=None, networks=2):
     writer.close()
 
 
+@pytest.fixture(scope='module')
+def saved(tmp_path_factory):
+    """A run with the steps 4 and 8."""
+    folder = tmp_path_factory.mktemp('saved')
+    save(folder, 4, 8)
+    return folder
+
+
+@pytest.fixture
+def workdir(saved, tmp_path):
+    """A copy of it."""
+    return shutil.copytree(saved, tmp_path / 'run')
+
+
 def rename(workdir, old, new):
     folder = workdir / 'checkpoints'
     (folder / str(old)).rename(folder / str(new))
@@ -47,13 +61,12 @@ def assert_lost(workdir, capfd, step, why, taken):
     assert not checkpoints.sound(workdir, step, RUN)
 
 
-def test_a_folder_renamed_is_not_the_step_of_its_new_name(tmp_path, capfd):
-    save(tmp_path, 4, 8)
-    rename(tmp_path, 8, 30)
+def test_a_folder_renamed_is_not_the_step_of_its_new_name(workdir, capfd):
+    rename(workdir, 8, 30)
     why = 'its folder says step 30, and what is in it is of step 8'
-    assert_lost(tmp_path, capfd, 30, why, taken=4)
+    assert_lost(workdir, capfd, 30, why, taken=4)
     with pytest.raises(errors.CheckpointError, match=why):
-        checkpoints.restore(tmp_path, 30)  # an analysis expects nothing of the run
+        checkpoints.restore(workdir, 30)  # an analysis expects nothing of the run
 
 
 def test_an_optimizer_that_has_counted_other_steps_is_not_taken(tmp_path, capfd):
@@ -74,11 +87,11 @@ def test_an_optimizer_that_has_counted_other_steps_is_not_taken(tmp_path, capfd)
         ({'data.digest': 'cd'}, "it is of another run: data.digest is 'cd' there and 'ab12' here"),
     ],
 )
-def test_a_checkpoint_of_another_run_is_not_taken(tmp_path, capfd, changed, why):
-    save(tmp_path / 'run', 4)
+def test_a_checkpoint_of_another_run_is_not_taken(workdir, tmp_path, capfd, changed, why):
+    shutil.rmtree(workdir / 'checkpoints' / '8')
     save(tmp_path / 'other', 8, meta={'run': RUN | changed}, networks=changed.get('seeds', 2))
-    shutil.copytree(tmp_path / 'other/checkpoints/8', tmp_path / 'run/checkpoints/8')
-    assert_lost(tmp_path / 'run', capfd, 8, why, taken=4)
+    shutil.copytree(tmp_path / 'other/checkpoints/8', workdir / 'checkpoints/8')
+    assert_lost(workdir, capfd, 8, why, taken=4)
 
 
 def test_of_a_checkpoint_from_before_runs_were_named_what_it_says_is_compared(tmp_path, capfd):
@@ -102,12 +115,11 @@ def test_of_a_checkpoint_from_before_runs_were_named_what_it_says_is_compared(tm
     assert 'model.width is 16 there' in said and "data.digest is 'cd' there" in said
 
 
-def test_keep_drops_no_checkpoint_of_this_run_in_favour_of_a_later_one_that_is_not(tmp_path):
-    save(tmp_path, 4, 8)
-    rename(tmp_path, 8, 30)
-    save(tmp_path, 8, keep=1)
-    assert checkpoints.folders(tmp_path) == [8, 30]
-    assert checkpoints.sound(tmp_path, 8, RUN)
+def test_keep_drops_no_checkpoint_of_this_run_in_favour_of_a_later_one_that_is_not(workdir):
+    rename(workdir, 8, 30)
+    save(workdir, 8, keep=1)
+    assert checkpoints.folders(workdir) == [8, 30]
+    assert checkpoints.sound(workdir, 8, RUN)
 
 
 def test_keep_counts_no_folder_that_is_of_another_step_or_run(tmp_path):
@@ -164,26 +176,24 @@ def test_checkpoints_that_are_no_folder_are_refused_by_every_reader(tmp_path, li
         {'leaves': {'nowhere/w': {}}},
     ],
 )
-def test_meta_of_a_wrong_form_is_lost(tmp_path, capfd, wrong):
-    save(tmp_path, 4, 8)
-    folder = tmp_path / 'checkpoints' / '8'
+def test_meta_of_a_wrong_form_is_lost(workdir, capfd, wrong):
+    folder = workdir / 'checkpoints' / '8'
     meta = json.loads((folder / items.META_FILE).read_text())
     (folder / items.META_FILE).write_text(json.dumps(meta | wrong))
     (folder / manifest.NAME).unlink()
     manifest.write(folder)
-    assert checkpoints.restore_training(tmp_path, RUN)[0] == 4
+    assert checkpoints.restore_training(workdir, RUN)[0] == 4
     said = capfd.readouterr().err
     assert 'lost step 8 (its meta is not what' in said or '(nowhere is missing' in said
 
 
-def test_meta_that_no_run_wrote_is_lost_though_its_bytes_agree(tmp_path, capfd):
-    save(tmp_path, 4, 8)
-    folder = tmp_path / 'checkpoints' / '8'
+def test_meta_that_no_run_wrote_is_lost_though_its_bytes_agree(workdir, capfd):
+    folder = workdir / 'checkpoints' / '8'
     for text in ('{}', '[]', '{"step": 8}', '{"step": 8, "leaves": 3}', '{"step": 8', '\xff'):
         (folder / items.META_FILE).write_text(text, encoding='latin-1')
         (folder / manifest.NAME).unlink()
         manifest.write(folder)
-        assert checkpoints.restore_training(tmp_path, RUN)[0] == 4, text
+        assert checkpoints.restore_training(workdir, RUN)[0] == 4, text
         assert 'lost step 8' in capfd.readouterr().err
 
 
