@@ -345,7 +345,6 @@ def test_a_block_may_give_another_dtype_than_it_takes():
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.slow
 def test_path_parts_of_a_foreign_module_sum_to_its_gradient():
     module = Chain()
     variables = drawn(module, 0, INPUTS)
