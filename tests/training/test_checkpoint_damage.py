@@ -11,6 +11,7 @@ import time
 import jax
 import numpy as np
 import pytest
+import saved_steps
 
 from resnet_dyn import errors
 from resnet_dyn.training import checkpoints, items, manifest
@@ -27,10 +28,7 @@ def trees_of(step):
 
 
 def save(workdir, *steps):
-    writer = checkpoints.Writer(workdir)
-    for step in steps:
-        writer.save(step, trees_of(step), META)
-    writer.close()
+    saved_steps.save(workdir, {step: trees_of(step) for step in steps}, META)
 
 
 def same(found, expected):

@@ -10,6 +10,7 @@ import threading
 
 import numpy as np
 import pytest
+import saved_steps
 
 from resnet_dyn import errors
 from resnet_dyn.training import checkpoints, items, manifest, soundness
@@ -20,10 +21,7 @@ def trees_of(step):
 
 
 def save(workdir, *steps, keep=None):
-    writer = checkpoints.Writer(workdir, keep)
-    for step in steps:
-        writer.save(step, trees_of(step), {})
-    writer.close()
+    saved_steps.save(workdir, {step: trees_of(step) for step in steps}, {}, keep)
 
 
 @pytest.fixture(scope='module')

@@ -13,6 +13,7 @@ import numpy as np
 import optax
 import orbax.checkpoint as ocp
 import pytest
+import saved_steps
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from resnet_dyn import errors
@@ -36,10 +37,7 @@ def trees_of(step, networks=2):
 
 
 def save(workdir, *steps, keep=None):
-    writer = checkpoints.Writer(workdir, keep)
-    for step in steps:
-        writer.save(step, trees_of(step), META)
-    writer.close()
+    saved_steps.save(workdir, {step: trees_of(step) for step in steps}, META, keep)
 
 
 def assert_equal(found, expected):

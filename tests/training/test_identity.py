@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+import saved_steps
 
 from resnet_dyn import errors
 from resnet_dyn.training import checkpoints, items, manifest, runs
@@ -20,10 +21,8 @@ def trees_of(step, networks=2):
 
 
 def save(workdir, *steps, meta=None, keep=None, networks=2):
-    writer = checkpoints.Writer(workdir, keep)
-    for step in steps:
-        writer.save(step, trees_of(step, networks), {'run': RUN} if meta is None else meta)
-    writer.close()
+    trees = {step: trees_of(step, networks) for step in steps}
+    saved_steps.save(workdir, trees, {'run': RUN} if meta is None else meta, keep)
 
 
 @pytest.fixture(scope='module')

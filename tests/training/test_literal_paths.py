@@ -5,6 +5,7 @@ import pathlib
 
 import numpy as np
 import pytest
+import saved_steps
 
 from resnet_dyn import errors
 from resnet_dyn.training import checkpoints, items, runs
@@ -35,9 +36,7 @@ TREES = {'params': {'w': np.arange(6, dtype=np.float32).reshape(2, 3)}}
 
 
 def save(workdir, step=1):
-    writer = checkpoints.Writer(workdir)
-    writer.save(step, TREES, {})
-    writer.close()
+    saved_steps.save(workdir, {step: TREES}, {})
 
 
 def assert_there(workdir, beside):
