@@ -125,7 +125,10 @@ class Run:
             jax.tree.map(lambda leaf, s=s: stack.array(leaf[s]), variables) for s in indices
         ]
         if looks and 'batch_stats' in variables and self._estimates(step):
-            networks = [statistics.estimated(self._model, v, self._batches_IB) for v in networks]
+            with jax.default_matmul_precision('highest'):  # as what is measured
+                networks = [
+                    statistics.estimated(self._model, v, self._batches_IB) for v in networks
+                ]
             networks = networks if self._mesh is None else placement.gather(networks)
         subject = subjects.Subject(
             tuple(stack.from_model(self._model, network) for network in networks),
@@ -142,8 +145,7 @@ class Run:
         """The subject of the first of these steps that is whole; CheckpointError for none."""
         for step in steps:
             try:
-                with jax.default_matmul_precision('highest'):  # of what is measured, by one program
-                    return self.subject(step, looks)
+                return self.subject(step, looks)
             except errors.CheckpointError as error:
                 damage = error
         raise damage

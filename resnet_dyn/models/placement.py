@@ -24,6 +24,7 @@ from jax import dtypes, lax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from resnet_dyn import errors, fields
+from resnet_dyn.models import stages
 
 SEED, DATA, MASK = 'seed', 'data', 'mask'
 TRAINING, KERNELS = (SEED, DATA), (MASK, DATA)
@@ -172,7 +173,7 @@ def deal(trees: Sequence, mesh: Mesh):
     """Trees of one form, one for each device of a mesh of kernels, as one tree of JOBS."""
     sharding, devices = NamedSharding(mesh, JOBS), list(mesh.devices.flat)
     parts = [
-        jax.device_put(_led_by_one(tree), device)
+        jax.device_put(stages.stacked([tree]), device)
         for tree, device in zip(trees, devices, strict=True)
     ]
 
@@ -181,12 +182,6 @@ def deal(trees: Sequence, mesh: Mesh):
         return jax.make_array_from_single_device_arrays(shape, sharding, list(leaves))
 
     return jax.tree.map(one, *parts)
-
-
-@jax.jit
-def _led_by_one(tree):
-    """The tree, every array led by an axis of length 1; one program for all of them."""
-    return jax.tree.map(lambda a: a[None], tree)
 
 
 def places_of_masks(mesh: Mesh, whole: bool = False) -> list[Mesh]:
